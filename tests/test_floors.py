@@ -17,15 +17,18 @@ except ImportError:
     pass
 
 CODE = (".py", ".pyc", ".so")
+REACHING_OUT = {
+    "os.exec", "os.fork", "os.mkdir", "os.posix_spawn", "os.system", "socket.bind", "socket.connect", "subprocess.Popen"
+}
 seen = []
 
 def watch(event, args):
     if event == "open":
         path, mode, flags = args
-        writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) if isinstance(flags, int) else False
-        if writes or not os.fsdecode(path if not isinstance(path, int) else str(path)).endswith(CODE):
+        writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if writes or not str(path).endswith(CODE):
             seen.append((event, str(path), mode))
-    elif event in ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "socket.connect", "socket.bind", "os.mkdir"):
+    elif event in REACHING_OUT:
         seen.append((event, *map(str, args)))
 
 sys.addaudithook(watch)
