@@ -1,0 +1,1 @@
+"""A run: its session, directory, spike segments, digest, statistics, progress and summary."""
