@@ -1,0 +1,194 @@
+"""The run directory: everything a run leaves behind, in one place.
+
+    config.json         resolved parameters                  spikes/seg-<process>-<k>.bin    while the run goes on
+    provenance.json     versions, git, host, job             results/spikes.h5, raster.png   at the end
+    status.json         heartbeat, replaced atomically       summary.json                    what the run was
+    log.txt             one line per event                   run.lock                        held by the process that writes
+
+A second Simulator in the same script writes to `spikes-2/`, a third to `spikes-3/`; the last one is what the summary,
+the results and the digest speak of.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, final
+
+from dist_sim.errors import OutputError
+
+MARKS = ("provenance.json", "status.json", "summary.json", "config.json", "run.lock", "spikes")
+SPIKES = re.compile(r"spikes(?:-(\d+))?")
+
+
+def default_directory(script: Path) -> Path:
+    """`runs/<script>-<date-time>` in the working directory; a number is added when two start in one second."""
+    base = Path("runs") / f"{script.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    path, number = base, 2
+    while path.exists():
+        path, number = base.with_name(f"{base.name}-{number}"), number + 1
+    return path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file so that a reader, and a crash at any moment, finds the old text or the new one, whole.
+
+    Raises:
+        OutputError: the file cannot be written; the old one is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: {len(text)} bytes cannot be written: {error.strerror}.") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk: without it a rename can be lost with the power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@final
+class RunDirectory:
+    """A new run directory, made and claimed here and now, so that a bad `--out` is refused before a network is built.
+
+    Args:
+        path: a folder that does not exist, is without a run, or holds a run that failed before its first spike.
+
+    Raises:
+        OutputError: the path cannot be written, holds a run, or is being used by another process.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self._status: dict[str, Any] = {}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"--out {path}: cannot be made: {error.strerror}. Give a folder you may write to.") from error
+        self._clear_failed()
+        taken = sorted(mark for mark in MARKS if (self.path / mark).exists())
+        if taken:
+            raise OutputError(
+                f"--out {path}: already holds a run ({', '.join(taken)}). Give another --out, or go on with it: "
+                f"dist-sim resume {path}"
+            )
+        self._claim()
+        (self.path / "results").mkdir(exist_ok=True)
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunDirectory:
+        """A run directory that is there, for reading.
+
+        Raises:
+            OutputError: the path is no run directory.
+        """
+        directory = cls.__new__(cls)
+        directory.path, directory._status = Path(path), {}
+        if not any((directory.path / mark).exists() for mark in MARKS):
+            raise OutputError(f"{path}: is no run directory: none of {', '.join(MARKS)} in it.")
+        return directory
+
+    @property
+    def results(self) -> Path:
+        """The folder of the files that other programs open."""
+        return self.path / "results"
+
+    def spikes_folder(self) -> Path:
+        """The folder of the newest spike segments.
+
+        Raises:
+            OutputError: the run has recorded nothing.
+        """
+        if not (folders := self._spikes_folders()):
+            raise OutputError(f"{self.path}: this run has recorded no spikes.")
+        return folders[max(folders)]
+
+    def new_spikes_folder(self) -> Path:
+        """A name for the spike segments of one more Simulator: `spikes`, then `spikes-2`, ..."""
+        number = max(self._spikes_folders(), default=0) + 1
+        return self.path / ("spikes" if number == 1 else f"spikes-{number}")
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Replace `name` atomically."""
+        write_atomically(self.path / name, json.dumps(content, indent=2, default=str) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The content of a JSON file of this run, or None where there is none.
+
+        Raises:
+            OutputError: it cannot be read.
+        """
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{self.path / name}: cannot be read: {error}.") from error
+
+    def update_status(self, **fields: Any) -> None:
+        """Change fields of `status.json`: `state` (running, done, failed, interrupted), model time, ETA, ...
+
+        `heartbeat` is the moment of the last change: a run whose heartbeat is old is dead.
+        """
+        self._status.update(fields, heartbeat=datetime.now().astimezone().isoformat(timespec="seconds"), unix_time=time.time())
+        self.write_json("status.json", self._status)
+
+    def log(self, text: str) -> None:
+        """Add a line to `log.txt`, with the time."""
+        path = self.path / "log.txt"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n")
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Give up the claim; the run is over."""
+        (self.path / "run.lock").unlink(missing_ok=True)
+
+    def _spikes_folders(self) -> dict[int, Path]:
+        found = ((SPIKES.fullmatch(path.name), path) for path in self.path.glob("spikes*") if path.is_dir())
+        return {int(match[1] or 1): path for match, path in found if match}
+
+    def _claim(self) -> None:
+        lock = self.path / "run.lock"
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
+        try:
+            # Exclusive creation is the test write as well, and decides between two runs that start at once.
+            with os.fdopen(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "w") as file:
+                file.write(json.dumps(holder))
+                file.flush()
+                os.fsync(file.fileno())
+        except FileExistsError as error:
+            raise OutputError(f"--out {self.path}: another run has just started here. Give another --out.") from error
+        except OSError as error:
+            text = f"--out {self.path}: cannot be written: {error.strerror}. Give a folder you may write to."
+            raise OutputError(text) from error
+
+    def _clear_failed(self) -> None:
+        """Empty a directory whose run failed before it recorded anything: after a mistake, the same command works again."""
+        status = self.read_json("status.json") if (self.path / "status.json").exists() else None
+        recorded = (self.path / "summary.json").exists() or self._spikes_folders() or (self.path / "run.lock").exists()
+        if status is None or status.get("state") != "failed" or recorded:
+            return
+        for name in ("provenance.json", "status.json", "config.json", "log.txt"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "results", ignore_errors=True)

@@ -1,0 +1,59 @@
+"""Where a result comes from: versions, git commit, host and job."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("dist_sim", "jax", "jaxlib", "numpy", "brainunit", "brainevent", "h5py")
+ENVIRONMENT = re.compile(r"(SLURM|JAX)_\w+")
+# SLURM_JWT is a credential: whatever is named like one stays out of files that are passed on.
+SECRET = re.compile(r"TOKEN|JWT|SECRET|PASSW|CREDENTIAL|KEY", re.IGNORECASE)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of dist_sim and of the packages that decide on its results; those not installed are left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit(folder: Path) -> dict[str, Any] | None:
+    """`commit` and `dirty` of the git checkout that holds a folder; None outside one, or without git."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def provenance(script: Path | None, command: tuple[str, ...]) -> dict[str, Any]:
+    """What `provenance.json` holds; of the environment only SLURM_* and JAX_*, without credentials."""
+    return {
+        "command": list(command),
+        "script": str(script) if script else None,
+        "git": git_commit(script.parent) if script else None,
+        "versions": versions(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "executable": sys.executable,
+        "environment": {k: v for k, v in sorted(os.environ.items()) if ENVIRONMENT.fullmatch(k) and not SECRET.search(k)},
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,86 @@
+"""The spikes of a run, collected chunk by chunk: in memory, or in the segments of a run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from dist_sim.run.digest import SpikeDigest
+from dist_sim.run.directory import RunDirectory
+from dist_sim.run.segments import SegmentReader, SegmentWriter
+
+
+@final
+class Recording:
+    """Collects spikes; knows their digest at any time.
+
+    Args:
+        directory: the run directory whose segments hold the spikes, or None to keep them in memory.
+        dt: the step, ms.
+        process, processes: whose spikes these are, of how many processes.
+
+    Raises:
+        OutputError: the segments cannot be written or read back.
+    """
+
+    def __init__(self, directory: RunDirectory | None, dt: float, *, process: int = 0, processes: int = 1):
+        self.dt = float(dt)
+        self.spikes = 0
+        self._process = process
+        self._digest = SpikeDigest()
+        self._chunks: list[tuple[np.ndarray, np.ndarray]] = []
+        self._writer: SegmentWriter | None = None
+        self.folder: Path | None = None
+        if directory is not None:
+            self.folder = directory.new_spikes_folder()
+            self._writer = SegmentWriter(self.folder, process, dt, processes=processes)
+
+    def append(self, step0: int, step1: int, steps: np.ndarray, ids: np.ndarray) -> None:
+        """Add the spikes of the chunk [step0, step1): int64 steps and global ids, sorted by (step, id)."""
+        steps, ids = np.asarray(steps, dtype=np.int64), np.asarray(ids, dtype=np.int64)
+        if self._writer is None:
+            self._chunks.append((steps.copy(), ids.copy()))
+        else:
+            # Written first: a digest must not hold spikes that a full disk has refused.
+            self._writer.append(step0, step1, steps, ids)
+            self._chunks.clear()
+        self._digest.update(steps, ids)
+        self.spikes += len(steps)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Steps of all spikes so far, int64, sorted by (step, id)."""
+        return self._arrays()[0]
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Global ids of all spikes so far, int64, in the order of `steps`."""
+        return self._arrays()[1]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the spikes so far."""
+        return self._digest.hexdigest()
+
+    def sync(self) -> None:
+        """Return when everything appended is on the disk."""
+        if self._writer is not None:
+            self._writer.sync()
+
+    def close(self) -> None:
+        """Flush to the disk and close the file. A later append goes on."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        if len(self._chunks) != 1:
+            if self.folder is not None and self._writer is not None and self._writer.end_step is not None:
+                # Read once and kept until the next append: `steps` and `ids` are asked for together.
+                self._chunks = [SegmentReader(self.folder, self._process).arrays()]
+            else:
+                empty = np.empty(0, np.int64)
+                chunks = self._chunks or [(empty, empty)]
+                self._chunks = [(np.concatenate([c[0] for c in chunks]), np.concatenate([c[1] for c in chunks]))]
+        return self._chunks[0]
