@@ -1,0 +1,230 @@
+"""The session of `dist-sim run`: what the command line gives a script, and what a Simulator gives back.
+
+A script run by plain python has no session: `current_session()` is None, and `param(name, default)` is the default.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, final
+
+from dist_sim.errors import DistSimError, ParameterError, UnknownNameError
+from dist_sim.run.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from dist_sim.run.recording import Recording
+
+Value = TypeVar("Value", bool, int, float, str)
+BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_current: ContextVar[Session | None] = ContextVar("session", default=None)
+
+
+@final
+@dataclass
+class Outcome:
+    """What the last `simulate()` of a script left: its summary, the populations (name, first id, size), the recording."""
+
+    summary: dict[str, Any] | None = None
+    populations: list[tuple[str, int, int]] = field(default_factory=list)
+    recording: Recording | None = None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One `dist-sim run`.
+
+    Fields:
+        devices: as given by `--devices`, or None for the Simulator's own choice.
+        out: the run directory's path; `directory`: the open run directory, or None to keep everything in memory.
+        parameters: name -> text, as given by `--set`.
+        command: the command line; script: the script's path.
+        declared: name -> value of the parameters that the script has asked for so far.
+        outcome: what the last `simulate()` left.
+    """
+
+    devices: int | None = None
+    out: Path | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    script: Path | None = None
+    directory: RunDirectory | None = None
+    declared: dict[str, Any] = field(default_factory=dict)
+    outcome: Outcome = field(default_factory=Outcome)
+
+    @contextmanager
+    def active(self) -> Iterator[Session]:
+        """Within this context, `current_session()` is this session."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+
+    def finish(self, summary: Mapping[str, Any], *, populations: Sequence[tuple[str, int, int]], recording: Recording) -> None:
+        """Called at the end of each `simulate()`; the last call wins, and its summary speaks of the whole model time."""
+        self.outcome.summary = dict(summary)
+        self.outcome.populations = [(str(name), int(first), int(size)) for name, first, size in populations]
+        self.outcome.recording = recording
+        if self.directory is not None:
+            self.write_config()
+            self.directory.write_json("summary.json", self.outcome.summary)
+
+    def write_config(self) -> None:
+        """Write `config.json`: the parameters asked for so far, as resolved."""
+        if self.directory is not None:
+            config = {"script": self.script, "devices": self.devices, "set": self.parameters, "parameters": self.declared}
+            self.directory.write_json("config.json", config)
+
+    def check_all_asked(self) -> None:
+        """After the script: was every `--set` asked for?
+
+        Raises:
+            UnknownNameError: a name that no `param()` of the script has asked for.
+        """
+        for name in self.parameters:
+            if name not in self.declared:
+                raise UnknownNameError("parameter", name, self.declared, f"--set {name}={self.parameters[name]}")
+
+
+def current_session() -> Session | None:
+    """The session of `dist-sim run`, or None in a script run by plain python."""
+    return _current.get()
+
+
+def param(name: str, default: Value) -> Value:
+    """A parameter of a script: its default, or what `--set name=value` says, as the default's type.
+
+    Write the name and the default as literals; then `dist-sim run --help FILE.py` lists them.
+
+    Args:
+        name: the name used with `--set`.
+        default: a bool, int, float or str.
+
+    Raises:
+        ParameterError: a default of another type; a text that is no such value; two different defaults for one name.
+    """
+    if not isinstance(default, (bool, int, float, str)):
+        raise ParameterError(
+            f"param({name!r}, {default!r}): the default must be a bool, int, float or str, not {type(default).__name__}. "
+            f"Give a bare number and put the unit on the result: param({name!r}, 1.0) * u.ms."
+        )
+    session = current_session()
+    if session is None:
+        return default
+    value = _converted(name, session.parameters[name], default) if name in session.parameters else default
+    before = session.declared.setdefault(name, value)
+    if type(before) is not type(value) or before != value:
+        raise ParameterError(f"param({name!r}, {default!r}): was {before!r} before. Give one name one default.")
+    return value
+
+
+def split_assignments(assignments: Sequence[str]) -> dict[str, str]:
+    """`name=value` texts as a dictionary.
+
+    Raises:
+        ParameterError: no `=`, no name, or a name given twice.
+    """
+    found: dict[str, str] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise ParameterError(f"--set {text}: must be name=value, as in --set scale=0.5.")
+        if name.strip() in found:
+            raise ParameterError(f"--set {text}: {name.strip()} is given twice.")
+        found[name.strip()] = value
+    return found
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DeclaredParams:
+    """The `param()` calls of a script: name -> the default, as written; `open`: there are calls whose name is computed."""
+
+    defaults: dict[str, str]
+    open: bool
+
+
+def declared_params(script: Path) -> DeclaredParams:
+    """The `param("name", default)` calls in a script and in the modules beside it that it imports, without running them.
+
+    Raises:
+        SyntaxError: the script is no Python.
+    """
+    defaults: dict[str, str] = {}
+    computed = False
+    todo, seen = [script], set()
+    while todo:
+        path = todo.pop(0)
+        if path in seen:
+            continue
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
+            if isinstance(node, ast.Call) and _is_param(node.func):
+                given = {keyword.arg: keyword.value for keyword in node.keywords}
+                name = node.args[0] if node.args else given.get("name")
+                default = node.args[1] if len(node.args) > 1 else given.get("default")
+                if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                    defaults.setdefault(name.value, ast.unparse(default) if default else "?")
+                else:
+                    computed = True
+            else:
+                todo += _modules_beside(node, script.parent)
+    return DeclaredParams(defaults=defaults, open=computed)
+
+
+def check_declared(parameters: Mapping[str, str], script: Path) -> None:
+    """Before the script runs: does it ask for every `--set`?
+
+    Raises:
+        UnknownNameError: a name that no `param()` call asks for. (With computed names only `check_all_asked` can tell.)
+    """
+    declared = declared_params(script)
+    for name, text in parameters.items():
+        if name not in declared.defaults and not declared.open:
+            raise UnknownNameError("parameter", name, declared.defaults or ["(none)"], f"{script}: --set {name}={text}")
+
+
+def _is_param(function: ast.expr) -> bool:
+    return (isinstance(function, ast.Attribute) and function.attr == "param") or (
+        isinstance(function, ast.Name) and function.id == "param"
+    )
+
+
+def _modules_beside(node: ast.AST, folder: Path) -> list[Path]:
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        names = [node.module or "", *(f"{node.module or ''}.{alias.name}".lstrip(".") for alias in node.names)]
+    else:
+        return []
+    bases = [folder.joinpath(*name.split(".")) for name in names if name]
+    return [path for base in bases for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+
+
+def _converted(name: str, text: str, default: Value) -> Value:
+    where = f"--set {name}={text}: param({name!r}, {default!r})"
+    if isinstance(default, bool):
+        if text.strip().lower() not in BOOLEANS:
+            raise ParameterError(f"{where} needs true or false.")
+        return BOOLEANS[text.strip().lower()]
+    if isinstance(default, str):
+        return text
+    try:
+        number = float(text)
+        if isinstance(default, float):
+            if math.isnan(number):
+                raise ParameterError(f"{where} needs a number, not NaN.")
+            return number
+        # 1e6 is a whole number to a person; int() of the text keeps more digits than a float does.
+        return int(number) if any(c in text for c in ".eE") and number.is_integer() else int(text)
+    except DistSimError:
+        raise
+    except (ValueError, OverflowError) as error:
+        raise ParameterError(f"{where} needs a {'whole ' if isinstance(default, int) else ''}number.") from error

@@ -1,0 +1,127 @@
+"""What a run was, in numbers: `summary.json` and the table at its end."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+
+from dist_sim.run.provenance import versions
+from dist_sim.run.recording import Recording
+from dist_sim.run.statistics import Population, spike_statistics
+
+
+def peak_rss_bytes() -> int:
+    """The largest memory this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def build_summary(
+    *,
+    model_time_ms: float,
+    wall_s: float,
+    build_s: float,
+    neurons: int,
+    synapses: int,
+    synapse_bytes: int,
+    populations: Sequence[Population],
+    recording: Recording,
+    emitted_events: int,
+    delivered_events: int,
+    in_flight_events: int,
+    phases: Mapping[str, float],
+    devices: int,
+    processes: int = 1,
+) -> dict[str, Any]:
+    """The content of `summary.json`, over all `simulate()` calls so far.
+
+    Args:
+        model_time_ms, wall_s: model time, and the wall time spent on it; `rtf` is their ratio (below 1: faster than life).
+        build_s: wall time up to the first step.
+        synapse_bytes: memory of the synapse tables of all devices.
+        recording: all spikes; rates [Hz] and CV are over the whole model time, per population.
+        emitted_events: synaptic events that the spikes stand for (spikes times out-degree); each is delivered or in flight.
+        phases: seconds per phase.
+    """
+    statistics = spike_statistics(recording.steps, recording.ids, recording.dt, populations, model_time_ms)
+    return {
+        "model_time_ms": float(model_time_ms),
+        "wall_s": float(wall_s),
+        "rtf": wall_s * 1e3 / model_time_ms if model_time_ms > 0 else None,
+        "build_s": float(build_s),
+        "neurons": int(neurons),
+        "synapses": int(synapses),
+        "bytes_per_synapse": synapse_bytes / synapses if synapses else None,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "spikes": recording.spikes,
+        "events": int(delivered_events),
+        "emitted_events": int(emitted_events),
+        "delivered_events": int(delivered_events),
+        "in_flight_events": int(in_flight_events),
+        "rates": {population.name: population.rate for population in statistics},
+        "cv": {population.name: population.cv for population in statistics},
+        "population_sizes": {population.name: population.size for population in statistics},
+        "phases": {name: float(seconds) for name, seconds in phases.items()},
+        "devices": int(devices),
+        "processes": int(processes),
+        "dt_ms": recording.dt,
+        "versions": versions(),
+        "digest": recording.digest,
+    }
+
+
+def print_summary(summary: Mapping[str, Any], console: Console | None = None, *, where: str | None = None) -> None:
+    """Print a summary as tables: populations; the run; seconds per phase.
+
+    Args:
+        where: the run directory, named at the end.
+    """
+    console = console or Console()
+    rates, cv, sizes = summary["rates"], summary["cv"], summary["population_sizes"]
+    populations = Table(title="populations", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    populations.add_column("name")
+    for heading in ("neurons", "rate [Hz]", "CV of ISI"):
+        populations.add_column(heading, justify="right")
+    for name, rate in rates.items():
+        irregularity = "-" if cv.get(name) is None else f"{cv[name]:.3f}"
+        populations.add_row(str(name), _count(sizes[name]), f"{rate:.3f}", irregularity)
+
+    run = Table(title="run", title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+    rtf, per_synapse = summary["rtf"], summary["bytes_per_synapse"]
+    conserved = summary["emitted_events"] == summary["delivered_events"] + summary["in_flight_events"]
+    verdict = "[green]none lost[/green]" if conserved else f"[bold red]of {_count(summary['emitted_events'])}: LOST[/bold red]"
+    events = f"{_count(summary['delivered_events'])} delivered, {_count(summary['in_flight_events'])} in flight, {verdict}"
+    plural = ("device" if summary["devices"] == 1 else "devices", "process" if summary["processes"] == 1 else "processes")
+    for name, text in (
+        ("model time", f"{summary['model_time_ms']:.1f} ms"),
+        ("wall time", f"{summary['wall_s']:.2f} s" + (f"  (RTF {rtf:.3f})" if rtf is not None else "")),
+        ("placed on", f"{summary['devices']} {plural[0]}, {summary['processes']} {plural[1]}"),
+        ("neurons", _count(summary["neurons"])),
+        ("synapses", _count(summary["synapses"]) + (f"  ({per_synapse:.2f} bytes each)" if per_synapse else "")),
+        ("spikes", _count(summary["spikes"])),
+        ("events", events),
+        ("peak memory", f"{summary['peak_rss_bytes'] / 2**20:.0f} MiB"),
+        ("digest", summary["digest"]),
+    ):
+        run.add_row(name, text)
+
+    phases = Table(title="phases", title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+    phases.add_column()
+    phases.add_column(justify="right")
+    for name, seconds in summary["phases"].items():
+        phases.add_row(name, f"{seconds:.2f} s")
+
+    parts = [populations, run] + ([phases] if summary["phases"] else [])
+    console.print(Group(*(Padding(part, (1, 0, 0, 0)) for part in parts)))
+    if where is not None:
+        console.print(f"\n{where}", highlight=False, soft_wrap=True)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
