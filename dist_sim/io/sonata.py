@@ -1,0 +1,82 @@
+"""Spikes as a SONATA file, one group per population.
+
+Source: the SONATA data format, https://github.com/BlueBrain/sonata-extension; read back with libsonata 0.2.2.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from dist_sim.errors import OutputError, ParameterError
+
+SORTING = {"none": 0, "by_id": 1, "by_time": 2}
+MAGIC = 0x0A7A
+VERSION = (0, 1)
+BYTES_PER_SPIKE = 16
+ROOM = 1 << 20
+
+
+def write_spikes(path: Path, populations: Sequence[tuple[str, int, int]], steps: np.ndarray, ids: np.ndarray, dt: float) -> None:
+    """Write `spikes.h5`: `/spikes/<population>/timestamps` [ms] and `node_ids`, local to the population, by time.
+
+    The file appears under its name only when it is whole.
+
+    Args:
+        path: the file to write; replaced if it is there.
+        populations: (name, first global id, size) each, without overlap.
+        steps, ids: int64 steps and global ids of all spikes, sorted by (step, id).
+        dt: the step, ms. A spike of step k has the time stamp (k + 1) dt: the end of its step.
+
+    Raises:
+        ParameterError: population names that HDF5 cannot hold or that are not unique; a spike of no population.
+        OutputError: the disk is full or the file cannot be written; an older file is untouched.
+    """
+    path = Path(path)
+    _check_names([name for name, _, _ in populations])
+    steps, ids = np.asarray(steps, dtype=np.int64), np.asarray(ids, dtype=np.int64)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    needed = BYTES_PER_SPIKE * len(steps) + ROOM
+    try:
+        # HDF5 can leave zeros in a file that looks whole, or crash, on a full disk: so room is asked for first.
+        if (free := shutil.disk_usage(path.parent).free) < needed:
+            raise OutputError(f"{path}: needs {needed} bytes, {free} are free. The spike segments of the run stay readable.")
+        with h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
+            file.attrs.create("magic", MAGIC, dtype=np.uint32)
+            file.attrs.create("version", VERSION, dtype=np.uint32)
+            group = file.create_group("spikes")
+            written = sum(_write_population(group, name, first, size, steps, ids, dt) for name, first, size in populations)
+        if written != len(steps):
+            temporary.unlink()
+            raise ParameterError(f"{path}: {len(steps) - written} spikes belong to no population or to two. Name each id once.")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+def _write_population(spikes: h5py.Group, name: str, first: int, size: int, steps: np.ndarray, ids: np.ndarray, dt: float) -> int:
+    group = spikes.create_group(name)
+    group.attrs.create("sorting", SORTING["by_time"], dtype=h5py.enum_dtype(SORTING, basetype="u1"))
+    mine = (ids >= first) & (ids < first + size)
+    timestamps = group.create_dataset("timestamps", data=(steps[mine] + 1) * float(dt), dtype=np.float64)
+    timestamps.attrs["units"] = "ms"
+    group.create_dataset("node_ids", data=(ids[mine] - first).astype(np.uint64))
+    return int(mine.sum())
+
+
+def _check_names(names: list[str]) -> None:
+    for name in names:
+        if not name or "/" in name or name in (".", "..") or "\0" in name:
+            raise ParameterError(f"population name {name!r}: cannot name a group in an HDF5 file. Use letters, digits, _ and -.")
+        if names.count(name) > 1:
+            raise ParameterError(f"population name {name!r} is used by {names.count(name)} populations. Give each its own.")
