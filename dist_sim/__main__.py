@@ -1,0 +1,251 @@
+"""The command line: `dist-sim run FILE.py`, `dist-sim digest DIR`.
+
+A plain script becomes a run with devices, progress, a run directory and a summary, without a change to it.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dist_sim.errors import DeviceError, DistSimError, OutputError, UnknownNameError
+from dist_sim.run.directory import RunDirectory, default_directory
+from dist_sim.run.provenance import provenance
+from dist_sim.run.session import Session, check_declared, declared_params, split_assignments
+
+DONE, BAD_INPUT, INTERNAL, OUTPUT, INTERRUPTED = 0, 64, 70, 74, 130
+RASTER_WINDOW_MS = 1000.0
+
+app = typer.Typer(
+    name="dist-sim", help="Spiking networks, the same spikes on any number of devices.", no_args_is_help=True,
+    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+
+
+@app.callback()
+def _commands() -> None:
+    """Spiking networks, the same spikes on any number of devices."""
+
+
+@app.command(add_help_option=False)
+def run(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE.py", help="The script.", show_default=False)] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]", help="For the script's sys.argv.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="Devices to run on.  [default: all there are]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory.  [default: runs/FILE-<date-time>]")] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+    help_: Annotated[bool, typer.Option("--help", help="Show this, and the parameters of FILE.py.")] = False,
+) -> None:
+    """Run a script: set up devices, show progress, write the run directory, print a summary.
+
+    Exit codes: 0 done, 64 bad input, 70 internal error or a bug in the script, 74 output error.
+    """
+    if help_ or file is None:
+        typer.echo(context.get_help())
+        if file is not None and file.is_file():
+            _print_parameters(file)
+        raise typer.Exit(DONE if help_ else BAD_INPUT)
+    with _errors_become_exit_codes(debug):
+        if not file.is_file():
+            raise UnknownNameError("script", str(file), [str(path) for path in file.parent.glob("*.py")])
+        raise typer.Exit(_run_script(file, arguments or [], devices, out, split_assignments(assignments or []), debug))
+
+
+@app.command()
+def digest(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.", exists=True, file_okay=False)],
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+) -> None:
+    """Print one SHA-256 over all recorded spikes: the same on any placement."""
+    from dist_sim.run.digest import digest_of_reader
+    from dist_sim.run.segments import SegmentReader
+
+    with _errors_become_exit_codes(debug):
+        opened = RunDirectory.open(directory)
+        reader = SegmentReader(opened.spikes_folder())
+        found = digest_of_reader(reader)
+        for line in reader.torn:
+            _complain(f"warning: {line}")
+        summary = opened.read_json("summary.json")
+        if summary is not None and summary.get("digest") not in (None, found):
+            raise OutputError(f"{directory}: the spikes have the digest {found}, summary.json says {summary['digest']}.")
+        typer.echo(found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `dist-sim`; returns the exit code."""
+    try:
+        code = app(args=None if arguments is None else list(arguments), prog_name="dist-sim", standalone_mode=False)
+    except typer.Abort:
+        return INTERRUPTED
+    except Exception as error:
+        # A wrong option is bad input too; typer would exit with 2. Its error classes move between versions, their `show` stays.
+        if (show := getattr(error, "show", None)) is None:
+            raise
+        show()
+        return BAD_INPUT
+    return code if isinstance(code, int) else DONE
+
+
+def _run_script(
+    script: Path, arguments: list[str], devices: int | None, out: Path | None, parameters: dict[str, str], debug: bool
+) -> int:
+    check_declared(parameters, script)
+    if devices is not None:
+        _set_cpu_devices(devices)
+    directory = RunDirectory(out or default_directory(script))
+    command = ("dist-sim", *sys.argv[1:])
+    session = Session(
+        devices=devices, out=directory.path, parameters=parameters, command=command, script=script, directory=directory
+    )
+    code = INTERNAL
+    try:
+        directory.write_json("provenance.json", provenance(script.resolve(), command))
+        directory.update_status(state="running", pid=os.getpid())
+        directory.log(" ".join(command))
+        with session.active():
+            code = _execute(session, arguments, debug)
+        # Results are written after an error too: hours of spikes must not be lost to a mistake in the last line of a script.
+        session.write_config()
+        _write_results(session)
+        if code == DONE:
+            session.check_all_asked()
+    except DistSimError as error:
+        code = _exit_code(error)
+        raise
+    finally:
+        state = {DONE: "done", INTERRUPTED: "interrupted"}.get(code, "failed")
+        # On a full disk this fails as well, and must not hide the error that told of it.
+        with suppress(OutputError):
+            directory.update_status(state=state, exit_code=code)
+            directory.log(f"{state}, exit code {code}")
+        directory.close()
+    return code
+
+
+def _execute(session: Session, arguments: list[str], debug: bool) -> int:
+    """Run the script as python would, and return the exit code."""
+    script = session.script
+    assert script is not None and session.directory is not None
+    argv, path = sys.argv, list(sys.path)
+    sys.argv, sys.path[:] = [str(script), *arguments], [str(script.resolve().parent), *path]
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            _complain(ended.code)
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    except DistSimError as error:
+        session.directory.log(f"{type(error).__name__}: {error}")
+        _explain(error, debug, script)
+        return _exit_code(error)
+    except BaseException as error:
+        lines = _traceback_from(error, script)
+        session.directory.log("".join(lines))
+        sys.stderr.write("".join(lines))
+        return INTERNAL
+    finally:
+        sys.argv, sys.path[:] = argv, path
+    return DONE
+
+
+def _write_results(session: Session) -> None:
+    from dist_sim.io.report import raster_and_rates
+    from dist_sim.io.sonata import write_spikes
+    from dist_sim.run.summary import print_summary
+
+    outcome, directory = session.outcome, session.directory
+    summary, recording = outcome.summary, outcome.recording
+    if summary is None or recording is None or directory is None:
+        return
+    recording.close()
+    steps, ids = recording.steps, recording.ids
+    print_summary(summary, where=str(directory.path))
+    write_spikes(directory.results / "spikes.h5", outcome.populations, steps, ids, recording.dt)
+    end_ms = summary["model_time_ms"]
+    window_ms = min(end_ms, RASTER_WINDOW_MS)
+    path = directory.results / "raster.png"
+    if find_spec("matplotlib") is None:
+        _complain(f"no {path.name}: it needs matplotlib (pip install matplotlib)")
+    else:
+        raster_and_rates(path, steps, ids, recording.dt, outcome.populations, summary["rates"], window_ms, end_ms=end_ms)
+
+
+def _set_cpu_devices(devices: int) -> None:
+    """Let one CPU stand for several devices. Without effect on the choice of a platform, and on GPUs and TPUs."""
+    if devices == 1:
+        return
+    import jax
+
+    try:
+        jax.config.update("jax_num_cpu_devices", devices)
+    except RuntimeError as error:
+        raise DeviceError(f"--devices {devices}: {error}") from error
+
+
+def _print_parameters(script: Path) -> None:
+    declared = declared_params(script)
+    if declared.defaults:
+        typer.echo(f"Parameters of {script} (--set NAME=VALUE):")
+        width = max(map(len, declared.defaults))
+        for name, default in declared.defaults.items():
+            typer.echo(f"  {name:<{width}}  {default}")
+    else:
+        typer.echo(f"{script} declares no parameters (dist_sim.param).")
+
+
+@contextmanager
+def _errors_become_exit_codes(debug: bool) -> Iterator[None]:
+    try:
+        yield
+    except DistSimError as error:
+        _explain(error, debug)
+        raise typer.Exit(_exit_code(error)) from None
+
+
+def _exit_code(error: DistSimError) -> int:
+    if isinstance(error, OutputError):
+        return OUTPUT
+    return BAD_INPUT if isinstance(error, (ValueError, TypeError, LookupError, DeviceError)) else INTERNAL
+
+
+def _explain(error: DistSimError, debug: bool, script: Path | None = None) -> None:
+    if debug:
+        traceback.print_exception(error)
+    _complain(f"{type(error).__name__}: {error}")
+    if script is not None:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)]
+        if frames:
+            line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()
+            typer.echo(f"  {script}, line {frames[-1].lineno}: {line}", err=True)
+
+
+def _traceback_from(error: BaseException, script: Path) -> list[str]:
+    """The traceback without the frames between the command line and the script."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != str(script):
+        trace = trace.tb_next
+    return traceback.format_exception(type(error), error, trace or error.__traceback__)
+
+
+def _complain(text: str) -> None:
+    typer.echo(f"dist-sim: {text}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
