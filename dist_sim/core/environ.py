@@ -1,0 +1,143 @@
+"""The simulation environment: dt, precision, and the clock of the step.
+
+`set` holds for the whole process; `context` for the code inside it, in the thread (or task) that entered it. What changes a
+compiled program (dt, precision) is part of every compiled function's key; what merely changes from step to step (t, i) enters
+it as an input.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import jax
+
+from dist_sim.core.trace import StateTrace, current_frame
+from dist_sim.errors import ParameterError
+from dist_sim.units import magnitude
+
+STATIC = ("dt", "precision")
+"""Entries that are baked into compiled functions; always concrete."""
+
+MISSING = object()
+
+
+class _Entry(NamedTuple):
+    value: Any
+    token: Any  # of a static entry: hashable, equal for equal values
+    frame: StateTrace | None  # open when the value was set: in there it is an ordinary value, further in an input
+
+
+_GLOBAL: dict[str, _Entry] = {}
+_CONTEXT: contextvars.ContextVar[dict[str, _Entry] | None] = contextvars.ContextVar("dist_sim_environ", default=None)
+
+
+def set(**entries: Any) -> None:
+    """Sets entries for the whole process: `environ.set(dt=0.1 * u.ms, precision=64)`.
+
+    `precision` (32 or 64) also sets JAX's default: with 64, `jnp.zeros(3)` is float64.
+
+    Raises:
+        UnitError, ParameterError: a dt that is no positive time, a precision other than 32 or 64.
+    """
+    checked = _checked(entries, "environ.set")
+    if "precision" in entries:
+        jax.config.update("jax_enable_x64", entries["precision"] == 64)
+    _GLOBAL.update(checked)
+
+
+@contextmanager
+def context(**entries: Any) -> Iterator[dict[str, Any]]:
+    """Sets entries for the code inside: `with environ.context(dt=0.1 * u.ms, t=3 * u.ms): ...`. Contexts nest.
+
+    Raises: as :func:`set`.
+    """
+    checked = _checked(entries, "environ.context")
+    with ExitStack() as stack:
+        if "precision" in entries:
+            stack.enter_context(jax.enable_x64(entries["precision"] == 64))
+        token = _CONTEXT.set({**(_CONTEXT.get() or {}), **checked})
+        try:
+            yield all()
+        finally:
+            _CONTEXT.reset(token)
+
+
+def get(key: str, default: Any = MISSING) -> Any:
+    """The value of an entry, or `default`.
+
+    Raises:
+        KeyError: not set, and no default.
+    """
+    entry = _find(key)
+    frame = current_frame()
+    if frame is not None and key not in STATIC and (entry is None or entry.frame is not frame):
+        frame.environ[key] = MISSING if entry is None else entry.value
+    if entry is not None:
+        return entry.value
+    if default is not MISSING:
+        return default
+    known = ", ".join(sorted(all())) or "nothing"
+    example = {"dt": "dt=0.1 * u.ms", "t": "t=0 * u.ms"}.get(key, f"{key}=...")
+    raise KeyError(
+        f"environ has no {key!r} (set here: {known}). Set it with `environ.set({example})` or, for a block of code, "
+        f"`with environ.context({example}):`. A context holds in its own thread only."
+    )
+
+
+def get_dt() -> Any:
+    """The time step, a quantity.
+
+    Raises:
+        KeyError: not set.
+    """
+    return get("dt")
+
+
+def get_precision() -> int:
+    """Bits of a default float: 32 or 64."""
+    return 64 if jax.config.jax_enable_x64 else 32
+
+
+def all() -> dict[str, Any]:
+    """Every entry visible here."""
+    return {key: entry.value for key, entry in {**_GLOBAL, **(_CONTEXT.get() or {})}.items()}
+
+
+def fingerprint() -> tuple[Any, ...]:
+    """Equal in two places exactly when compiled functions may be shared between them."""
+    inner = _CONTEXT.get() or _GLOBAL
+    dt = inner.get("dt") or _GLOBAL.get("dt")
+    return (None if dt is None else dt.token, jax.config.jax_enable_x64)
+
+
+def peek(key: str) -> Any:
+    """The value of an entry or MISSING, unnoticed by the transforms."""
+    entry = _find(key)
+    return MISSING if entry is None else entry.value
+
+
+def _find(key: str) -> _Entry | None:
+    inner = _CONTEXT.get()
+    return _GLOBAL.get(key) if inner is None or key not in inner else inner[key]
+
+
+def _checked(entries: dict[str, Any], where: str) -> dict[str, _Entry]:
+    frame = current_frame()
+    return {key: _Entry(value, _token(key, value, where), frame) for key, value in entries.items()}
+
+
+def _token(key: str, value: Any, where: str) -> Any:
+    if key == "dt":
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
+            raise ParameterError(f"{where}(dt=...): dt is built into compiled functions; it cannot be a traced value.")
+        dt = magnitude(value, "ms", f"{where}(dt=...)")
+        if dt.shape != () or not dt > 0:
+            raise ParameterError(f"{where}(dt={value}): dt must be one positive time, such as 0.1 * u.ms.")
+        # The unit is part of it: a program that adds dt to bare numbers sees 0.1 ms and 100 us differently.
+        return float(dt), str(value.unit)
+    if key == "precision" and value not in (32, 64):
+        raise ParameterError(f"{where}(precision={value!r}): allowed are 32 and 64.")
+    return None

@@ -1,0 +1,195 @@
+"""What fits into a State: the structure, shapes, dtypes and units that its first value defined, and where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dist_sim.core.trace import EAGER, current_trace
+from dist_sim.errors import StateValueError, TraceContextError
+
+Leaf = Any
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The signature of a State. Units are part of `treedef`.
+
+    Args:
+        treedef: structure of the value.
+        avals: (shape, dtype) per leaf.
+        shardings: sharding per leaf, or None where JAX places it.
+    """
+
+    treedef: Any
+    avals: tuple[tuple[tuple[int, ...], Any], ...]
+    shardings: tuple[NamedSharding | None, ...]
+
+    @property
+    def is_sharded(self) -> bool:
+        return any(sharding is not None for sharding in self.shardings)
+
+    def leaves(self, value: Any) -> list[Leaf]:
+        return [value] if self.treedef is _ARRAY else self.treedef.flatten_up_to(value)
+
+    def value(self, leaves: list[Leaf]) -> Any:
+        return leaves[0] if self.treedef is _ARRAY else self.treedef.unflatten(leaves)
+
+    def fit(self, value: Any, label: str) -> Any:
+        """The value as the slot holds it: same structure and unit, strong dtypes.
+
+        Python and numpy numbers, and JAX values of weak type, take the dtype of the slot where no kind is lost
+        (int to float, never float to int).
+
+        Raises:
+            StateValueError: another structure, shape, dtype or unit.
+        """
+        leaves, treedef = jax.tree.flatten(value)
+        if treedef != self.treedef:
+            raise StateValueError(self._complaint(value, label))
+        fitted = []
+        for leaf, (shape, dtype) in zip(leaves, self.avals, strict=True):
+            leaf = _fit_leaf(leaf, shape, dtype)
+            if leaf is None:
+                raise StateValueError(self._complaint(value, label))
+            fitted.append(leaf)
+        # Unflattened by the slot's own structure: equal units may be spelled differently (nA MOhm, mV).
+        return self.value(fitted)
+
+    def place(self, value: Any, label: str) -> Any:
+        """The value where the slot's sharding wants it; inside a trace, constrained to be there."""
+        leaves = self.leaves(value)
+        if current_trace() is not EAGER:
+            placed = [
+                x if s is None else jax.lax.with_sharding_constraint(x, s) for x, s in zip(leaves, self.shardings, strict=True)
+            ]
+        else:
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+                raise TraceContextError(
+                    f"{label}: the value written was left behind by a finished trace. The state keeps its value."
+                )
+            placed = [
+                x if s is None or x.sharding == s else jax.device_put(x, s) for x, s in zip(leaves, self.shardings, strict=True)
+            ]
+        return self.value(placed)
+
+    def __str__(self) -> str:
+        return describe(self.treedef.unflatten([jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in self.avals]))
+
+    def _complaint(self, value: Any, label: str) -> str:
+        return (
+            f"{label} holds {self}; got {describe(value)}. A State is a slot of fixed structure, shape, dtype and unit: convert "
+            "the value, or use reset_value() or reshape_allowed() to make it another slot."
+        )
+
+
+_ARRAY = jax.tree.structure(0)
+
+
+def slot_for(value: Any, sharding: NamedSharding | None, ranks: tuple[int, ...] | None, label: str) -> tuple[Slot, Any]:
+    """The slot that a first value defines, and the value as the slot holds it.
+
+    Args:
+        sharding: where every leaf shall lie.
+        ranks: number of axes, per leaf, that `sharding` was given for; axes that a value has in front of those (a batch) are
+            not split. None: those of this value.
+
+    Raises:
+        StateValueError: a leaf that is no array, or one with fewer axes than the sharding splits.
+    """
+    # `-65 * u.mV` is a voltage like any other, not a count.
+    value = jax.tree.map(_with_float, value, is_leaf=_is_quantity)
+    leaves, treedef = jax.tree.flatten(value)
+    if treedef == _ARRAY:
+        treedef = _ARRAY  # the one object, so that `is` finds it
+    arrays = [_first_leaf(leaf, label) for leaf in leaves]
+    own = tuple(x.ndim for x in arrays)
+    wanted = ranks if ranks is not None and len(ranks) == len(own) else own
+    shardings = tuple(_shift(sharding, ndim, rank, label) for ndim, rank in zip(own, wanted, strict=True))
+    slot = Slot(treedef, tuple((x.shape, x.dtype) for x in arrays), shardings)
+    return slot, slot.value(arrays)
+
+
+def describe(value: Any) -> str:
+    """A value as `float32[3] mV`, containers as Python writes them."""
+    return str(jax.tree.map(lambda leaf: _Text(_describe_leaf(leaf)), value, is_leaf=_is_quantity))
+
+
+def _is_quantity(x: Any) -> bool:
+    return isinstance(x, u.Quantity)
+
+
+def _with_float(x: Any) -> Any:
+    return float(x.mantissa) * x.unit if isinstance(x, u.Quantity) and type(x.mantissa) is int else x
+
+
+class _Text(str):
+    __repr__ = str.__str__
+
+
+def _describe_leaf(leaf: Any) -> str:
+    if isinstance(leaf, u.Quantity):
+        return f"{_describe_leaf(leaf.mantissa)} {leaf.unit}"
+    if isinstance(leaf, (bool, int, float, complex)):
+        return f"Python {type(leaf).__name__}"
+    if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+        return type(leaf).__name__
+    return f"{leaf.dtype}[{','.join(str(n) for n in leaf.shape)}]"
+
+
+def _first_leaf(leaf: Any, label: str) -> jax.Array:
+    try:
+        # A numpy array is copied: it could be changed behind the State's back.
+        return _strong(leaf if isinstance(leaf, jax.Array) else jnp.array(leaf))
+    except (TypeError, ValueError):
+        raise StateValueError(
+            f"{label}: a State holds arrays and quantities, in any PyTree; got a {type(leaf).__name__}: {leaf!r:.60}."
+        ) from None
+
+
+def _fit_leaf(leaf: Leaf, shape: tuple[int, ...], dtype: Any) -> Leaf | None:
+    if isinstance(leaf, jax.Array):
+        if leaf.shape != shape:
+            return None
+        weak = getattr(leaf, "weak_type", False)
+        if leaf.dtype == dtype:
+            return _strong(leaf) if weak else leaf
+        return jax.lax.convert_element_type(leaf, dtype) if weak and _keeps_kind(leaf.dtype, dtype) else None
+    if isinstance(leaf, (bool, int, float, complex, np.generic, np.ndarray)):
+        given = np.asarray(leaf)
+        if given.shape == shape and _keeps_kind(given.dtype, dtype):
+            return jnp.array(given, dtype=dtype)
+    return None
+
+
+def _keeps_kind(given: Any, wanted: Any) -> bool:
+    order = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
+    kinds = [next((k for k, kind in enumerate(order) if jnp.issubdtype(d, kind)), None) for d in (given, wanted)]
+    return None not in kinds and kinds[0] <= kinds[1]
+
+
+def _strong(x: jax.Array) -> jax.Array:
+    # A weak type would change the signature of a compiled function at the second call.
+    return jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
+
+
+def _shift(sharding: NamedSharding | None, ndim: int, rank: int, label: str) -> NamedSharding | None:
+    """The sharding of a value that has `ndim` axes, where `sharding` was given for one with `rank` axes."""
+    if sharding is None:
+        return None
+    spec = (*sharding.spec, *(None,) * (rank - len(sharding.spec)))
+    lost = max(rank - ndim, 0)
+    if len(spec) > rank or any(axis is not None for axis in spec[:lost]):
+        raise StateValueError(
+            f"{label}: a value with {ndim} axes cannot be split by {sharding.spec}. Give a sharding for its axes."
+        )
+    spec = (None,) * (ndim - rank) + spec[lost:]
+    while spec and spec[-1] is None:
+        spec = spec[:-1]
+    return NamedSharding(sharding.mesh, PartitionSpec(*spec), memory_kind=sharding.memory_kind)

@@ -1,0 +1,269 @@
+"""jit that knows States: their values are inputs of the compiled program, those written are outputs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from types import MethodType
+from typing import Any
+
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dist_sim.core import environ
+from dist_sim.core.module import Module
+from dist_sim.core.state import State, commit
+from dist_sim.core.trace import EAGER, check_read, current_frame, current_trace
+from dist_sim.core.transform.discovery import Touched, discover, discovering, propagate_environ, run
+
+CLOCK = ("t", "i")
+"""Environment entries that enter a compiled program as inputs even as Python integers."""
+
+
+def jit(
+    fun: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate: bool = False,
+) -> Any:
+    """Compiles a function that reads and writes States.
+
+    Works as a decorator, with or without arguments, on functions, methods and Modules. A Module given as an argument is static.
+
+    The program is compiled again when it would differ: other static arguments, other shapes, dtypes or structure of arguments
+    or States, another dt or precision. States may be re-bound and moved in between. Other environment entries set outside
+    (t, i, arrays, floats) are inputs of the program.
+
+    Args:
+        static_argnums, static_argnames: arguments that are Python values for the function; hashable.
+        donate: the program may reuse the memory of the written States. Arrays taken from them before a call are gone after it.
+
+    Returns:
+        A callable with `.lower(*args)`, `.states(*args)`, `.clear_cache()` and `.compilations`.
+    """
+    options = {"static_argnums": static_argnums, "static_argnames": static_argnames, "donate": donate}
+    return functools.partial(Jit, **options) if fun is None else Jit(fun, **options)
+
+
+class Jit:
+    """A function compiled with its States: see :func:`jit`."""
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        *,
+        static_argnums: int | Sequence[int] = (),
+        static_argnames: str | Sequence[str] = (),
+        donate: bool = False,
+    ) -> None:
+        functools.update_wrapper(self, fun, updated=())
+        self.fun = fun
+        self.donate = donate
+        self.compilations = 0
+        self._static_nums, self._static_names = _static(fun, static_argnums, static_argnames)
+        self._programs: dict[Any, list[_Program]] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if discovering():
+            return self.fun(*args, **kwargs)
+        key, leaves = self._key(args, kwargs)
+        for program in self._programs.get(key, ()):
+            if program.fits():
+                return program(leaves)
+        program = self._discover(args, kwargs)
+        out = program(leaves)
+        self._remember(key, program)
+        return out
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """The program for these arguments and the present States, as JAX's Lowered; nothing is run."""
+        program, leaves = self._program(args, kwargs)
+        return program.jitted.lower(*program.inputs(leaves))
+
+    def states(self, *args: Any, **kwargs: Any) -> Touched:
+        """The States that a call with these arguments reads and writes."""
+        return self._program(args, kwargs)[0].touched
+
+    def clear_cache(self) -> None:
+        """Forgets every compiled program."""
+        self._programs.clear()
+
+    def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Program, list[Any]]:
+        key, leaves = self._key(args, kwargs)
+        for program in self._programs.get(key, ()):
+            if program.fits():
+                return program, leaves
+        program = self._discover(args, kwargs)
+        self._remember(key, program)
+        return program, leaves
+
+    def _remember(self, key: Any, program: _Program) -> None:
+        self._programs.setdefault(key, []).append(program)
+        self.compilations += 1
+
+    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
+        leaves, treedef = jax.tree.flatten(self._dynamic(args, kwargs))
+        static = ()
+        if self._static_nums or self._static_names:
+            static = tuple((n, args[n]) for n in self._static_nums if n < len(args))
+            static += tuple((name, kwargs[name]) for name in self._static_names if name in kwargs)
+        return (treedef, tuple(map(_leaf_key, leaves)), static, environ.fingerprint()), leaves
+
+    def _dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        if not self._static_nums and not self._static_names:
+            return args, kwargs
+        return (
+            tuple(None if n in self._static_nums else arg for n, arg in enumerate(args)),
+            {name: arg for name, arg in kwargs.items() if name not in self._static_names},
+        )
+
+    def _discover(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Program:
+        leaves, treedef = jax.tree.flatten(self._dynamic(args, kwargs))
+        fixed = {n: leaf for n, leaf in enumerate(leaves) if isinstance(leaf, Module)}
+        static_args = {n: args[n] for n in self._static_nums if n < len(args)}
+        static_kwargs = {name: kwargs[name] for name in self._static_names if name in kwargs}
+        size = len(leaves)
+
+        def call(dynamic: list[Any]) -> Any:
+            rest = iter(dynamic)
+            args, kwargs = treedef.unflatten([fixed[n] if n in fixed else next(rest) for n in range(size)])
+            args = [static_args.get(n, arg) for n, arg in enumerate(args)]
+            return self.fun(*args, **kwargs, **static_kwargs)
+
+        touched, _ = discover(call, [leaf for n, leaf in enumerate(leaves) if n not in fixed])
+        return _Program(call, touched, frozenset(fixed), self.donate, getattr(self.fun, "__name__", type(self.fun).__name__))
+
+
+class _Program:
+    """One compiled version: for one set of States with their slots, one shape of the arguments, one environment."""
+
+    def __init__(
+        self, call: Callable[[list[Any]], Any], touched: Touched, fixed: frozenset[int], donate: bool, name: str
+    ) -> None:
+        self.touched = touched
+        self._call = call
+        self._fixed = fixed
+        self._donate = donate
+        self._written = touched.written
+        self._only_read = touched.read_only
+        self._states = self._written + self._only_read
+        self._read = tuple(s for s in self._states if s in set(touched.read))
+        self._slots = tuple(state._slot for state in self._states)
+        self._out_slots = [state._slot for state in self._written]
+        self._clock = tuple(key for key, value in touched.environ.items() if _is_input(key, value))
+        self._constants = tuple((key, value) for key, value in touched.environ.items() if key not in self._clock)
+
+        def pure(written: list[Any], only_read: list[Any], clock: dict[str, Any], leaves: list[Any]) -> Any:
+            return self._pure(written, only_read, clock, leaves)
+
+        pure.__name__ = name  # what profiles and compiled programs show
+        self.jitted = jax.jit(pure, donate_argnums=(0,) if donate else ())
+
+    def fits(self) -> bool:
+        """The States and the environment are still those this program was made for."""
+        for state, slot in zip(self._states, self._slots, strict=True):
+            if state._slot is not slot and state._slot != slot:
+                return False
+        return all(_same(environ.peek(key), value) for key, value in self._constants) and all(
+            environ.peek(key) is not environ.MISSING for key in self._clock
+        )
+
+    def inputs(self, leaves: list[Any]) -> tuple[list[Any], list[Any], dict[str, Any], list[Any]]:
+        written = [s._slot.leaves(s._value) for s in self._written]
+        only_read = [s._slot.leaves(s._value) for s in self._only_read]
+        if self._fixed:
+            leaves = [leaf for n, leaf in enumerate(leaves) if n not in self._fixed]
+        clock = {key: environ.peek(key) for key in self._clock}
+        if self._donate:
+            written = _unshared(written, [only_read, clock, leaves])
+        return written, only_read, clock, leaves
+
+    def __call__(self, leaves: list[Any]) -> Any:
+        if current_frame() is None and current_trace() is EAGER and all(s._birth is None for s in self._states):
+            new, out = self.jitted(*self.inputs(leaves))
+            for state, slot, value in zip(self._written, self._out_slots, new, strict=True):
+                value = slot.value(value)
+                state._slot, state._value = slot, slot.place(value, state.label) if slot.is_sharded else value
+            return out
+        for state in self._read:
+            check_read(state)
+        propagate_environ(self.touched)
+        new, out = self.jitted(*self.inputs(leaves))
+        for state, slot, value in zip(self._written, self._out_slots, new, strict=True):
+            commit(state, slot, slot.value(value))
+        return out
+
+    def _pure(self, written: list[Any], only_read: list[Any], clock: dict[str, Any], leaves: list[Any]) -> Any:
+        values = [slot.value(each) for slot, each in zip(self._slots, [*written, *only_read], strict=True)]
+        # `run` opens the frame; the clock's entries, set in here, belong to it and are not noted again.
+        outcome = run(self.touched, self._states, values, self._run_with_clock, clock, leaves)
+        self._out_slots = outcome.slots
+        return [slot.leaves(value) for slot, value in zip(outcome.slots, outcome.values, strict=True)], outcome.out
+
+    def _run_with_clock(self, clock: dict[str, Any], leaves: list[Any]) -> Any:
+        with environ.context(**clock):
+            return self._call(leaves)
+
+
+def _static(
+    fun: Callable[..., Any], nums: int | Sequence[int], names: str | Sequence[str]
+) -> tuple[frozenset[int], frozenset[str]]:
+    nums = {nums} if isinstance(nums, int) else set(nums)
+    names = {names} if isinstance(names, str) else set(names)
+    if not nums and not names:
+        return frozenset(), frozenset()
+    # An argument is static by whichever way it is passed.
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [p.name for p in inspect.signature(fun).parameters.values() if p.kind in kinds]
+    nums = {n % len(positional) if n < 0 else n for n in nums} | {n for n, name in enumerate(positional) if name in names}
+    return frozenset(nums), frozenset(names | {positional[n] for n in nums if n < len(positional)})
+
+
+def _leaf_key(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array):
+        return leaf.aval
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return leaf.shape, leaf.dtype
+    if isinstance(leaf, (bool, int, float, complex)):
+        return type(leaf)
+    if isinstance(leaf, Module):
+        return leaf
+    if isinstance(leaf, State):
+        raise TypeError(
+            f"{leaf.label} is an argument of a compiled function. Pass its .value, or let the function read the State."
+        )
+    raise TypeError(f"an argument of a compiled function is a {type(leaf).__name__}: {leaf!r:.60}. Name it in static_argnames.")
+
+
+def _is_input(key: str, value: Any) -> bool:
+    if value is environ.MISSING:
+        return False
+    number = (float, complex, np.ndarray, np.generic, jax.Array, u.Quantity) + ((int,) if key in CLOCK else ())
+    leaves = jax.tree.leaves(value, is_leaf=lambda x: isinstance(x, u.Quantity))
+    return bool(leaves) and all(isinstance(leaf, number) and not isinstance(leaf, bool) for leaf in leaves)
+
+
+def _same(now: Any, then: Any) -> bool:
+    if now is then:
+        return True
+    try:
+        return type(now) is type(then) and bool(now == then)
+    except (TypeError, ValueError):
+        return False
+
+
+def _unshared(donated: list[list[Any]], others: Any) -> list[list[Any]]:
+    """Copies of what would be donated twice, or donated and read."""
+    seen = {id(leaf) for leaf in jax.tree.leaves(others)}
+    result = []
+    for leaves in donated:
+        result.append([jnp.copy(leaf) if id(leaf) in seen else leaf for leaf in leaves])
+        seen.update(map(id, leaves))
+    return result
