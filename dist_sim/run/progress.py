@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Self, TextIO, final
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, ProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from dist_sim.errors import OutputError
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.session import current_session
 
@@ -122,8 +123,9 @@ class Progress:
     def __exit__(self, kind, error, trace) -> None:
         if self._bar is not None:
             self._bar.stop()
-        self._line()
-        if error is None:
+        # After an error the last line is a courtesy: on a full disk it must not take the place of what went wrong.
+        with nullcontext() if error is None else suppress(OutputError):
+            self._line()
             self._heartbeat(force=True)
 
     def update(self, done_ms: float, *, rate: float | None = None, checkpoint: str | None = None) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 from dist_sim.run.digest import SpikeDigest
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.segments import SegmentReader, SegmentWriter
+from dist_sim.run.statistics import SpikeStatistics
 
 
 @final
 class Recording:
-    """Collects spikes; knows their digest at any time.
+    """Collects spikes; knows their digest and their statistics at any time, without reading them again.
 
     Args:
         directory: the run directory whose segments hold the spikes, or None to keep them in memory.
@@ -28,6 +29,7 @@ class Recording:
     def __init__(self, directory: RunDirectory | None, dt: float, *, process: int = 0, processes: int = 1):
         self.dt = float(dt)
         self.spikes = 0
+        self.statistics = SpikeStatistics()
         self._process = process
         self._digest = SpikeDigest()
         self._chunks: list[tuple[np.ndarray, np.ndarray]] = []
@@ -47,6 +49,7 @@ class Recording:
             self._writer.append(step0, step1, steps, ids)
             self._chunks.clear()
         self._digest.update(steps, ids)
+        self.statistics.update(steps, ids)
         self.spikes += len(steps)
 
     @property

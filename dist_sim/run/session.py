@@ -145,7 +145,8 @@ def split_assignments(assignments: Sequence[str]) -> dict[str, str]:
 @final
 @dataclass(frozen=True, kw_only=True)
 class DeclaredParams:
-    """The `param()` calls of a script: name -> the default, as written; `open`: there are calls whose name is computed."""
+    """The `param()` calls of a script: name -> the default, as written; `open`: more may be asked for (computed names, `param` by
+    another name)."""
 
     defaults: dict[str, str]
     open: bool
@@ -165,7 +166,9 @@ def declared_params(script: Path) -> DeclaredParams:
         if path in seen:
             continue
         seen.add(path)
-        for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and _is_param(node.func):
                 given = {keyword.arg: keyword.value for keyword in node.keywords}
                 name = node.args[0] if node.args else given.get("name")
@@ -174,6 +177,8 @@ def declared_params(script: Path) -> DeclaredParams:
                     defaults.setdefault(name.value, ast.unparse(default) if default else "?")
                 else:
                     computed = True
+            elif (_is_param(node) and id(node) not in called) or (isinstance(node, ast.alias) and _renames_param(node)):
+                computed = True
             else:
                 todo += _modules_beside(node, script.parent)
     return DeclaredParams(defaults=defaults, open=computed)
@@ -183,7 +188,7 @@ def check_declared(parameters: Mapping[str, str], script: Path) -> None:
     """Before the script runs: does it ask for every `--set`?
 
     Raises:
-        UnknownNameError: a name that no `param()` call asks for. (With computed names only `check_all_asked` can tell.)
+        UnknownNameError: a name that no `param()` call asks for. (Where more may be asked for, only `check_all_asked` can tell.)
     """
     declared = declared_params(script)
     for name, text in parameters.items():
@@ -191,10 +196,12 @@ def check_declared(parameters: Mapping[str, str], script: Path) -> None:
             raise UnknownNameError("parameter", name, declared.defaults or ["(none)"], f"{script}: --set {name}={text}")
 
 
-def _is_param(function: ast.expr) -> bool:
-    return (isinstance(function, ast.Attribute) and function.attr == "param") or (
-        isinstance(function, ast.Name) and function.id == "param"
-    )
+def _is_param(node: ast.AST) -> bool:
+    return getattr(node, "attr" if isinstance(node, ast.Attribute) else "id", None) == "param"
+
+
+def _renames_param(alias: ast.alias) -> bool:
+    return alias.name.split(".")[-1] == "param" and alias.asname not in (None, "param")
 
 
 def _modules_beside(node: ast.AST, folder: Path) -> list[Path]:

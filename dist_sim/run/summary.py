@@ -7,13 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, Group
-from rich.padding import Padding
+from rich.console import Console
 from rich.table import Table
 
 from dist_sim.run.provenance import versions
 from dist_sim.run.recording import Recording
-from dist_sim.run.statistics import Population, spike_statistics
+from dist_sim.run.statistics import Population
+
+# More populations than this fill a terminal and are in the file anyway.
+ROWS = 40
 
 
 def peak_rss_bytes() -> int:
@@ -39,7 +41,7 @@ def build_summary(
     devices: int,
     processes: int = 1,
 ) -> dict[str, Any]:
-    """The content of `summary.json`, over all `simulate()` calls so far.
+    """The content of `summary.json`, over all `simulate()` calls so far (cheap: no spike is read again).
 
     Args:
         model_time_ms, wall_s: model time, and the wall time spent on it; `rtf` is their ratio (below 1: faster than life).
@@ -49,7 +51,7 @@ def build_summary(
         emitted_events: synaptic events that the spikes stand for (spikes times out-degree); each is delivered or in flight.
         phases: seconds per phase.
     """
-    statistics = spike_statistics(recording.steps, recording.ids, recording.dt, populations, model_time_ms)
+    statistics = recording.statistics.of(populations, model_time_ms)
     return {
         "model_time_ms": float(model_time_ms),
         "wall_s": float(wall_s),
@@ -88,9 +90,11 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None, *,
     populations.add_column("name")
     for heading in ("neurons", "rate [Hz]", "CV of ISI"):
         populations.add_column(heading, justify="right")
-    for name, rate in rates.items():
+    for name, rate in list(rates.items())[:ROWS]:
         irregularity = "-" if cv.get(name) is None else f"{cv[name]:.3f}"
         populations.add_row(str(name), _count(sizes[name]), f"{rate:.3f}", irregularity)
+    if len(rates) > ROWS:
+        populations.add_row(f"... and {len(rates) - ROWS} more in summary.json")
 
     run = Table(title="run", title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
     rtf, per_synapse = summary["rtf"], summary["bytes_per_synapse"]
@@ -117,8 +121,10 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None, *,
     for name, seconds in summary["phases"].items():
         phases.add_row(name, f"{seconds:.2f} s")
 
-    parts = [populations, run] + ([phases] if summary["phases"] else [])
-    console.print(Group(*(Padding(part, (1, 0, 0, 0)) for part in parts)))
+    for table in (populations, run, phases):
+        if table.row_count:
+            console.print()
+            console.print(table)
     if where is not None:
         console.print(f"\n{where}", highlight=False, soft_wrap=True)
 

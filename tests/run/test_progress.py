@@ -32,6 +32,7 @@ def test_plain_lines(tmp_path, monkeypatch):
     assert len(lines) == 4 and "\r" not in stream.getvalue()
     assert lines[0] == "dist-sim: 300.0 ms of 1000.0 ms (30.0 %)  RTF 100.00  rate 4.20 Hz  ETA 0:01:10  checkpoint none"
     status = directory.read_json("status.json")
+    assert status is not None
     assert status["model_time_ms"] == 1000.0 and status["eta_s"] == 0.0 and status["state"] == "running"
     assert (directory.path / "log.txt").read_text().count("RTF") == 4
 

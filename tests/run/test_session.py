@@ -41,7 +41,7 @@ def test_a_text_that_is_no_such_value_is_refused(text, default):
 
 def test_bad_defaults_are_refused():
     with pytest.raises(ParameterError, match="put the unit on the result"):
-        param("p", [1])
+        param("p", [1])  # pyright: ignore[reportArgumentType]
     with Session().active():
         param("p", 1)
         param("p", 1)
@@ -72,9 +72,13 @@ def test_parameters_are_found_without_running_the_script(tmp_path):
         check_declared({"scael": "1"}, script)
 
 
-def test_with_computed_names_only_the_run_can_tell(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    ["for name in ('a', 'b'): ds.param(name, 1)", "from dist_sim import param as p; p('c', 1)", "ask = ds.param; ask('c', 1)"],
+)
+def test_where_more_may_be_asked_for_only_the_run_can_tell(tmp_path, text):
     script = tmp_path / "script.py"
-    script.write_text("for name in ('a', 'b'): ds.param(name, 1)")
+    script.write_text(text)
     check_declared({"c": "1"}, script)
     session = Session(parameters={"c": "1"})
     with session.active():
