@@ -38,8 +38,11 @@ def write_spikes(path: Path, populations: Sequence[tuple[str, int, int]], steps:
         OutputError: the disk is full or the file cannot be written; an older file is untouched.
     """
     path = Path(path)
-    _check_names([name for name, _, _ in populations])
+    _check(populations)
     steps, ids = np.asarray(steps, dtype=np.int64), np.asarray(ids, dtype=np.int64)
+    parts = spikes_of(populations, ids)
+    if (outside := len(ids) - sum(map(len, parts))) > 0:
+        raise ParameterError(f"{path}: {outside} spikes are of ids in no population. Name the populations of all ids.")
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     needed = BYTES_PER_SPIKE * len(steps) + ROOM
     try:
@@ -50,10 +53,8 @@ def write_spikes(path: Path, populations: Sequence[tuple[str, int, int]], steps:
             file.attrs.create("magic", MAGIC, dtype=np.uint32)
             file.attrs.create("version", VERSION, dtype=np.uint32)
             group = file.create_group("spikes")
-            written = sum(_write_population(group, name, first, size, steps, ids, dt) for name, first, size in populations)
-        if written != len(steps):
-            temporary.unlink()
-            raise ParameterError(f"{path}: {len(steps) - written} spikes belong to no population or to two. Name each id once.")
+            for (name, first, _), mine in zip(populations, parts, strict=True):
+                _write_population(group, name, (steps[mine] + 1) * float(dt), (ids[mine] - first).astype(np.uint64))
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -64,19 +65,39 @@ def write_spikes(path: Path, populations: Sequence[tuple[str, int, int]], steps:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}.") from error
 
 
-def _write_population(spikes: h5py.Group, name: str, first: int, size: int, steps: np.ndarray, ids: np.ndarray, dt: float) -> int:
+def spikes_of(populations: Sequence[tuple[str, int, int]], ids: np.ndarray) -> list[np.ndarray]:
+    """For each population the indices of its spikes in `ids`, in their order; one pass for any number of populations."""
+    by_first = sorted(range(len(populations)), key=lambda k: populations[k][1:])
+    firsts = np.array([populations[k][1] for k in by_first], dtype=np.int64)
+    ends = firsts + np.array([populations[k][2] for k in by_first], dtype=np.int64)
+    # The last population that begins at or before an id; populations of size 0 sort before the one that begins with them.
+    place = np.searchsorted(firsts, ids, side="right") - 1
+    inside = place >= 0
+    inside[inside] = ids[inside] < ends[place[inside]]
+    place = np.where(inside, place, len(by_first)).astype(np.uint16 if len(by_first) < 2**16 else np.int64)
+    order = np.argsort(place, kind="stable")
+    bounds = np.searchsorted(place[order], np.arange(len(by_first) + 1))
+    parts = [np.empty(0, np.int64)] * len(populations)
+    for at, k in enumerate(by_first):
+        parts[k] = order[bounds[at] : bounds[at + 1]]
+    return parts
+
+
+def _write_population(spikes: h5py.Group, name: str, timestamps: np.ndarray, node_ids: np.ndarray) -> None:
     group = spikes.create_group(name)
     group.attrs.create("sorting", SORTING["by_time"], dtype=h5py.enum_dtype(SORTING, basetype="u1"))
-    mine = (ids >= first) & (ids < first + size)
-    timestamps = group.create_dataset("timestamps", data=(steps[mine] + 1) * float(dt), dtype=np.float64)
-    timestamps.attrs["units"] = "ms"
-    group.create_dataset("node_ids", data=(ids[mine] - first).astype(np.uint64))
-    return int(mine.sum())
+    group.create_dataset("timestamps", data=timestamps).attrs["units"] = "ms"
+    group.create_dataset("node_ids", data=node_ids)
 
 
-def _check_names(names: list[str]) -> None:
+def _check(populations: Sequence[tuple[str, int, int]]) -> None:
+    names = [name for name, _, _ in populations]
     for name in names:
         if not name or "/" in name or name in (".", "..") or "\0" in name:
             raise ParameterError(f"population name {name!r}: cannot name a group in an HDF5 file. Use letters, digits, _ and -.")
         if names.count(name) > 1:
             raise ParameterError(f"population name {name!r} is used by {names.count(name)} populations. Give each its own.")
+    ordered = sorted((first, size, name) for name, first, size in populations if size > 0)
+    for (first, size, name), (following, _, other) in zip(ordered, ordered[1:], strict=False):
+        if first + size > following:
+            raise ParameterError(f"populations {name!r} and {other!r} both hold id {following}. Name each id once.")

@@ -11,7 +11,8 @@ from dist_sim.io import sonata
 from dist_sim.io.report import raster_and_rates
 from dist_sim.io.sonata import write_spikes
 
-POPULATIONS = [("exc", 0, 40), ("inh", 40, 10), ("silent", 50, 5)]
+# Not in the order of their ids.
+POPULATIONS = [("inh", 40, 10), ("exc", 0, 40), ("silent", 50, 5), ("empty", 40, 0)]
 
 
 def test_libsonata_reads_the_spikes_back(tmp_path, random_spikes):
@@ -19,7 +20,7 @@ def test_libsonata_reads_the_spikes_back(tmp_path, random_spikes):
     steps, ids = random_spikes(2000)
     write_spikes(tmp_path / "spikes.h5", POPULATIONS, steps, ids, 0.1)
     reader = libsonata.SpikeReader(str(tmp_path / "spikes.h5"))
-    assert sorted(reader.get_population_names()) == ["exc", "inh", "silent"]
+    assert sorted(reader.get_population_names()) == ["empty", "exc", "inh", "silent"]
     for name, first, size in POPULATIONS:
         population = reader[name]
         assert population.sorting == "by_time"
@@ -30,33 +31,43 @@ def test_libsonata_reads_the_spikes_back(tmp_path, random_spikes):
 
 
 def test_the_layout_of_the_file(tmp_path, random_spikes):
-    write_spikes(tmp_path / "spikes.h5", POPULATIONS, *random_spikes(100), 0.1)
+    steps, ids = random_spikes(100)
+    write_spikes(tmp_path / "spikes.h5", POPULATIONS, steps, ids, 0.1)
     with h5py.File(tmp_path / "spikes.h5") as file:
         group = file["spikes/exc"]
+        assert isinstance(group, h5py.Group)
         assert group.attrs["sorting"] == 2
         assert h5py.check_enum_dtype(group.attrs.get_id("sorting").dtype) == {"none": 0, "by_id": 1, "by_time": 2}
-        assert group["timestamps"].attrs["units"] == "ms"
-        assert (group["timestamps"].dtype, group["node_ids"].dtype) == (np.float64, np.uint64)
+        timestamps, node_ids = group["timestamps"], group["node_ids"]
+        assert isinstance(timestamps, h5py.Dataset) and isinstance(node_ids, h5py.Dataset)
+        assert timestamps.attrs["units"] == "ms"
+        assert (timestamps.dtype, node_ids.dtype) == (np.float64, np.uint64)
     assert [path.name for path in tmp_path.iterdir()] == ["spikes.h5"]
 
 
 @pytest.mark.parametrize(
     ("populations", "text"),
-    [([("a/b", 0, 50)], "cannot name"), ([("a", 0, 25), ("a", 25, 25)], "used by 2"), ([("a", 0, 25)], "no population")],
+    [
+        ([("a/b", 0, 50)], "cannot name"),
+        ([("a", 0, 25), ("a", 25, 25)], "used by 2"),
+        ([("a", 0, 25)], "in no population"),
+        ([("a", 0, 26), ("b", 25, 25)], "both hold id 25"),
+    ],
 )
 def test_what_cannot_be_written_is_refused(tmp_path, random_spikes, populations, text):
+    steps, ids = random_spikes(100)
     with pytest.raises(ParameterError, match=text):
-        write_spikes(tmp_path / "spikes.h5", populations, *random_spikes(100), 0.1)
+        write_spikes(tmp_path / "spikes.h5", populations, steps, ids, 0.1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_room_and_no_folder(tmp_path, random_spikes, monkeypatch):
-    spikes = random_spikes(100)
+    steps, ids = random_spikes(100)
     with pytest.raises(OutputError, match="No such file"):
-        write_spikes(tmp_path / "no" / "spikes.h5", POPULATIONS, *spikes, 0.1)
+        write_spikes(tmp_path / "no" / "spikes.h5", POPULATIONS, steps, ids, 0.1)
     monkeypatch.setattr(sonata, "ROOM", 1 << 60)
     with pytest.raises(OutputError, match="are free"):
-        write_spikes(tmp_path / "spikes.h5", POPULATIONS, *spikes, 0.1)
+        write_spikes(tmp_path / "spikes.h5", POPULATIONS, steps, ids, 0.1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,5 +75,6 @@ def test_no_room_and_no_folder(tmp_path, random_spikes, monkeypatch):
 def test_the_picture_is_drawn(tmp_path, random_spikes, count):
     pytest.importorskip("matplotlib")
     rates = {"exc": 3.0, "inh": 7.0}
-    raster_and_rates(tmp_path / "raster.png", *random_spikes(count), 0.1, POPULATIONS, rates, 50.0, end_ms=100.0)
+    steps, ids = random_spikes(count)
+    raster_and_rates(tmp_path / "raster.png", steps, ids, 0.1, POPULATIONS, rates, 50.0, end_ms=100.0)
     assert (tmp_path / "raster.png").read_bytes().startswith(b"\x89PNG")
