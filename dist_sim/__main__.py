@@ -93,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         # A wrong option is bad input too; typer would exit with 2. Its error classes move between versions, their `show` stays.
         if (show := getattr(error, "show", None)) is None:
-            raise
+            traceback.print_exception(error)
+            return INTERNAL
         show()
         return BAD_INPUT
     return code if isinstance(code, int) else DONE
@@ -102,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_script(
     script: Path, arguments: list[str], devices: int | None, out: Path | None, parameters: dict[str, str], debug: bool
 ) -> int:
-    check_declared(parameters, script)
+    if parameters:
+        check_declared(parameters, script)
     if devices is not None:
         _set_cpu_devices(devices)
     directory = RunDirectory(out or default_directory(script))
@@ -122,7 +124,7 @@ def _run_script(
         _write_results(session)
         if code == DONE:
             session.check_all_asked()
-    except DistSimError as error:
+    except BaseException as error:
         code = _exit_code(error)
         raise
     finally:
@@ -151,12 +153,12 @@ def _execute(session: Session, arguments: list[str], debug: bool) -> int:
         _complain("interrupted")
         return INTERRUPTED
     except DistSimError as error:
-        session.directory.log(f"{type(error).__name__}: {error}")
+        _log(session, f"{type(error).__name__}: {error}")
         _explain(error, debug, script)
         return _exit_code(error)
     except BaseException as error:
         lines = _traceback_from(error, script)
-        session.directory.log("".join(lines))
+        _log(session, "".join(lines))
         sys.stderr.write("".join(lines))
         return INTERNAL
     finally:
@@ -218,7 +220,11 @@ def _errors_become_exit_codes(debug: bool) -> Iterator[None]:
         raise typer.Exit(_exit_code(error)) from None
 
 
-def _exit_code(error: DistSimError) -> int:
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if not isinstance(error, DistSimError):
+        return INTERNAL
     if isinstance(error, OutputError):
         return OUTPUT
     return BAD_INPUT if isinstance(error, (ValueError, TypeError, LookupError, DeviceError)) else INTERNAL
@@ -235,8 +241,17 @@ def _explain(error: DistSimError, debug: bool, script: Path | None = None) -> No
             typer.echo(f"  {script}, line {frames[-1].lineno}: {line}", err=True)
 
 
+def _log(session: Session, text: str) -> None:
+    # The error that is logged may be that of a full disk.
+    with suppress(OutputError):
+        if session.directory is not None:
+            session.directory.log(text)
+
+
 def _traceback_from(error: BaseException, script: Path) -> list[str]:
     """The traceback without the frames between the command line and the script."""
+    if isinstance(error, SyntaxError) and error.filename == str(script):
+        return traceback.format_exception_only(error)
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename != str(script):
         trace = trace.tb_next
