@@ -23,6 +23,8 @@ LINE_EVERY = 30.0
 STATUS_EVERY = 5.0
 PHASE_SHOWN_AFTER = 3.0
 RECENT = 60.0
+# A script that simulates in thousands of short pieces gets no line, and pays for no file, after each.
+SHORT = 1.0
 
 
 @final
@@ -83,7 +85,7 @@ class PhaseCount:
 
 @final
 class Progress:
-    """The progress of one `simulate()`, as a context.
+    """The progress of one `simulate()`, as a context. One that takes less than a second goes unmentioned.
 
     Args:
         total_ms: the model time to simulate.
@@ -112,17 +114,19 @@ class Progress:
     def __enter__(self) -> Self:
         self._begin = self._line_at = time.perf_counter()
         self._recent.append((self._begin, 0.0))
+        self._status_at = self._begin - STATUS_EVERY + SHORT
         if self._show and self._stream.isatty():
             columns = (TextColumn("[bold]simulate"), BarColumn(bar_width=30), _Standing(self))
             self._bar = Bar(*columns, console=Console(file=self._stream), transient=True)
             self._task = self._bar.add_task("", total=self.total_ms)
             self._bar.start()
-        self._heartbeat(force=True)
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if error is None and time.perf_counter() - self._begin < SHORT:
+            return
         # After an error the last line is a courtesy: on a full disk it must not take the place of what went wrong.
         with nullcontext() if error is None else suppress(OutputError):
             self._line()

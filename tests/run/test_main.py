@@ -117,6 +117,29 @@ def test_debug_shows_the_traceback(script, capfd):
     assert "Traceback" in capfd.readouterr().err
 
 
+def test_a_parameter_that_was_never_asked_for_is_told_at_the_end(script, capfd):
+    # The name is computed, so that only the run can tell.
+    name = script("for name in ('a', 'b'):\n    param(name, 1)\nsimulate()")
+    assert main(["run", name, "--out", "out", "--set", "c=1"]) == 64
+    assert "unknown parameter 'c'" in capfd.readouterr().err
+    assert Path("out/results/spikes.h5").exists()
+
+
+def test_a_script_finds_the_modules_beside_it(script, tmp_path):
+    Path("sub").mkdir()
+    Path("sub/beside_the_script.py").write_text("X = 1")
+    before = list(sys.path), list(sys.argv)
+    name = script("import beside_the_script", "sub/script.py")
+    assert main(["run", name, "--out", "out"]) == 0
+    assert before == (sys.path, sys.argv)
+
+
+def test_a_syntax_error_is_told_alone(script, capfd):
+    assert main(["run", script("for"), "--out", "out"]) == 70
+    error = capfd.readouterr().err
+    assert "SyntaxError" in error and "Traceback" not in error
+
+
 def test_after_a_mistake_the_same_command_works(script):
     assert main(["run", script("raise ValueError"), "--out", "out"]) == 70
     assert main(["run", script("simulate()"), "--out", "out"]) == 0
@@ -180,11 +203,27 @@ def test_a_digest_that_differs_from_the_summary_is_an_error(script, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
+def run_alone(*arguments: str) -> subprocess.CompletedProcess:
+    """`dist-sim run` in a process of its own."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "dist_sim", "run", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+
+
 def test_devices_are_set_before_jax_starts(script):
     name = script("import jax\nprint(jax.device_count(), 'devices')")
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-m", "dist_sim", "run", name, "--devices", "3", "--out", "out"]
-    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    done = run_alone(name, "--devices", "3", "--out", "out")
     assert done.returncode == 0, done.stderr
     assert "3 devices" in done.stdout
+
+
+def test_a_killed_run_keeps_its_spikes(script, capsys):
+    die = "import os, signal\nRecording.close = lambda self: os.kill(os.getpid(), signal.SIGKILL)\nsimulate()"
+    assert run_alone(script(die), "--out", "killed").returncode == -9
+    assert main(["run", script("simulate()"), "--out", "whole"]) == 0
+    capsys.readouterr()
+    assert main(["digest", "killed"]) == main(["digest", "whole"]) == 0
+    killed, whole = capsys.readouterr().out.split()
+    assert killed == whole
+    # Nobody knows whether it is alive: its directory is not taken over.
+    assert main(["run", script("simulate()"), "--out", "killed"]) == 74

@@ -37,7 +37,8 @@ def test_plain_lines(tmp_path, monkeypatch):
     assert (directory.path / "log.txt").read_text().count("RTF") == 4
 
 
-def test_a_bar_on_a_terminal():
+def test_a_bar_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(progress_module, "SHORT", 0.0)
     stream = Terminal()
     with Progress(10.0, stream=stream) as progress:
         progress.update(5.0, rate=1.0)
@@ -45,7 +46,19 @@ def test_a_bar_on_a_terminal():
     assert "simulate" in stream.getvalue() and stream.getvalue().endswith("checkpoint none\n")
 
 
-def test_silent_without_a_session_and_a_terminal(capsys):
+def test_short_pieces_go_unmentioned(tmp_path):
+    stream, directory = io.StringIO(), RunDirectory(tmp_path / "run")
+    for _ in range(100):
+        with Progress(1.0, directory=directory, show=True, stream=stream) as progress:
+            progress.update(1.0)
+    assert stream.getvalue() == "" and not (directory.path / "log.txt").exists()
+    with pytest.raises(KeyError), Progress(1.0, show=True, stream=stream):
+        raise KeyError
+    assert "0.0 ms of 1.0 ms" in stream.getvalue()
+
+
+def test_silent_without_a_session_and_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(progress_module, "SHORT", 0.0)
     with Progress(10.0) as progress:
         progress.update(10.0)
     assert capsys.readouterr() == ("", "")
