@@ -1,10 +1,12 @@
 """State, Module, the environment and the transforms: what models are written with."""
 
 from dist_sim.core import environ as environ
+from dist_sim.core import random as random
 from dist_sim.core import transform as transform
 from dist_sim.core.lifecycle import init_all_states as init_all_states
 from dist_sim.core.lifecycle import reset_all_states as reset_all_states
 from dist_sim.core.module import Module as Module
+from dist_sim.core.random import Random as Random
 from dist_sim.core.state import BatchState as BatchState
 from dist_sim.core.state import HiddenState as HiddenState
 from dist_sim.core.state import LongTermState as LongTermState

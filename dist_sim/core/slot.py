@@ -51,6 +51,7 @@ class Slot:
             StateValueError: another structure, shape, dtype or unit.
         """
         leaves, treedef = jax.tree.flatten(value)
+        _refuse_left_behind(leaves, label)
         if treedef != self.treedef:
             raise StateValueError(self._complaint(value, label))
         fitted = []
@@ -62,7 +63,7 @@ class Slot:
         # Unflattened by the slot's own structure: equal units may be spelled differently (nA MOhm, mV).
         return self.value(fitted)
 
-    def place(self, value: Any, label: str) -> Any:
+    def place(self, value: Any) -> Any:
         """The value where the slot's sharding wants it; inside a trace, constrained to be there."""
         leaves = self.leaves(value)
         if current_trace() is not EAGER:
@@ -70,10 +71,6 @@ class Slot:
                 x if s is None else jax.lax.with_sharding_constraint(x, s) for x, s in zip(leaves, self.shardings, strict=True)
             ]
         else:
-            if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-                raise TraceContextError(
-                    f"{label}: the value written was left behind by a finished trace. The state keeps its value."
-                )
             placed = [
                 x if s is None or x.sharding == s else jax.device_put(x, s) for x, s in zip(leaves, self.shardings, strict=True)
             ]
@@ -106,6 +103,7 @@ def slot_for(value: Any, sharding: NamedSharding | None, ranks: tuple[int, ...] 
     # `-65 * u.mV` is a voltage like any other, not a count.
     value = jax.tree.map(_with_float, value, is_leaf=_is_quantity)
     leaves, treedef = jax.tree.flatten(value)
+    _refuse_left_behind(leaves, label)
     if treedef == _ARRAY:
         treedef = _ARRAY  # the one object, so that `is` finds it
     arrays = [_first_leaf(leaf, label) for leaf in leaves]
@@ -141,6 +139,11 @@ def _describe_leaf(leaf: Any) -> str:
     if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
         return type(leaf).__name__
     return f"{leaf.dtype}[{','.join(str(n) for n in leaf.shape)}]"
+
+
+def _refuse_left_behind(leaves: list[Leaf], label: str) -> None:
+    if current_trace() is EAGER and any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        raise TraceContextError(f"{label}: the value given was left behind by a finished trace; it holds no numbers.")
 
 
 def _first_leaf(leaf: Any, label: str) -> jax.Array:

@@ -50,7 +50,7 @@ class State:
             value = value.value
         self._slot, value = slot_for(value, sharding, None, self.label)
         self._ranks = tuple(len(shape) for shape, _ in self._slot.avals) if sharding is not None else None
-        self._value = self._slot.place(value, self.label) if sharding is not None else value
+        self._value = self._slot.place(value) if sharding is not None else value
 
     @property
     def value(self) -> Any:
@@ -72,7 +72,7 @@ class State:
             return
         value = self._slot.fit(value, self.label)
         check_write(self)
-        self._value = self._slot.place(value, self.label)
+        self._value = self._slot.place(value)
 
     def restore_value(self, value: Any) -> None:
         """Replaces the value by a saved one, under the same checks as an assignment.
@@ -84,7 +84,7 @@ class State:
             raise StateValueError(f"{self.label}: a State was given; give its .value.")
         value = self._slot.fit(value, self.label)
         check_write(self)
-        self._value = self._slot.place(value, self.label)
+        self._value = self._slot.place(value)
 
     def reset_value(self, value: Any) -> None:
         """Makes this State, the same object, another slot: the value may have any structure, shape, dtype and unit.
@@ -93,7 +93,7 @@ class State:
         """
         slot, value = slot_for(value, self._sharding, self._ranks, self.label)
         check_write(self)
-        value = slot.place(value, self.label)
+        value = slot.place(value)
         # An equal slot stays the same object: compiled functions compare by identity first.
         self._slot, self._value = self._slot if slot == self._slot else slot, value
 
@@ -117,7 +117,7 @@ class State:
             raise StateValueError(f"{self.label}: the sharding cannot change inside a transform. Set it before.")
         slot, value = slot_for(self._value, sharding, None, self.label)
         check_write(self)
-        self._value = slot.place(value, self.label)
+        self._value = slot.place(value)
         self._slot, self._sharding = slot, sharding
         self._ranks = tuple(len(shape) for shape, _ in slot.avals) if sharding is not None else None
 
@@ -164,5 +164,5 @@ class BatchState(State):
 def commit(state: State, slot: Slot, value: Any) -> None:
     """Takes over a State's value at the end of a transform; `slot` is what it was at the end of the traced function."""
     check_write(state)
-    state._value = slot.place(value, state.label)
+    state._value = slot.place(value)
     state._slot = slot

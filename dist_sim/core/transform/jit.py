@@ -190,7 +190,7 @@ class _Program:
             new, out = self.jitted(*self.inputs(leaves))
             for state, slot, value in zip(self._written, self._out_slots, new, strict=True):
                 value = slot.value(value)
-                state._slot, state._value = slot, slot.place(value, state.label) if slot.is_sharded else value
+                state._slot, state._value = slot, slot.place(value) if slot.is_sharded else value
             return out
         for state in self._read:
             check_read(state)
