@@ -70,7 +70,7 @@ def digest(
 ) -> None:
     """Print one SHA-256 over all recorded spikes: the same on any placement."""
     from dist_sim.run.digest import digest_of_reader
-    from dist_sim.run.segments import SegmentReader
+    from dist_sim.run.segment_reader import SegmentReader
 
     with _errors_become_exit_codes(debug):
         opened = RunDirectory.open(directory)

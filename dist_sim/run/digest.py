@@ -8,7 +8,8 @@ from typing import final
 
 import numpy as np
 
-from dist_sim.run.segments import SegmentReader
+from dist_sim.run.directory import RunDirectory
+from dist_sim.run.segment_reader import SegmentReader
 
 
 @final
@@ -40,13 +41,18 @@ class SpikeDigest:
         return self._hash.hexdigest()
 
 
-def digest_of(folder: Path) -> str:
-    """The digest of the spike segments in a folder, whatever the number of processes that wrote them.
+def digest_of(directory: RunDirectory | Path) -> str:
+    """The digest of all spikes of a run, whatever the number of processes that wrote them.
+
+    Args:
+        directory: a run directory, or a folder of spike segments. A torn end is left out (a `SegmentReader` tells of it).
 
     Raises:
-        OutputError: no segments, or damaged ones. (A torn end is left out; `digest_of_reader` tells.)
+        OutputError: no segments, or damaged ones.
     """
-    return digest_of_reader(SegmentReader(folder))
+    if isinstance(directory, Path) and next(directory.glob("seg-*.bin"), None) is None:
+        directory = RunDirectory.open(directory)
+    return digest_of_reader(SegmentReader(directory if isinstance(directory, Path) else directory.spikes_folder()))
 
 
 def digest_of_reader(reader: SegmentReader) -> str:

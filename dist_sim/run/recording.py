@@ -9,7 +9,8 @@ import numpy as np
 
 from dist_sim.run.digest import SpikeDigest
 from dist_sim.run.directory import RunDirectory
-from dist_sim.run.segments import SegmentReader, SegmentWriter
+from dist_sim.run.segment_reader import SegmentReader
+from dist_sim.run.segments import SegmentWriter
 from dist_sim.run.statistics import SpikeStatistics
 
 

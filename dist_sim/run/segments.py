@@ -1,4 +1,4 @@
-"""Append-only spike segments: what is on disk while a run goes on, and what survives its death.
+"""Append-only spike segments: what is on disk while a run goes on, and what survives its death. `segment_reader` reads them.
 
 A process appends one block per chunk to `seg-<process>-<k>.bin` and never touches a written byte again, so a killed
 process costs at most its last block (HDF5 written while running loses whole files). A block is a header and a payload,
@@ -18,10 +18,8 @@ import os
 import re
 import shutil
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, final
+from typing import NamedTuple, final
 
 import numpy as np
 import xxhash
@@ -40,6 +38,23 @@ SEGMENT_NAME = re.compile(r"seg-(\d+)-(\d+)\.bin")
 def segment_path(folder: Path, process: int, number: int) -> Path:
     """The file of the `number`-th segment of a process."""
     return folder / f"seg-{process:05d}-{number:05d}.bin"
+
+
+class Header(NamedTuple):
+    """The fields of HEADER, in its order."""
+
+    magic: bytes
+    version: int
+    id_bytes: int
+    process: int
+    processes: int
+    sequence: int
+    dt: float
+    step0: int
+    step1: int
+    spikes: int
+    payload_bytes: int
+    checksum: int
 
 
 @final
@@ -132,181 +147,6 @@ class SegmentWriter:
             # The torn block stays; the reader stops before it. The next append opens the file anew at the old size.
             os.close(self._file)
             self._file = None
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """The spikes of [step0, step1), sorted by (step, id); steps and ids are int64."""
-
-    step0: int
-    step1: int
-    steps: np.ndarray
-    ids: np.ndarray
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    path: Path
-    offset: int
-    id_bytes: int
-    process: int
-    processes: int
-    sequence: int
-    dt: float
-    step0: int
-    step1: int
-    spikes: int
-    payload_bytes: int
-    checksum: int
-
-
-@final
-class SegmentReader:
-    """Reads the segments of all processes (or of one) as blocks in step order; spikes in a block sorted by (step, id).
-
-    A torn end (a process killed while it wrote) is left out, for all processes from that step on, and told in `torn`.
-
-    Raises:
-        OutputError: no segments; a file that cannot be read; a block damaged or missing anywhere but at a torn end.
-    """
-
-    def __init__(self, folder: Path, process: int | None = None):
-        self._folder = Path(folder)
-        self.torn: list[str] = []
-        self._blocks = self._scan(process)
-        dts = {place.dt for place in self._blocks}
-        if len(dts) > 1:
-            raise OutputError(f"{folder}: segments with different steps, {sorted(dts)} ms: these are of several runs.")
-        self.dt: float | None = dts.pop() if dts else None
-
-    @property
-    def spikes(self) -> int:
-        """How many spikes the readable blocks hold."""
-        return sum(place.spikes for place in self._blocks)
-
-    def __iter__(self) -> Iterator[Block]:
-        group: list[_Place] = []
-        end = 0
-        for place in self._blocks:
-            # Chunks that overlap in time (those of several processes) are merged, so that the order is global.
-            if group and place.step0 >= end:
-                yield _merged(group)
-                group = []
-            end = max(end, place.step1) if group else place.step1
-            group.append(place)
-        if group:
-            yield _merged(group)
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """All (steps, ids), int64, sorted by (step, id)."""
-        steps, ids = np.empty(self.spikes, np.int64), np.empty(self.spikes, np.int64)
-        at = 0
-        for block in self:
-            steps[at : at + len(block.steps)], ids[at : at + len(block.ids)] = block.steps, block.ids
-            at += len(block.steps)
-        return steps, ids
-
-    def _scan(self, process: int | None) -> list[_Place]:
-        files: dict[int, dict[int, Path]] = {}
-        for path in self._folder.glob("seg-*.bin"):
-            if (match := SEGMENT_NAME.fullmatch(path.name)) and process in (None, int(match[1])):
-                files.setdefault(int(match[1]), {})[int(match[2])] = path
-        if not files:
-            raise OutputError(f"{self._folder}: no spike segments here (seg-*.bin). Is this the directory of a run?")
-        by_process = {index: self._scan_process(index, files[index]) for index in sorted(files)}
-        announced = max((places[0].processes for places in by_process.values() if places), default=0)
-        if process is None and (missing := sorted(set(range(announced)) - set(files))):
-            raise OutputError(f"{self._folder}: the segments of process {missing} are missing, of {announced} processes.")
-        # A chunk counts when every process has written it.
-        limit = min(places[-1].step1 if places else 0 for places in by_process.values())
-        places = [place for places in by_process.values() for place in places]
-        readable = [place for place in places if place.step1 <= limit]
-        if len(readable) < len(places):
-            self.torn.append(f"{self._folder}: not every process has written the spikes from step {limit} on; left out")
-        return sorted(readable, key=lambda place: (place.step0, place.process))
-
-    def _scan_process(self, process: int, files: dict[int, Path]) -> list[_Place]:
-        places: list[_Place] = []
-        last = max(files)
-        if missing := sorted(set(range(last)) - set(files)):
-            name = segment_path(self._folder, process, missing[0])
-            raise OutputError(f"{name}: this segment is missing, and later ones are there. Bring it back from a copy.")
-        for number in range(last + 1):
-            path = files[number]
-            try:
-                with path.open("rb") as file:
-                    self._scan_file(path, file, number == last, process, places)
-            except OSError as error:
-                if isinstance(error, OutputError):
-                    raise
-                raise OutputError(f"{path}: cannot be read: {error.strerror}.") from error
-        return places
-
-    def _scan_file(self, path: Path, file: BinaryIO, last: bool, process: int, places: list[_Place]) -> None:
-        size, offset = os.fstat(file.fileno()).st_size, 0
-        while offset < size:
-            file.seek(offset)
-            raw = file.read(HEADER_BYTES)
-            whole = len(raw) == HEADER_BYTES
-            sound = whole and CHECKSUM.unpack(raw[HEADER.size :])[0] == xxhash.xxh3_64_intdigest(raw[: HEADER.size])
-            if not whole or (not sound and not any(raw) and not any(file.read())):
-                self._tear(path, offset, last)  # cut in the header, or zeros that a file system left after a power failure
-                return
-            fields = HEADER.unpack(raw[: HEADER.size])
-            if not sound or fields[0] != MAGIC:
-                raise OutputError(_damaged(path, offset, "its header"))
-            if fields[1] != VERSION:
-                raise OutputError(f"{path}: written in version {fields[1]} of the format; this program reads {VERSION}.")
-            place = _Place(
-                path=path, offset=offset + HEADER_BYTES, id_bytes=fields[2], process=fields[3], processes=fields[4],
-                sequence=fields[5], dt=fields[6], step0=fields[7], step1=fields[8], spikes=fields[9],
-                payload_bytes=fields[10], checksum=fields[11],
-            )  # fmt: skip
-            if place.process != process or place.sequence != len(places):
-                raise OutputError(
-                    f"{path}: block {place.sequence} of process {place.process} at byte {offset}, where block {len(places)} of "
-                    f"process {process} should be: blocks were lost or files renamed."
-                )
-            if place.offset + place.payload_bytes > size:
-                self._tear(path, offset, last)
-                return
-            places.append(place)
-            offset = place.offset + place.payload_bytes
-
-    def _tear(self, path: Path, offset: int, last: bool) -> None:
-        if not last:
-            raise OutputError(_damaged(path, offset, "its end is cut off"))
-        self.torn.append(f"{path}: the last block, at byte {offset}, is torn (a process ended while it wrote); left out")
-
-
-def _merged(group: list[_Place]) -> Block:
-    parts = [_read(place) for place in group]
-    steps = np.concatenate([part[0] for part in parts])
-    ids = np.concatenate([part[1] for part in parts])
-    if len(parts) > 1:
-        order = np.lexsort((ids, steps))
-        steps, ids = steps[order], ids[order]
-    return Block(step0=min(place.step0 for place in group), step1=max(place.step1 for place in group), steps=steps, ids=ids)
-
-
-def _read(place: _Place) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        with place.path.open("rb") as file:
-            file.seek(place.offset)
-            payload = file.read(place.payload_bytes)
-    except OSError as error:
-        raise OutputError(f"{place.path}: cannot be read: {error.strerror}.") from error
-    if len(payload) != place.payload_bytes or xxhash.xxh3_64_intdigest(payload) != place.checksum:
-        raise OutputError(_damaged(place.path, place.offset, "its spikes"))
-    offsets = np.frombuffer(payload, "<u4", place.spikes)
-    ids = np.frombuffer(payload, f"<u{place.id_bytes}", place.spikes, offset=4 * place.spikes)
-    return offsets.astype(np.int64) + place.step0, ids.astype(np.int64)
-
-
-def _damaged(path: Path, offset: int, what: str) -> str:
-    return f"{path}: the block at byte {offset} is damaged ({what}): the file was changed after writing, or the disk failed."
 
 
 def _failed_write(path: Path, error: OSError, size: int, missing: int) -> str:

@@ -54,7 +54,7 @@ def test_recording_gives_the_spikes_back(tmp_path, random_spikes, on_disk, chunk
     assert recording.steps.dtype == recording.ids.dtype == np.int64
     assert recording.spikes == 800 and recording.digest == by_hand(steps, ids)
     if directory is not None:
-        assert digest_of(directory.spikes_folder()) == recording.digest
+        assert digest_of(directory) == digest_of(directory.path) == digest_of(directory.path / "spikes") == recording.digest
 
 
 def test_digest_of_several_processes_is_that_of_one(tmp_path, random_spikes):

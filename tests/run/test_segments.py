@@ -10,7 +10,8 @@ import pytest
 
 from dist_sim.errors import OutputError
 from dist_sim.run import segments
-from dist_sim.run.segments import HEADER_BYTES, SegmentReader, SegmentWriter, segment_path
+from dist_sim.run.segment_reader import SegmentReader
+from dist_sim.run.segments import HEADER_BYTES, SegmentWriter, segment_path
 
 
 def write(folder, steps, ids, *, chunk=100, end=1000, process=0, processes=1, **options):
