@@ -13,6 +13,7 @@ from typing import Self, TextIO, final
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 from rich.text import Text
 
 from dist_sim.errors import OutputError
@@ -116,7 +117,11 @@ class Progress:
         self._recent.append((self._begin, 0.0))
         self._status_at = self._begin - STATUS_EVERY + SHORT
         if self._show and self._stream.isatty():
-            columns = (TextColumn("[bold]simulate"), BarColumn(bar_width=30), _Standing(self))
+            columns = (
+                TextColumn("[bold]simulate", table_column=Column(min_width=8)),
+                BarColumn(bar_width=10, table_column=Column(min_width=10)),
+                _Standing(self),
+            )
             self._bar = Bar(*columns, console=Console(file=self._stream), transient=True)
             self._task = self._bar.add_task("", total=self.total_ms)
             self._bar.start()
@@ -157,11 +162,11 @@ class Progress:
         """Seconds to the end, at the pace of the last minute."""
         return None if self.rtf is None else max(self.total_ms - self.done_ms, 0.0) * 1e-3 * self.rtf
 
-    def standing(self) -> str:
+    def standing(self, *, share: bool = True) -> str:
         """One line: model time, real-time factor, rate, ETA, last checkpoint."""
-        share = 100 * self.done_ms / self.total_ms if self.total_ms else 100.0
+        part = f" ({100 * self.done_ms / self.total_ms if self.total_ms else 100.0:.1f} %)" if share else ""
         return "  ".join((
-            f"{_model_time(self.done_ms)} of {_model_time(self.total_ms)} ({share:.1f} %)",
+            f"{_model_time(self.done_ms)} of {_model_time(self.total_ms)}{part}",
             f"RTF {_or_dash(self.rtf, '.2f')}",
             f"rate {_or_dash(self.rate, '.2f')} Hz",
             f"ETA {_clock(self.eta_s)}",
@@ -190,11 +195,12 @@ class _Standing(ProgressColumn):
     """What stands beside the bar."""
 
     def __init__(self, progress: Progress):
-        super().__init__()
+        # On a narrow terminal the end is cut off: a second line would make the bar jump.
+        super().__init__(Column(no_wrap=True, overflow="ellipsis"))
         self._progress = progress
 
     def render(self, task) -> Text:
-        return Text(self._progress.standing())
+        return Text(self._progress.standing(share=False), no_wrap=True, overflow="ellipsis")
 
 
 def _shown(show: bool | None, stream: TextIO) -> bool:
