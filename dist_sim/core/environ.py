@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from dist_sim.core.trace import StateTrace, current_frame
+from dist_sim.core.trace import StateTrace, current_frame, has_tracer
 from dist_sim.errors import ParameterError
 from dist_sim.units import magnitude
 
@@ -98,7 +98,7 @@ def get_dt() -> Any:
 
 def get_precision() -> int:
     """Bits of a default float: 32 or 64."""
-    return 64 if jax.config.jax_enable_x64 else 32
+    return 64 if jax.config.jax_enable_x64 else 32  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def all() -> dict[str, Any]:
@@ -110,7 +110,7 @@ def fingerprint() -> tuple[Any, ...]:
     """Equal in two places exactly when compiled functions may be shared between them."""
     inner = _CONTEXT.get() or _GLOBAL
     dt = inner.get("dt") or _GLOBAL.get("dt")
-    return (None if dt is None else dt.token, jax.config.jax_enable_x64)
+    return (None if dt is None else dt.token, get_precision())
 
 
 def peek(key: str) -> Any:
@@ -131,7 +131,7 @@ def _checked(entries: dict[str, Any], where: str) -> dict[str, _Entry]:
 
 def _token(key: str, value: Any, where: str) -> Any:
     if key == "dt":
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
+        if has_tracer(value):
             raise ParameterError(f"{where}(dt=...): dt is built into compiled functions; it cannot be a traced value.")
         dt = magnitude(value, "ms", f"{where}(dt=...)")
         if dt.shape != () or not dt > 0:

@@ -50,11 +50,18 @@ class Module:
         return self.update(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        value = lifecycle.rebind(vars(self).get(name), value)
+        old = vars(self).get(name)
+        value = lifecycle.rebind(old, value)
+        if old is not None and old is not value:
+            _let_go(old)
         for path, state in _walk(value, (name,)):
             if isinstance(state, State) and state._attribute is None:
                 state._attribute = ".".join((type(self).__name__, *map(str, path)))
         object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _let_go(vars(self).get(name))
+        object.__delattr__(self, name)
 
     def states(self, *filters: Filter) -> Any:
         """The States of the tree, keyed by path: `{("layers", 0, "w"): ...}`.
@@ -103,6 +110,13 @@ def _tree(root: Module) -> dict[Path, Any]:
 
     visit(root, ())
     return found
+
+
+def _let_go(old: Any) -> None:
+    """Makes compiled functions look again for the States they touch: those of a replaced attribute may be other ones now."""
+    for _, item in _walk(old, ()):
+        for state in [item] if isinstance(item, State) else item.states().values():
+            state._moved += 1
 
 
 def _select(found: dict[Path, Any], filters: tuple[Filter, ...], where: str) -> Any:

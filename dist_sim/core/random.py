@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim.core import environ
 from dist_sim.errors import ParameterError
 from dist_sim.kernels.exact import normal_quantile
 from dist_sim.kernels.philox import philox4x32, split_key
@@ -55,7 +56,7 @@ class Random:
     def uniform(self, shape_or_ids: Any, *, stream: str | int, step: Any = 0) -> jax.Array:
         """Uniform on [0, 1), in the default float: multiples of 2**-24 or 2**-53. The same bits on every machine."""
         w0, w1, _, _ = self.bits(shape_or_ids, stream=stream, step=step)
-        if jax.config.jax_enable_x64:
+        if environ.get_precision() == 64:
             return ((w0 >> 5).astype(jnp.float64) * 2.0**26 + (w1 >> 6).astype(jnp.float64)) * 2.0**-53
         return (w0 >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
 
@@ -71,7 +72,7 @@ class Random:
         """
         w0, w1, _, _ = self.bits(shape_or_ids, stream=stream, step=step)
         z = _lower_half(w0 >> 1)
-        dtype = jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+        dtype = jnp.float64 if environ.get_precision() == 64 else jnp.float32
         return jnp.where(w1 >> 31 == 0, z, -z).astype(dtype) * dtype(2.0**-FRACTION)
 
 

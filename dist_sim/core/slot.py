@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import brainunit as u
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dist_sim.core.trace import EAGER, current_trace
+from dist_sim.core.trace import EAGER, current_trace, has_tracer
 from dist_sim.errors import StateValueError, TraceContextError
 
 Leaf = Any
@@ -31,7 +32,7 @@ class Slot:
     avals: tuple[tuple[tuple[int, ...], Any], ...]
     shardings: tuple[NamedSharding | None, ...]
 
-    @property
+    @cached_property
     def is_sharded(self) -> bool:
         return any(sharding is not None for sharding in self.shardings)
 
@@ -142,7 +143,7 @@ def _describe_leaf(leaf: Any) -> str:
 
 
 def _refuse_left_behind(leaves: list[Leaf], label: str) -> None:
-    if current_trace() is EAGER and any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if current_trace() is EAGER and has_tracer(leaves):
         raise TraceContextError(f"{label}: the value given was left behind by a finished trace; it holds no numbers.")
 
 
@@ -172,9 +173,9 @@ def _fit_leaf(leaf: Leaf, shape: tuple[int, ...], dtype: Any) -> Leaf | None:
 
 
 def _keeps_kind(given: Any, wanted: Any) -> bool:
-    order = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
-    kinds = [next((k for k, kind in enumerate(order) if jnp.issubdtype(d, kind)), None) for d in (given, wanted)]
-    return None not in kinds and kinds[0] <= kinds[1]
+    kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
+    ranks = [n for dtype in (given, wanted) for n, kind in enumerate(kinds) if jnp.issubdtype(dtype, kind)]
+    return len(ranks) == 2 and ranks[0] <= ranks[1]
 
 
 def _strong(x: jax.Array) -> jax.Array:

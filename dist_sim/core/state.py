@@ -34,7 +34,7 @@ class State:
         TraceContextError: read or written from a JAX transform that is not ours.
     """
 
-    __slots__ = ("_attribute", "_birth", "_open", "_ranks", "_sharding", "_slot", "_value", "name", "__weakref__")
+    __slots__ = ("_attribute", "_birth", "_moved", "_open", "_ranks", "_sharding", "_slot", "_value", "name", "__weakref__")
 
     _value: Any
     _slot: Slot
@@ -43,6 +43,7 @@ class State:
     def __init__(self, value: Any, name: str | None = None, *, sharding: NamedSharding | None = None) -> None:
         self.name = name
         self._attribute: str | None = None
+        self._moved = 0  # how often a Module let go of it
         self._open = False
         self._birth = birth()
         self._sharding = sharding

@@ -19,6 +19,7 @@ import jax
 # JAX offers no public way to ask which trace is current (jax.extend.core hands out an opaque object without its parents).
 from jax._src import core as jax_core
 from jax._src.interpreters.partial_eval import DynamicJaxprTrace
+from jax.core import Tracer
 
 from dist_sim.errors import TraceContextError
 
@@ -173,7 +174,8 @@ def check_write(state: State) -> None:
 
 
 def has_tracer(value: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+    """Some array in this PyTree is only a name for one, inside a trace."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def _is_dead(state: State, trace: Any) -> bool:

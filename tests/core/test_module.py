@@ -147,8 +147,18 @@ def test_containers_of_states_are_rebound_and_shared_states_are_not():
     assert model.tied is shared
 
 
-def test_assigning_outside_of_init_replaces():
-    unit = init_all_states(LeakyUnit(3))
-    mine = HiddenState(jnp.ones(3) * u.mV)
-    unit.v = mine
-    assert unit.v is mine
+def test_assigning_outside_of_init_replaces_and_nothing_compiled_keeps_the_old():
+    net = init_all_states(Net())
+    step = jit(net)
+    with environ.context(dt=0.1 * u.ms):
+        step(1.0 * u.mV)
+        net.units[0].v = mine = HiddenState(jnp.ones(3) * u.mV)
+        assert net.units[0].v is mine
+        step(1.0 * u.mV)
+        assert mine.value[0] == 1 * u.mV and step.compilations == 2
+        mine.value = 2 * mine.value
+        net.units = [init_all_states(LeakyUnit(3))]
+        step(10.0 * u.mV)
+        assert mine.value[0] == 2 * u.mV and net.units[0].v.value[0] > 0 * u.mV
+        step(10.0 * u.mV)
+    assert step.compilations == 3

@@ -87,6 +87,9 @@ def test_a_write_that_lies_elsewhere_is_moved(split):
     def gather():
         model.v.value = jax.lax.with_sharding_constraint(model.v.value, NamedSharding(split.mesh, P()))
 
+    # Placed by the program itself, not afterwards.
+    (placed,) = jax.tree.leaves(gather.lower().compile().output_shardings)
+    assert placed.is_equivalent_to(split, 1)
     gather()
     assert lies_split(model.v, split)
 

@@ -127,6 +127,18 @@ def test_states_of_any_tree_and_unit():
     assert (s.value["v"] == 2 * u.mV).all() and s.value["n"][0] == 2 and step.compilations == 1
 
 
+def test_a_random_key_is_a_state_like_any_other():
+    key = State(jax.random.key(0))
+
+    def draw():
+        key.value, sub = jax.random.split(key.value)
+        return jax.random.uniform(sub)
+
+    looped = transform.jit(lambda: transform.for_loop(draw, length=3))()
+    key.value = jax.random.key(0)
+    assert looped.tolist() == [float(draw()) for _ in range(3)]
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_donated_memory_is_reused(shared):
     start = jnp.zeros(1000)
@@ -192,6 +204,12 @@ def test_the_document_drives_a_model_by_for_loop():
 def test_scan_has_a_carry_beside_the_states(model):
     carry, ys = transform.scan(lambda c, x: (c * 2, c + model(x)), 1.0, jnp.ones(3))
     assert carry == 8 and ys.tolist() == [2, 4, 7]
+
+
+def test_loops_run_over_quantities_and_promote_their_carry():
+    doubled = transform.jit(lambda xs: transform.for_loop(lambda x: x * 2, xs))
+    assert (doubled(jnp.arange(3.0) * u.mV) == jnp.arange(0.0, 6.0, 2.0) * u.mV).all()
+    assert transform.jit(lambda n: transform.fori_loop(0, n, lambda i, x: x + i, 0.0))(4) == 6
 
 
 def test_while_loop_carries_and_its_condition_reads(model):

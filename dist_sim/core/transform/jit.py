@@ -43,7 +43,8 @@ def jit(
         donate: the program may reuse the memory of the written States. Arrays taken from them before a call are gone after it.
 
     Returns:
-        A callable with `.lower(*args)`, `.states(*args)`, `.clear_cache()` and `.compilations`.
+        A callable with `.lower(*args)`, `.states(*args)`, `.compilations` and `.clear_cache()`: compiled programs keep the
+        States, Modules and static arguments they were made for until then.
     """
     options = {"static_argnums": static_argnums, "static_argnames": static_argnames, "donate": donate}
     return functools.partial(Jit, **options) if fun is None else Jit(fun, **options)
@@ -147,7 +148,8 @@ class _Program:
     def __init__(
         self, call: Callable[[list[Any]], Any], touched: Touched, fixed: frozenset[int], donate: bool, name: str
     ) -> None:
-        self.touched = touched
+        # Without the entries' values, which may belong to a trace that ends.
+        self.touched = touched._replace(environ=dict.fromkeys(touched.environ))
         self._call = call
         self._fixed = fixed
         self._donate = donate
@@ -156,6 +158,7 @@ class _Program:
         self._states = self._written + self._only_read
         self._read = tuple(s for s in self._states if s in set(touched.read))
         self._slots = tuple(state._slot for state in self._states)
+        self._moved = tuple(state._moved for state in self._states)
         self._out_slots = [state._slot for state in self._written]
         self._clock = tuple(key for key, value in touched.environ.items() if _is_input(key, value))
         self._constants = tuple((key, value) for key, value in touched.environ.items() if key not in self._clock)
@@ -168,8 +171,8 @@ class _Program:
 
     def fits(self) -> bool:
         """The States and the environment are still those this program was made for."""
-        for state, slot in zip(self._states, self._slots, strict=True):
-            if state._slot is not slot and state._slot != slot:
+        for state, slot, moved in zip(self._states, self._slots, self._moved, strict=True):
+            if state._moved != moved or (state._slot is not slot and state._slot != slot):
                 return False
         return all(_same(environ.peek(key), value) for key, value in self._constants) and all(
             environ.peek(key) is not environ.MISSING for key in self._clock
@@ -213,13 +216,13 @@ class _Program:
 
 
 def _static(
-    fun: Callable[..., Any], nums: int | Sequence[int], names: str | Sequence[str]
+    fun: Callable[..., Any], argnums: int | Sequence[int], argnames: str | Sequence[str]
 ) -> tuple[frozenset[int], frozenset[str]]:
-    nums = {nums} if isinstance(nums, int) else set(nums)
-    names = {names} if isinstance(names, str) else set(names)
+    """The static arguments by number and by name: an argument is static by whichever way it is passed."""
+    nums = {argnums} if isinstance(argnums, int) else set(argnums)
+    names = {argnames} if isinstance(argnames, str) else set(argnames)
     if not nums and not names:
         return frozenset(), frozenset()
-    # An argument is static by whichever way it is passed.
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     positional = [p.name for p in inspect.signature(fun).parameters.values() if p.kind in kinds]
     nums = {n % len(positional) if n < 0 else n for n in nums} | {n for n, name in enumerate(positional) if name in names}

@@ -138,11 +138,10 @@ def _check_slots(states: tuple[State, ...], outcome: Outcome, where: str) -> Non
 
 
 def _length(xs: Any, length: int | None) -> int:
-    lengths = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else None for leaf in jax.tree.leaves(xs)}
-    if length is not None:
-        lengths.add(int(length))
-    if None in lengths:
+    leaves = jax.tree.leaves(xs)
+    if not all(jnp.ndim(leaf) for leaf in leaves):
         raise ParameterError("for_loop, scan: each x needs a first axis to run along; got a scalar.")
+    lengths = {jnp.shape(leaf)[0] for leaf in leaves} | (set() if length is None else {int(length)})
     if len(lengths) != 1:
         what = f"first axes and length differ: {sorted(lengths)}" if lengths else "neither xs nor length given"
         raise ParameterError(f"for_loop, scan: {what}.")
