@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextvars
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dist_sim.core.state import State
 
 if TYPE_CHECKING:
     from dist_sim.core.module import Module
 
+M = TypeVar("M", bound="Module")
+
 _KEEP: Any = object()
 _IN_PLACE: contextvars.ContextVar[bool] = contextvars.ContextVar("dist_sim_in_place", default=False)
 
 
-def init_all_states(module: Module, batch_size: int | None = None, **kwargs: Any) -> Module:
+def init_all_states(module: M, batch_size: int | None = None, **kwargs: Any) -> M:
     """Allocates the States of a model: calls `init_state` of every Module in the tree, in the order of definition.
 
     May be called again at any time: States keep their identity and sharding.
@@ -40,7 +42,7 @@ def init_all_states(module: Module, batch_size: int | None = None, **kwargs: Any
     return module
 
 
-def reset_all_states(module: Module, batch_size: int | None = _KEEP, **kwargs: Any) -> Module:
+def reset_all_states(module: M, batch_size: int | None = _KEEP, **kwargs: Any) -> M:
     """Sets the States of a model back to their start: calls `reset_state` of every Module in the tree.
 
     Args:

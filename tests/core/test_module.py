@@ -52,7 +52,7 @@ def test_states_are_keyed_by_path_in_the_order_of_definition():
     assert list(net.nodes()) == [(), ("units", 0), ("units", 1)]
     assert list(net.nodes(LeakyUnit)) == [("units", 0), ("units", 1)]
     with pytest.raises(ParameterError, match="a filter is a class"):
-        net.states(3)
+        net.states(3)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_cycle_ends():

@@ -85,11 +85,11 @@ PINNED = [0.4445686936378479, 0.22569024562835693, 0.05672734975814819]
 
 @pytest.mark.parametrize("bad", [
     lambda: Random(-1),
-    lambda: Random(1.5),
+    lambda: Random(1.5),  # pyright: ignore[reportArgumentType]
     lambda: Random(2**64),
     lambda: Random(1).uniform(jnp.ones(3), stream="a"),
     lambda: Random(1).uniform((2.5,), stream="a"),
-    lambda: Random(1).uniform(3, stream=1.5),
+    lambda: Random(1).uniform(3, stream=1.5),  # pyright: ignore[reportArgumentType]
     lambda: Random(1).uniform(3, stream=-1),
 ])  # fmt: skip
 def test_bad_input_is_refused(bad):

@@ -3,13 +3,14 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.core import Tracer
 
 from dist_sim.core import State, transform
 from dist_sim.errors import StateValueError, TraceContextError
 
 
 def concrete(*states):
-    return all(not isinstance(leaf, jax.core.Tracer) for s in states for leaf in jax.tree.leaves(s._value))
+    return all(not isinstance(leaf, Tracer) for s in states for leaf in jax.tree.leaves(s._value))
 
 
 def raw_jit(f):

@@ -96,6 +96,8 @@ def test_jit_compiles_again_when_something_static_changes(model):
 def test_static_arguments_by_number():
     f = transform.jit(lambda n, x: jnp.arange(n) + x, static_argnums=0)
     assert f(3, 1).tolist() == [1, 2, 3] and f(2, 1).tolist() == [1, 2]
+    h = transform.jit(lambda flag: 1 if flag is True else 0, static_argnums=0)
+    assert (h(1), h(True), h(1.0)) == (0, 1, 0)
     g = transform.jit(lambda x, n: jnp.arange(n) + x, static_argnums=-1)
     assert g(1, 3).tolist() == g(1, n=3).tolist() == [1, 2, 3]
 

@@ -113,8 +113,9 @@ class Jit:
         leaves, treedef = jax.tree.flatten(self._dynamic(args, kwargs))
         static = ()
         if self._static_nums or self._static_names:
-            static = tuple((n, args[n]) for n in self._static_nums if n < len(args))
-            static += tuple((name, kwargs[name]) for name in self._static_names if name in kwargs)
+            # With the type: 1, 1.0 and True are equal, and compile to different programs.
+            static = tuple((n, type(args[n]), args[n]) for n in self._static_nums if n < len(args))
+            static += tuple((name, type(kwargs[name]), kwargs[name]) for name in self._static_names if name in kwargs)
         return (treedef, tuple(map(_leaf_key, leaves)), static, environ.fingerprint()), leaves
 
     def _dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
