@@ -1,0 +1,1 @@
+"""Launching on clusters (bootstrap, batch scripts, preemption); imports `errors` only."""

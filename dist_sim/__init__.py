@@ -1,0 +1,51 @@
+"""dist_sim: large spiking networks on many devices. Names are loaded when they are first used: importing does nothing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives.
+_NAMES = {
+    "dist_sim.core": (
+        "State", "ParamState", "HiddenState", "ShortTermState", "LongTermState", "BatchState", "Module", "environ", "transform", "random",
+    ),
+    "dist_sim.nest": ("Simulator", "SimulationResult", "NodeView"),
+    "dist_sim.nest.neurons": ("iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp"),
+    "dist_sim.nest.devices": ("dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter"),
+    "dist_sim.network.rules": (
+        "all_to_all", "explicit_edges", "fixed_indegree", "fixed_outdegree", "fixed_total_number", "one_to_one", "pairwise_bernoulli",
+        "pairwise_poisson",
+    ),
+    "dist_sim.partition": ("AllGather", "AllGatherIds", "Balanced", "Block", "RoundRobin", "neuron_mesh"),
+    "dist_sim.run.session": ("param",),
+}  # fmt: skip
+_MODULES = {"dist": "dist_sim.network.distributions", "nn": "dist_sim.nn", "errors": "dist_sim.errors"}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted([*_HOME, *_MODULES])
+
+if TYPE_CHECKING:
+    from dist_sim import errors as errors
+    from dist_sim.core import *  # noqa: F403
+    from dist_sim.nest import *  # noqa: F403
+    from dist_sim.nest.devices import *  # noqa: F403
+    from dist_sim.nest.neurons import *  # noqa: F403
+    from dist_sim.network import distributions as dist
+    from dist_sim.network.rules import *  # noqa: F403
+    from dist_sim.partition import *  # noqa: F403
+    from dist_sim.run.session import param as param
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'dist_sim' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,243 @@
+"""From a description to a network on devices: layout, quanta, tables, neurons, drives, recorders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from dist_sim.core import LongTermState
+from dist_sim.errors import ConnectError
+from dist_sim.kernels import build
+from dist_sim.kernels.poisson import count_tables
+from dist_sim.nest.devices import Device, Meter, dc_generator, poisson_generator, spike_generator
+from dist_sim.nest.network import Current, Network
+from dist_sim.nest.network import Meter as Sampler
+from dist_sim.nest.neurons import NESTNeuron
+from dist_sim.nest.nodes import Node
+from dist_sim.nest.parameters import steps_up, values_of
+from dist_sim.network import Backend, Channels, Connection, PoissonDrive, Projection, poisson_inputs
+from dist_sim.network.projection import quantum_for
+from dist_sim.partition.layout import NOWHERE, Layout
+from dist_sim.partition.mesh import NEURON, sharded
+
+# What a synaptic event costs relative to the update of a neuron, and a rate [Hz] to expect: for plans that balance work.
+_EVENT_COST, _EXPECTED_RATE = 3.0, 5.0
+_LOG_BYTES = 2**25  # of the log of spikes of a chunk, on all devices together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drive:
+    """Poisson generators connected to neurons; `edges.pre_ids` are their numbers."""
+
+    generator: Any
+    edges: Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectCurrent:
+    """Current generators connected to neurons; `edges.pre_ids` are their numbers."""
+
+    generator: Any
+    edges: Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """A meter connected to neurons of one model."""
+
+    meter: Node
+    group: int
+    ids: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """Everything that `create` and `connect` said, and how to run it."""
+
+    dt: float
+    seed: int
+    precision: int
+    mesh: Mesh
+    plan: Any
+    exchange: Any
+    backend: str
+    chunk: int | None
+    nodes: Sequence[Node]
+    num_ids: int
+    connections: Sequence[Connection]
+    drives: Sequence[Drive]
+    currents: Sequence[DirectCurrent]
+    recorded: Mapping[Node, np.ndarray]
+    sampled: Sequence[Sampling]
+
+    @property
+    def models(self) -> list[type[NESTNeuron]]:
+        """Neuron models in order of first use: the groups."""
+        return list(dict.fromkeys(n.model for n in self.nodes if n.is_neuron))
+
+    def nodes_of(self, model: type) -> list[Node]:
+        return [n for n in self.nodes if n.model is model]
+
+
+def assemble(d: Description, phases: Any) -> Network:
+    """Builds the network, each device's synapses on their own.
+
+    Raises:
+        ConnectError, ParameterError: what only the whole network can tell.
+    """
+    values = [_values(d, model) for model in d.models]
+    with phases.phase("plan"):
+        layout = _layout(d)
+    drives = [drive for k in d.drives for drive in _poisson_drives(k, d)]
+    _number_drives(drives, d.num_ids)
+    channels = _channels(d, values, layout, drives)
+    backend = Backend(name=d.backend, threads=_threads(d.mesh), wide=d.precision == 64)
+    with phases.phase("connect") as progress:
+        generators = [steps for node in d.nodes_of(spike_generator) for steps in _device(node, spike_generator).steps]
+        projection = Projection(
+            d.connections, layout, d.mesh, channels, exchange=d.exchange, external_steps=generators, seed=d.seed, dt=d.dt,
+            backend=backend, watch=progress.update,
+        )  # fmt: skip
+    with phases.phase("neurons"):
+        dtype = np.float64 if backend.wide else np.float32
+        populations = [
+            model(
+                {name: layout.spread(g, v, fill=v[0]) for name, v in values[g].items()} | {"padding": layout.ids_at[g].reshape(-1) == NOWHERE}, dt=d.dt, channels=channels[g], dtype=dtype,
+                mesh=d.mesh, backend=d.backend,
+            )
+            for g, model in enumerate(d.models)
+        ]  # fmt: skip
+        chunk = d.chunk or max(1, min(1000, _LOG_BYTES // max(1, layout.num_slots // 8)))
+        return Network(
+            layout, d.mesh, populations, projection,
+            poisson_inputs(drives, layout, d.mesh, channels, seed=d.seed, backend=backend),
+            [_current(k, d, layout, dtype) for k in d.currents],
+            [_sampler(s, d, layout, populations, chunk) for s in d.sampled], chunk,
+        )  # fmt: skip
+
+
+def _device(node: Node, kind: type) -> Any:
+    assert isinstance(node.device, kind)
+    return node.device
+
+
+def _threads(mesh: Mesh) -> int:
+    """Threads of each device's kernels: the cores of this process, shared by its devices."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // len(mesh.local_devices))
+
+
+def _values(d: Description, model: type[NESTNeuron]) -> dict[str, np.ndarray]:
+    parts = [values_of(model.parameters, n.draws, n.first_id + np.arange(n.size), d.seed) for n in d.nodes_of(model)]
+    values = {name: np.concatenate([p[name] for p in parts]) for name in model.parameters}
+    model.check(values)
+    values["refractory_steps"] = steps_up(values["t_ref"], d.dt).astype(np.float64)
+    return values
+
+
+def _layout(d: Description) -> Layout:
+    owner = np.full(d.num_ids, NOWHERE, dtype=np.int64)
+    groups = [np.concatenate([n.first_id + np.arange(n.size) for n in d.nodes_of(model)]) for model in d.models]
+    load = np.ones(d.num_ids)
+    for c in d.connections:
+        load[c.post_ids] += c.mean_indegree() * _EVENT_COST * _EXPECTED_RATE * d.dt * 1e-3
+    neurons = np.sort(np.concatenate(groups))
+    owner[neurons] = d.plan.owner(load[neurons], d.mesh.size)
+    return Layout(owner=owner, groups=groups, num_devices=d.mesh.size)
+
+
+def _channels(d: Description, values: Sequence[Mapping[str, np.ndarray]], layout: Layout, drives: Sequence[PoissonDrive]) -> list[Channels]:
+    """How many input channels each model has, and the quantum of its weights, from what its neurons could at most receive in
+    one step: known from the description alone, hence the same on every placement."""
+    bound = np.zeros(d.num_ids)
+    for c in d.connections:
+        mean = c.mean_indegree()
+        bound[c.post_ids] += (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight()
+    for drive in drives:
+        largest = {m: float(count_tables(np.array([m])).largest[0]) for m in np.unique(drive.mean) if m > 0}
+        bound[drive.target_ids] += np.array([largest.get(m, 0.0) for m in drive.mean]) * np.abs(drive.weight)
+    channels, offset = [], 0
+    for g, model in enumerate(d.models):
+        apart = any(name.startswith("I_syn") for s in d.sampled if s.group == g for name in _device(s.meter, Meter).record_from)
+        count = 2 if model.signed_channels and (apart or not model.mergeable(values[g])) else 1
+        quantum = quantum_for(float(bound[layout.groups[g]].max()), d.precision == 64)
+        channels.append(Channels(count=count, offset=offset, quantum=quantum))
+        offset += count * layout.block[g]
+    return channels
+
+
+def _edges(c: Connection, d: Description) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Source index, target position, slot and weight of every edge from a stimulating device, on the host."""
+    ends = c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend)
+    sources = c.rule.sources(ends)
+    offsets = np.concatenate([[0], np.cumsum(sources.degrees)]).astype(np.int64)
+    largest = c.largest_weight() or 1.0
+    per_quantum = 2.0 ** (50 - np.ceil(np.log2(largest)))
+    weight = c.weight if c.weight.values is None else build.Draw(kind=build.ARRAY, values=c.weight.values[c.rule.entry(ends)])
+    n = len(c.post_ids)
+    drawn = build.Connection(
+        source_kind=sources.kind, stream=c.stream, autapses=True, pre_slot=np.arange(len(c.pre_ids), dtype=np.uint32),
+        target_id=c.post_ids.astype(np.uint32), target_slot=np.zeros(n, np.uint32), target_index=np.zeros(n, np.uint32),
+        channel_stride=np.zeros(n, np.int64), per_quantum=np.full(n, per_quantum), offsets=offsets, self_index=None,
+        source_index=None if sources.source_index is None else sources.source_index.astype(np.uint32), weight=weight,
+        delay=build.Draw(kind=build.CONSTANT),
+    )  # fmt: skip
+    source, _, units, _ = build.draw_synapses(drawn, seed=d.seed, dt=d.dt)
+    target = np.repeat(np.arange(n), sources.degrees)
+    return source, target, np.arange(len(target)) - offsets[target], units / per_quantum
+
+
+def _poisson_drives(k: Drive, d: Description) -> list[PoissonDrive]:
+    generator: poisson_generator = k.generator
+    source, target, slot, weight = _edges(k.edges, d)
+    mean = generator.rate[k.edges.pre_ids[source]] * d.dt * 1e-3
+    delay = k.edges.delay_bounds(d.dt)[0]
+    ids = k.edges.post_ids
+    if k.edges.weight.kind == build.CONSTANT:
+        # Trains of one weight add up to one train.
+        slot, target, mean = np.zeros(len(ids), np.int64), np.arange(len(ids)), np.bincount(target, mean, minlength=len(ids))
+        weight = np.full(len(ids), k.edges.weight.a)
+    elif len(slot) and slot.max() >= 256:
+        raise ConnectError(f"{k.edges.where}: {slot.max() + 1} generators with different weights on one neuron; at most 256.")
+    drives = []
+    for number in np.unique(slot):
+        chosen = (slot == number) & (mean > 0)
+        if chosen.any():
+            drives.append(PoissonDrive(
+                target_ids=ids[target[chosen]], group=k.edges.group, mean=mean[chosen], weight=weight[chosen], delay=delay,
+                start=generator.start, stop=generator.stop, order=np.zeros(chosen.sum(), np.int64),
+            ))  # fmt: skip
+    return drives
+
+
+def _number_drives(drives: Sequence[PoissonDrive], num_ids: int) -> None:
+    """The stream of a drive is how many its neuron had before, in order of the script."""
+    seen = np.zeros(num_ids, dtype=np.int64)
+    for drive in drives:
+        drive.order[:] = seen[drive.target_ids]
+        seen[drive.target_ids] += 1
+
+
+def _current(k: DirectCurrent, d: Description, layout: Layout, dtype: Any) -> Current:
+    generator: dc_generator = k.generator
+    source, target, _, weight = _edges(k.edges, d)
+    amplitude = np.zeros(d.num_ids)
+    np.add.at(amplitude, k.edges.post_ids[target], generator.amplitude[k.edges.pre_ids[source]] * weight)
+    padded = layout.spread(k.edges.group, amplitude[layout.groups[k.edges.group]])
+    # A current that arrives at the end of a step acts from the next one on.
+    delay = k.edges.delay_bounds(d.dt)[0]
+    return Current(
+        group=k.edges.group, amplitude=LongTermState(padded.astype(dtype), sharding=sharded(d.mesh, NEURON)),
+        start=generator.start + delay, stop=min(generator.stop + delay, 2**31 - 1),
+    )  # fmt: skip
+
+
+def _sampler(s: Sampling, d: Description, layout: Layout, populations: Sequence[NESTNeuron], chunk: int) -> Sampler:
+    device: Device = _device(s.meter, Meter)
+    place = layout.owner[s.ids] * layout.block[s.group] + layout.place[s.ids]
+    return Sampler(populations[s.group], device.record_from, place, device.interval, chunk // device.interval + 2)

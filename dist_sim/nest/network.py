@@ -1,0 +1,109 @@
+"""The whole network as one Module: what a step does, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from dist_sim.core import LongTermState, Module, ShortTermState
+from dist_sim.nest.neurons import NESTNeuron
+from dist_sim.network import Projection
+from dist_sim.partition.layout import Layout
+from dist_sim.partition.mesh import NEURON, sharded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Current:
+    """A direct current into neurons of one model: `amplitude` (n,) pA in padded global order, during the steps [start, stop)."""
+
+    group: int
+    amplitude: LongTermState
+    start: int
+    stop: int
+
+
+@final
+class Meter(Module):
+    """Samples of states of neurons of one model.
+
+    Args:
+        index: (k,) places in padded global order.
+        interval: steps between samples; samples are at the ends of steps.
+        rows: samples that one chunk can hold.
+    """
+
+    def __init__(self, neurons: NESTNeuron, names: Sequence[str], index: np.ndarray, interval: int, rows: int):
+        super().__init__()
+        self.names, self.interval = tuple(names), interval
+        self.index = LongTermState(jnp.asarray(index, jnp.int32))
+        self.neurons = neurons
+        self.samples = ShortTermState(jnp.zeros((rows, len(self.names), len(index)), neurons.dtype))
+
+    def update(self, step: jax.Array, first: jax.Array) -> None:
+        # The row of an interval is written at each of its steps; the last one, at a multiple of the interval, is what stays.
+        row = step // self.interval - first // self.interval
+        values = jnp.stack([self.neurons.recorded(name)[self.index.value] for name in self.names])
+        self.samples.value = jax.lax.dynamic_update_slice(self.samples.value, values[None], (row, jnp.zeros_like(row), jnp.zeros_like(row)))
+
+    def complete(self, first: int, last: int) -> int:
+        """Samples that the chunk [first, last) has finished."""
+        return last // self.interval - first // self.interval
+
+
+@final
+class Network(Module):
+    """Neurons of all models, their synapses, drives and currents.
+
+    Args:
+        chunk: largest number of steps between two visits of the host.
+
+    States of its own: log (chunk, words) bits, the spikes of every step of the chunk in order of source slots.
+    """
+
+    def __init__(
+        self, layout: Layout, mesh: Mesh, populations: Sequence[NESTNeuron], projection: Projection, drives: Sequence[Module],
+        currents: Sequence[Current], meters: Sequence[Meter], chunk: int,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.layout, self.mesh, self.chunk = layout, mesh, chunk
+        self.populations, self.projection, self.drives, self.meters = list(populations), projection, list(drives), list(meters)
+        self.currents = list(currents)
+        self.amplitudes = [c.amplitude for c in currents]
+        where = sharded(mesh, None, NEURON)
+        self.log = ShortTermState(jnp.zeros((chunk, layout.num_slots // 32), jnp.uint32, device=where), sharding=where)
+
+    def update(self, step: jax.Array, first: jax.Array) -> None:
+        """The step number `step` of a chunk that began at `first`.
+
+        What arrives at the end of the step was emitted at least min_delay steps ago, so it is known before the neurons move; the
+        spikes of this step can then be sent, and are due in a later one.
+        """
+        arriving = self.projection.deliver(step)
+        for drive in self.drives:
+            arriving = drive(step, arriving)
+        spikes = [p(arriving, self._current(group, step)) for group, p in enumerate(self.populations)]
+        words = self.projection.send(step, spikes)
+        self.log.value = jax.lax.dynamic_update_slice(self.log.value, words[None], (step - first, jnp.zeros_like(step)))
+        for meter in self.meters:
+            meter(step, first)
+
+    def _current(self, group: int, step: jax.Array) -> jax.Array:
+        total: Any = jnp.zeros(1, self.populations[group].dtype)
+        for c in self.currents:
+            if c.group == group:
+                total = total + jnp.where((step >= c.start) & (step < c.stop), c.amplitude.value, 0)
+        return total
+
+    def spikes(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and source slots of the spikes of the chunk [first, last), in order of steps."""
+        words = np.asarray(self.log.value)[: last - first]
+        row, column = np.nonzero(words)
+        bits = np.unpackbits(words[row, column].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
+        k, bit = np.nonzero(bits)
+        return first + row[k].astype(np.int64), column[k] * 32 + bit

@@ -1,0 +1,145 @@
+"""The contract of a NEST-named neuron model, and what the exactly solvable ones share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from dist_sim.core import HiddenState, Module, ParamState
+from dist_sim.errors import ParameterError
+from dist_sim.nest.parameters import Parameter
+from dist_sim.network.projection import Channels
+from dist_sim.partition.mesh import NEURON, sharded
+
+
+class NESTNeuron(Module):
+    """All neurons of one model in a network, in padded global order.
+
+    A model declares its `parameters` (name -> Parameter; those in `initial` are the initial values of states), the unit of its
+    input, whether negative weights have a channel of their own, and its recordables, and writes `update`.
+
+    Args:
+        values: every parameter, (n,) float64 bare numbers, n = devices * block; `refractory_steps`; `padding`, 1 where there is no
+            neuron.
+        dt: step, ms.
+        channels: where its input lies in the input vector.
+        dtype: of the states.
+        mesh: the states are spread over its axis `neuron`.
+        backend: of the kernels.
+    """
+
+    parameters: ClassVar[Mapping[str, Parameter]]
+    recordables: ClassVar[tuple[str, ...]]
+    input_unit: ClassVar[str]
+    signed_channels: ClassVar[bool] = True
+
+    def __init__(self, values: Mapping[str, np.ndarray], *, dt: float, channels: Channels, dtype: Any, mesh: Mesh, backend: str):
+        super().__init__()
+        self.dt, self.channels, self.dtype, self.mesh, self.backend = dt, channels, np.dtype(dtype), mesh, backend
+        self.p: dict[str, Any] = {}
+        self.build(values)
+
+    @classmethod
+    def check(cls, values: Mapping[str, np.ndarray]) -> None:
+        """Raises ParameterError where parameters do not fit each other; values are (n,) of a whole population."""
+        if (values["V_reset"] >= values["V_th"]).any():
+            worst = np.argmax(values["V_reset"] >= values["V_th"])
+            raise ParameterError(
+                f"{cls.__name__}(V_reset={values['V_reset'][worst]:g} mV): V_reset must be below V_th={values['V_th'][worst]:g} mV. "
+                "The neuron would spike at every step."
+            )
+
+    @classmethod
+    def mergeable(cls, values: Mapping[str, np.ndarray]) -> bool:
+        """Whether both channels have the same dynamics, so that one of their sum does."""
+        return False
+
+    @abstractmethod
+    def build(self, values: Mapping[str, np.ndarray]) -> None:
+        """Makes the states and derives what the step needs."""
+
+    @abstractmethod
+    def update(self, arriving: jax.Array, current: jax.Array) -> jax.Array:
+        """One step.
+
+        Args:
+            arriving: (threads, devices * size) integers, the input that arrives at the end of the step.
+            current: (1,) or (n,) pA, injected during the step.
+
+        Returns:
+            Spikes as bits, (n / 32,) uint32.
+        """
+
+    @abstractmethod
+    def recorded(self, name: str) -> jax.Array:
+        """A recordable in its unit's bare numbers, (n,)."""
+
+    # ---- shared ----
+
+    def parameter(self, values: np.ndarray, dtype: Any = None) -> ParamState:
+        """A parameter of the step: (1,) if all neurons have the same, else (n,)."""
+        dtype = self.dtype if dtype is None else dtype
+        if (values == values[0]).all():
+            return ParamState(jnp.asarray(values[:1].astype(dtype)), sharding=sharded(self.mesh))
+        return ParamState(values.astype(dtype), sharding=sharded(self.mesh, NEURON))
+
+    def state(self, values: np.ndarray, dtype: Any = None) -> HiddenState:
+        """A state (n,) or (channels, n)."""
+        axes = (None,) * (values.ndim - 1) + (NEURON,)
+        return HiddenState(values.astype(self.dtype if dtype is None else dtype), sharding=sharded(self.mesh, *axes))
+
+    def linear_membrane(self, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """What the linear models share; potentials relative to E_L."""
+        padding = values["padding"] > 0
+        from_rest = {name: values[name] - values["E_L"] for name in ("V_th", "V_reset", "V_m")}
+        lower = values["V_min"] - values["E_L"] if "V_min" in values else np.full_like(values["E_L"], -np.inf)
+        # The padding is refractory for longer than a simulation can last: it never spikes.
+        self.V = self.state(np.where(padding, from_rest["V_reset"], from_rest["V_m"]))
+        self.refractory = self.state(np.where(padding, np.iinfo(np.int32).max, 0), np.int32)
+        self.E_L = self.parameter(values["E_L"])
+        return {
+            "V_th": self.parameter(from_rest["V_th"]), "V_reset": self.parameter(from_rest["V_reset"]), "V_min": self.parameter(lower),
+            "I_e": self.parameter(values["I_e"]), "refractory_steps": self.parameter(values["refractory_steps"], np.int32),
+        }  # fmt: skip
+
+    def step(self, kernel: Any, arriving: jax.Array, parameters: Any, current: jax.Array, *states: HiddenState) -> jax.Array:
+        """Runs a kernel on every device's block and writes the states."""
+
+        def run(arriving, p, *values):
+            return kernel(arriving, p, *values, offset=self.channels.offset, quantum=self.channels.quantum, backend=self.backend)
+
+        p = {name: [s.value for s in v] if isinstance(v, list) else v.value for name, v in parameters.items()} | {"current": current}
+        values = [s.value for s in states]
+        specs = jax.tree.map(lambda a: P(NEURON) if a.shape[0] > 1 else P(), p)
+        state_specs = tuple(P(*(None,) * (v.ndim - 1), NEURON) for v in values)
+        island = jax.shard_map(
+            run, mesh=self.mesh, in_specs=(P(None, NEURON), specs, *state_specs), out_specs=(*state_specs, P(NEURON)), check_vma=False
+        )
+        *new, bits = island(arriving, p, *values)
+        for state, value in zip(states, new, strict=True):
+            state.value = value
+        return bits
+
+
+def gain(x: np.ndarray, order: int) -> np.ndarray:
+    r"""The integral of s^(order-1) exp(x s) over s from 0 to 1: exact where two time constants meet (x = 0).
+
+    Propagators of the membrane under exponential (order 1) and alpha-shaped (order 2) currents are this function of
+    x = h (1/tau_m - 1/tau_syn).
+    """
+    x = np.asarray(x, dtype=np.float64)
+    near = np.abs(x) < 0.5
+    safe = np.where(near, 1.0, x)
+    far = np.expm1(safe) / safe if order == 1 else (safe * np.exp(safe) - np.expm1(safe)) / safe**2
+    series, term = np.zeros_like(x), np.ones_like(x)
+    for k in range(24):
+        series += term / (k + order)
+        term = term * x / (k + 1)
+    return np.where(near, series, far)

@@ -1,0 +1,115 @@
+"""Parameters of models: their units, defaults and bounds, and the check of what a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dist_sim import units
+from dist_sim.errors import ParameterError, UnknownNameError
+from dist_sim.kernels import build, exact
+from dist_sim.kernels.philox import philox4x32, split_key
+from dist_sim.network.distributions import Distribution, as_draw
+
+PARAMETER_STREAMS = 1 << 30
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a model.
+
+    Attributes:
+        unit: of the system of `units`.
+        default: in that unit; the name of another parameter takes that one's value.
+        positive: must be above 0; `at_least` gives another lower bound.
+    """
+
+    unit: str
+    default: float | str
+    positive: bool = False
+    at_least: float | None = None
+
+
+def given_parameters(model: str, known: Mapping[str, Parameter], given: Mapping[str, Any], size: int) -> dict[str, build.Draw]:
+    """What a user gives, checked and in bare numbers.
+
+    Raises:
+        UnknownNameError: not a parameter of the model.
+        UnitError, ParameterError: wrong unit, size or bound.
+    """
+    draws = {}
+    for name, value in given.items():
+        if name not in known:
+            raise UnknownNameError("parameter", name, known, where=model)
+        where = f"{model}({name}={_short(value)})"
+        draw = as_draw(value, known[name].unit, where)
+        if draw.values is not None and len(draw.values) != size:
+            raise ParameterError(f"{model}({name}=...): {len(draw.values)} values for {size} neurons. Give one number, or one per neuron.")
+        _check_bounds(known[name], draw, where)
+        draws[name] = draw
+    return draws
+
+
+def values_of(known: Mapping[str, Parameter], draws: Mapping[str, build.Draw], ids: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Every parameter of a population, (n,) float64; distributions are drawn by global id, so that placement changes nothing."""
+    values: dict[str, np.ndarray] = {}
+    for number, (name, parameter) in enumerate(known.items()):
+        if name in draws:
+            values[name] = _drawn(draws[name], ids, seed, PARAMETER_STREAMS + number)
+        elif isinstance(parameter.default, str):
+            values[name] = values[parameter.default].copy()
+        else:
+            values[name] = np.full(len(ids), float(parameter.default))
+    return values
+
+
+def _drawn(draw: build.Draw, ids: np.ndarray, seed: int, stream: int) -> np.ndarray:
+    if draw.kind == build.CONSTANT:
+        return np.full(len(ids), draw.a)
+    if draw.kind == build.ARRAY:
+        assert draw.values is not None
+        return draw.values.copy()
+    values, again, attempt = np.empty(len(ids)), np.arange(len(ids)), 0
+    while len(again):
+        word = philox4x32(*split_key(seed), ids[again].astype(np.uint32), np.uint32(0), np.uint32(attempt), np.uint32(stream))[0]
+        if draw.kind == build.UNIFORM_REAL:
+            x = draw.a + (draw.b - draw.a) * exact.unit_interval(word)
+        else:
+            x = draw.a + draw.b * exact.normal_quantile(word)
+            x = exact.exp(x) if draw.kind == build.LOGNORMAL else x
+        values[again] = x
+        again, attempt = again[~((x >= draw.low) & (x <= draw.high))], attempt + 1
+    return values
+
+
+def _check_bounds(parameter: Parameter, draw: build.Draw, where: str) -> None:
+    least = 0.0 if parameter.positive else parameter.at_least
+    if least is None:
+        return
+    lowest = draw.a if draw.kind == build.CONSTANT else draw.values.min(initial=np.inf) if draw.values is not None else draw.low
+    if lowest < least or (parameter.positive and lowest <= 0 and draw.kind in (build.CONSTANT, build.ARRAY)):
+        kind = "above 0" if parameter.positive else f"at least {least:g}"
+        hint = " Give the distribution a min." if np.isinf(lowest) else ""
+        raise ParameterError(f"{where}: must be {kind} {parameter.unit}.{hint}")
+
+
+def steps_up(milliseconds: np.ndarray, dt: float) -> np.ndarray:
+    """Times as a number of steps, rounded up as NEST does for refractoriness (to 1 microsecond first, its own grid)."""
+    microseconds = np.floor(np.asarray(milliseconds) * 1000.0 + 0.5)
+    return np.ceil(microseconds / np.floor(dt * 1000.0 + 0.5)).astype(np.int64)
+
+
+def times_in_steps(value: Any, dt: float, where: str) -> int:
+    """One time as a step, for the start and stop of devices; infinity is the end of time."""
+    bare = units.magnitude(value, "ms", where)
+    if bare.ndim or bare < 0:
+        raise ParameterError(f"{where}: must be one time of at least 0 ms; got {_short(value)}.")
+    return int(units.steps_of(float(bare), dt)) if np.isfinite(bare) else 2**31 - 1
+
+
+def _short(value: Any) -> str:
+    text = type(value).__name__ if isinstance(value, Distribution) else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

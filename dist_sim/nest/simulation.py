@@ -1,0 +1,166 @@
+"""A network in motion: compiled chunks, recording, and the summary."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from typing import Any, final
+
+import brainunit as u
+import jax
+import numpy as np
+
+from dist_sim import units
+from dist_sim.nest.assembly import Description, assemble
+from dist_sim.nest.devices import spike_generator
+from dist_sim.nest.nodes import Node
+from dist_sim.nest.result import SimulationResult
+from dist_sim.partition.layout import NOWHERE
+from dist_sim.run.loop import ChunkedLoop
+from dist_sim.run.progress import Phases, Progress
+from dist_sim.run.recording import Recording
+from dist_sim.run.session import current_session
+from dist_sim.run.summary import build_summary
+
+_RECORDABLE_UNITS = {"V_m": "mV", "I_syn_ex": "pA", "I_syn_in": "pA"}
+
+
+@final
+class Simulation:
+    """Builds the network of a description and advances it."""
+
+    def __init__(self, description: Description):
+        self.description = description
+        self.session = current_session()
+        self.phases = Phases()
+        begin = time.perf_counter()
+        with self._precision():
+            self.network = assemble(description, self.phases)
+            self.loop = ChunkedLoop(self.network, self.network.chunk, overflow=self.network.projection.overflow)
+            with self.phases.phase("compile"):
+                self.loop.compile(0)
+        self.build_s = time.perf_counter() - begin
+        self._initial = {s: s.value for s in self.loop.written}
+        self._recorded_ids = np.zeros(description.num_ids, dtype=bool)
+        for ids in description.recorded.values():
+            self._recorded_ids[ids] = True
+        self._begin()
+
+    def restart(self) -> None:
+        """Back to time 0 and the initial states."""
+        with self._precision():
+            for state, value in self._initial.items():
+                state.reset_value(value)
+        self._begin()
+
+    def advance(self, steps: int) -> SimulationResult:
+        """Runs a number of steps and returns everything since time 0."""
+        d, network = self.description, self.network
+        first, last = self.step, self.step + steps
+        begin = time.perf_counter()
+        directory = self.session.directory if self.session is not None else None
+        with self._precision(), Progress(steps * d.dt, directory=directory) as progress:
+            for chunk_first, chunk_last in self.loop.run(first, last):
+                seen = len(self._spike_counts)
+                self._collect(chunk_first, chunk_last)
+                self.step = chunk_last
+                rate = sum(self._spike_counts[seen:]) / ((chunk_last - chunk_first) * d.dt * 1e-3) / max(1, self.num_neurons)
+                progress.update((chunk_last - first) * d.dt, rate=rate)
+        self.wall_s += time.perf_counter() - begin
+        self.phases.seconds["simulate"] = self.wall_s
+        with self._precision():
+            summary = self._summary()
+        populations = [(n.name, n.first_id, n.size) for n in self._populations()]
+        if self.session is not None:
+            self.session.finish(summary, populations=populations, recording=self.recording)
+        else:
+            self.recording.close()
+        return SimulationResult(self.recording, self._recorded_by(), self._generated(), self._traces(), d.dt, summary)
+
+    # ---- between chunks ----
+
+    def _begin(self) -> None:
+        directory = self.session.directory if self.session is not None else None
+        self.recording = Recording(directory, self.description.dt)
+        self.step, self.wall_s, self.emitted, self.unsent = 0, 0.0, 0, 0
+        self._spike_counts: list[int] = []
+        self._recent: list[tuple[np.ndarray, np.ndarray]] = []
+        self._samples: list[list[np.ndarray]] = [[] for _ in self.network.meters]
+
+    def _collect(self, first: int, last: int) -> None:
+        """Takes the spikes and samples of a chunk from the devices."""
+        network, layout = self.network, self.network.layout
+        steps, slots = network.spikes(first, last)
+        ids = layout.id_of_slot[slots]
+        assert not (ids == NOWHERE).any(), "a padded neuron has spiked"
+        self.emitted += int(network.projection.out_degree[slots].sum())
+        # Spikes that no device has been sent yet, when an interval is still open at the end of the chunk.
+        sent = network.projection.exchanged_until(last)
+        self._recent = [(s[s >= sent], k[s >= sent]) for s, k in (*self._recent, (steps, slots))]
+        self._recent = [part for part in self._recent if len(part[0])]
+        self._spike_counts.append(len(ids))
+        chosen = self._recorded_ids[ids]
+        steps, ids = steps[chosen], ids[chosen]
+        order = np.lexsort((ids, steps))
+        self.recording.append(first, last, steps[order], ids[order])
+        for meter, samples in zip(network.meters, self._samples, strict=True):
+            samples.append(np.asarray(meter.samples.value)[: meter.complete(first, last)])
+
+    # ---- results ----
+
+    @property
+    def num_neurons(self) -> int:
+        return sum(n.size for n in self.description.nodes if n.is_neuron)
+
+    def _populations(self) -> list[Node]:
+        """Neuron populations of which all spikes are recorded."""
+        return [n for n in self.description.nodes if n.is_neuron and self._recorded_ids[n.first_id : n.first_id + n.size].all()]
+
+    def _summary(self) -> dict[str, Any]:
+        d, projection = self.description, self.network.projection
+        unsent = sum(int(projection.out_degree[slots].sum()) for _, slots in self._recent)
+        generated_steps, generated_ids = self._generated()
+        del generated_steps
+        emitted = self.emitted + int(projection.out_degree[self.network.layout.slot[generated_ids]].sum())
+        late = self._generated(first=projection.exchanged_until(self.step))[1]
+        unsent += int(projection.out_degree[self.network.layout.slot[late]].sum())
+        return build_summary(
+            model_time_ms=self.step * d.dt, wall_s=self.wall_s, build_s=self.build_s, neurons=self.num_neurons,
+            synapses=projection.num_synapses, synapse_bytes=projection.table_bytes,
+            populations=[(n.name, n.first_id, n.size) for n in self._populations()], recording=self.recording,
+            emitted_events=emitted, delivered_events=projection.delivered(), in_flight_events=projection.in_flight(self.step) + unsent,
+            phases=self.phases.seconds, devices=d.mesh.size,
+        )  # fmt: skip
+
+    def _recorded_by(self) -> dict[Node, np.ndarray]:
+        """Per recorder, a flag for each global id."""
+        flags = {}
+        for node, ids in self.description.recorded.items():
+            flags[node] = np.zeros(self.description.num_ids, dtype=bool)
+            flags[node][ids] = True
+        return flags
+
+    def _generated(self, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and ids of the spikes of the spike generators from step `first` until now."""
+        steps, ids = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for node in self.description.nodes_of(spike_generator):
+            assert isinstance(node.device, spike_generator)
+            for k, train in enumerate(node.device.steps):
+                past = train[(train >= first) & (train < self.step)]
+                steps.append(past)
+                ids.append(np.full(len(past), node.first_id + k))
+        return np.concatenate(steps), np.concatenate(ids)
+
+    def _traces(self) -> dict[Node, tuple[np.ndarray, dict[str, u.Quantity]]]:
+        traces: dict[Node, tuple[np.ndarray, dict[str, u.Quantity]]] = {}
+        for sampling, meter, samples in zip(self.description.sampled, self.network.meters, self._samples, strict=True):
+            taken = np.concatenate(samples) if samples else np.zeros((0, len(meter.names), len(sampling.ids)))
+            times = (np.arange(len(taken)) + 1) * meter.interval * self.description.dt
+            found = {name: units.quantity(taken[:, k], _RECORDABLE_UNITS[name]) for k, name in enumerate(meter.names)}
+            if sampling.meter in traces:
+                found = {name: u.math.concatenate([traces[sampling.meter][1][name], value], axis=1) for name, value in found.items()}
+            traces[sampling.meter] = times, found
+        return traces
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return jax.enable_x64(self.description.precision == 64)

@@ -1,0 +1,321 @@
+"""`Simulator`: create, connect, simulate, in NEST's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import brainunit as u
+import numpy as np
+
+from dist_sim import kernels, partition, units
+from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
+from dist_sim.kernels import build
+from dist_sim.nest import devices as kinds
+from dist_sim.nest.assembly import Description, DirectCurrent, Drive, Sampling
+from dist_sim.nest.devices import DEVICES, Device, Meter
+from dist_sim.nest.neurons import NEURONS, NESTNeuron
+from dist_sim.nest.nodes import Node, NodeView
+from dist_sim.nest.parameters import given_parameters, values_of
+from dist_sim.nest.result import SimulationResult
+from dist_sim.nest.simulation import Simulation
+from dist_sim.network.connection import Connection
+from dist_sim.network.distributions import Distribution, as_draw
+from dist_sim.network.rules import RULES, Rule, all_to_all
+from dist_sim.run.session import current_session
+
+MODELS: Mapping[str, type] = {**NEURONS, **DEVICES}
+SYNAPSES = ("static_synapse",)
+
+
+@final
+class Simulator:
+    """A network and its simulation.
+
+    Args:
+        dt: step [time].
+        seed: of every random number, 0 to 2**64 - 1. Seed and script determine the network and its spikes, on any placement.
+        devices: number of devices, devices or a mesh; None takes those of `dist-sim run --devices`, else one.
+        precision: 32 or 64 bits for states and weights.
+        plan: who owns what: 'block', 'round_robin', 'balanced' or an object of `dist_sim.partition`.
+        exchange: how spikes travel: 'mask', 'ids' or an object of `dist_sim.partition`.
+        backend: of the kernels: 'cpp', 'reference'; None takes the fastest there is.
+        chunk: largest time between two visits of the host [time]; None chooses.
+
+    Raises:
+        ParameterError, UnitError, UnknownNameError, DeviceError: an argument that cannot be met.
+    """
+
+    def __init__(
+        self, *, dt: Any = 0.1 * u.ms, seed: int = 0, devices: Any = None, precision: int = 32, plan: Any = "block", exchange: Any = "mask",
+        backend: str | None = None, chunk: Any = None,
+    ) -> None:  # fmt: skip
+        session = current_session()
+        if devices is None:
+            devices = session.devices if session is not None else None
+        # First of all: on CPU the number of devices can only be set before JAX is used, and printing a quantity uses it.
+        self.mesh = partition.neuron_mesh(devices)
+        step = units.magnitude(dt, "ms", f"Simulator(dt={dt})")
+        if step.ndim or not 0 < step < np.inf or abs(step * 1000 - round(float(step) * 1000)) > 1e-9:
+            raise ParameterError(f"Simulator(dt={dt}): must be a positive multiple of 1 us.")
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+            raise ParameterError(f"Simulator(seed={seed!r}): must be a whole number from 0 to 2**64 - 1.")
+        if precision not in (32, 64):
+            raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
+        self.dt, self.seed, self.precision = float(step), int(seed), precision
+        self.plan = _named("plan", plan, partition.PLANS)
+        self.exchange = _named("exchange", exchange, partition.EXCHANGES)
+        self.backend = kernels.choose(backend, self.mesh.devices.flat[0].platform)
+        self.chunk = None if chunk is None else int(units.steps(chunk, self.dt, f"Simulator(chunk={chunk})"))
+        if self.chunk is not None and self.chunk < 1:
+            raise ParameterError(f"Simulator(chunk={chunk}): at least one step of {self.dt:g} ms.")
+        self._nodes: list[Node] = []
+        self._num_ids = 0
+        self._connections: list[Connection] = []
+        self._drives: list[Drive] = []
+        self._currents: list[DirectCurrent] = []
+        self._recorded: dict[Node, list[np.ndarray]] = {}
+        self._sampled: list[Sampling] = []
+        self._num_connects = 0
+        self._simulation: Simulation | None = None
+
+    # ---- create ----
+
+    def create(
+        self, model: str | type, size: int = 1, *, params: Mapping[str, Any] | None = None, name: str | None = None, **more: Any
+    ) -> NodeView:
+        """Makes `size` neurons or devices of a model.
+
+        Args:
+            model: a model, or its name.
+            params: parameters and initial values: one quantity for all, an array with one per neuron, or a distribution. They may
+                also be given as keywords.
+            name: of the population, in summaries and files; by default the model's name and a number.
+
+        Raises:
+            UnknownNameError: model or parameter. UnitError, ParameterError: a value that does not fit.
+        """
+        self._open("create")
+        found = MODELS.get(model) if isinstance(model, str) else model
+        if not isinstance(found, type) or found.__name__ not in MODELS:
+            raise UnknownNameError("model", model if isinstance(model, str) else getattr(model, "__name__", model), MODELS)
+        label = found.__name__
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise ParameterError(f"create({label}, {size!r}): the size must be a whole number of at least 1.")
+        size = int(size)
+        given = dict(params or {})
+        for key in more:
+            if key in given:
+                raise ParameterError(f"create({label}, {key}=...): given twice, in params and as a keyword.")
+        given |= more
+        same = sum(n.model is found for n in self._nodes)
+        name = f"{label}_{same}" if name is None else str(name)
+        if any(n.name == name for n in self._nodes):
+            raise ParameterError(f"create({label}, name={name!r}): the name is taken.")
+        if issubclass(found, NESTNeuron):
+            draws, device = given_parameters(label, found.parameters, given, size), None
+            found.check(values_of(found.parameters, draws, self._num_ids + np.arange(size), self.seed))
+        else:
+            draws, device = {}, found(size, self.dt, given)
+        has_ids = issubclass(found, NESTNeuron) or found is kinds.spike_generator
+        node = Node(name=name, model=found, size=size, first_id=self._num_ids if has_ids else -1, draws=draws, device=device)
+        if has_ids:
+            if self._num_ids + size >= 2**32:
+                raise ParameterError(f"create({label}, {size}): more than 2**32 neurons.")
+            self._num_ids += size
+        self._nodes.append(node)
+        return NodeView((node,), np.arange(size) + max(node.first_id, 0))
+
+    # ---- connect ----
+
+    def connect(
+        self, pre: NodeView, post: NodeView, *, rule: Rule | type[Rule] | str | None = None, weight: Any = None, delay: Any = None,
+        synapse: Any = "static_synapse", receptor_type: int | None = None, allow_autapses: bool = True, allow_multapses: bool = True, **rule_options: Any,
+    ) -> None:  # fmt: skip
+        """Connects neurons and generators to neurons, neurons to a spike_recorder, and a meter to neurons.
+
+        Args:
+            rule: a rule (`ds.fixed_indegree(100)`), or its name with its options as keywords; all_to_all by default.
+            weight: of each synapse, in the unit of the target's input (pA or mV): one quantity, an array in the order that the rule
+                documents, or a distribution (`ds.dist.Normal(...)`). By default 1.
+            delay: of each synapse [time], likewise; rounded to the nearest step. By default 1 ms.
+
+        Raises:
+            ConnectError: a pair that cannot be connected, or a rule that cannot be met. UnitError, ParameterError, UnknownNameError.
+        """
+        self._open("connect")
+        for side, label in ((pre, "pre"), (post, "post")):
+            if not isinstance(side, NodeView):
+                raise ConnectError(f"connect({label}={type(side).__name__}): what `create` returned is needed.")
+        where = f"connect({pre.name}, {post.name})"
+        if (synapse if isinstance(synapse, str) else getattr(synapse, "__name__", synapse)) not in SYNAPSES:
+            raise UnknownNameError("synapse", synapse, SYNAPSES, where=where)
+        if receptor_type not in (None, 0):
+            raise ConnectError(f"{where}: receptor_type={receptor_type}; these models have receptor 0 alone, and route weights by sign.")
+        chosen = _rule(rule, rule_options, where)
+        source, target = pre.nodes[0], post.nodes[0]
+        self._refuse_direction(source, target, where)
+        number, self._num_connects = self._num_connects, self._num_connects + 1
+        if target.model is kinds.spike_recorder:
+            self._recorded.setdefault(post.node, []).append(pre.ids)
+        elif issubclass(source.model, Meter):
+            self._sample(pre.node, post, where)
+        elif source.emits_spikes:
+            connection = self._synapses(pre, post, chosen, weight, delay, allow_autapses, allow_multapses, number, where)
+            connection.check(self.dt)
+            self._connections.append(connection)
+        else:
+            self._stimulate(pre, post, chosen, weight, delay, where)
+
+    def _refuse_direction(self, source: Node, target: Node, where: str) -> None:
+        if source.model is kinds.spike_recorder:
+            raise ConnectError(f"{where}: a spike_recorder receives. Say connect({target.name}, {source.name}).")
+        if issubclass(target.model, Meter):
+            raise ConnectError(f"{where}: a meter asks the neurons. Say connect({target.name}, {source.name}).")
+        if target.device is not None and target.model is not kinds.spike_recorder:
+            raise ConnectError(f"{where}: a {target.model.__name__} sends and cannot be a target. Say connect({target.name}, {source.name}).")
+        if target.model is kinds.spike_recorder and not source.emits_spikes:
+            hint = "It sends every target a train of its own." if source.model is kinds.poisson_generator else "It has no spikes."
+            raise ConnectError(f"{where}: a {source.model.__name__} cannot be recorded by a spike_recorder. {hint}")
+
+    def _post_model(self, post: NodeView, where: str) -> type[NESTNeuron]:
+        models = {n.model for n in post.nodes}
+        if len(models) != 1 or not post.nodes[0].is_neuron:
+            raise ConnectError(f"{where}: the targets must be neurons of one model; got {', '.join(sorted(m.__name__ for m in models))}.")
+        return models.pop()
+
+    def _synapses(
+        self, pre: NodeView, post: NodeView, rule: Rule, weight: Any, delay: Any, autapses: bool, multapses: bool, number: int, where: str
+    ) -> Connection:
+        model = self._post_model(post, where)
+        return Connection(
+            pre_ids=pre.ids, post_ids=post.ids, group=self._group(model), rule=rule,
+            weight=_weight(weight, model.input_unit, where), delay=_delay(delay, where), autapses=bool(autapses),
+            multapses=bool(multapses), stream=number, where=where,
+        )  # fmt: skip
+
+    def _stimulate(self, pre: NodeView, post: NodeView, rule: Rule, weight: Any, delay: Any, where: str) -> None:
+        model = self._post_model(post, where)
+        device = pre.node.device
+        unit = model.input_unit if pre.node.model is kinds.poisson_generator else None
+        steps = _delay(delay, where)
+        if steps.kind != build.CONSTANT:
+            raise ConnectError(f"{where}: a generator reaches all its targets after one delay; give one number.")
+        edges = Connection(
+            pre_ids=pre.ids, post_ids=post.ids, group=self._group(model), rule=rule,
+            weight=_weight(weight, unit, where), delay=steps, autapses=True, multapses=True, stream=self._num_connects - 1, where=where,
+        )  # fmt: skip
+        edges.check(self.dt)
+        if pre.node.model is kinds.poisson_generator:
+            self._drives.append(Drive(generator=device, edges=edges))
+        else:
+            self._currents.append(DirectCurrent(generator=device, edges=edges))
+
+    def _sample(self, meter: Node, post: NodeView, where: str) -> None:
+        model = self._post_model(post, where)
+        device = meter.device
+        assert isinstance(device, Meter)
+        for name in device.record_from:
+            if name not in model.recordables:
+                raise UnknownNameError("recordable", name, model.recordables, where=f"{where}: {model.__name__}")
+        if not device.record_from:
+            raise ConnectError(f"{where}: the multimeter records nothing. Create it with record_from={list(model.recordables)}.")
+        if any(s.meter is meter and s.group != self._group(model) for s in self._sampled):
+            raise ConnectError(f"{where}: a meter samples neurons of one model. Create another for {model.__name__}.")
+        self._sampled.append(Sampling(meter=meter, group=self._group(model), ids=post.ids))
+
+    def _group(self, model: type[NESTNeuron]) -> int:
+        models = list(dict.fromkeys(n.model for n in self._nodes if n.is_neuron))
+        return models.index(model)
+
+    def _open(self, what: str) -> None:
+        if self._simulation is not None:
+            raise ConnectError(f"{what}: the network is built. Make a new Simulator to change it.")
+
+    # ---- simulate ----
+
+    def simulate(self, duration: Any) -> SimulationResult:
+        """Simulates from time 0; a second call starts again from the initial state.
+
+        Args:
+            duration: [time], a multiple of dt.
+
+        Raises:
+            ParameterError, UnitError: a duration that cannot be simulated. ConnectError: nothing to simulate.
+        """
+        steps = self._duration(duration)
+        if self._simulation is None:
+            self._simulation = Simulation(self._description())
+        else:
+            self._simulation.restart()
+        return self._simulation.advance(steps)
+
+    def cont(self, duration: Any) -> SimulationResult:
+        """Goes on from where the last call ended; the result covers everything since time 0."""
+        steps = self._duration(duration)
+        if self._simulation is None:
+            self._simulation = Simulation(self._description())
+        return self._simulation.advance(steps)
+
+    def _duration(self, duration: Any) -> int:
+        bare = units.magnitude(duration, "ms", f"simulate({duration})")
+        if bare.ndim or not 0 <= bare < np.inf:
+            raise ParameterError(f"simulate({duration}): must be one finite time of at least 0 ms.")
+        steps = int(units.steps_of(float(bare), self.dt))
+        if abs(steps * self.dt - float(bare)) > 1e-6:
+            raise ParameterError(f"simulate({duration}): must be a multiple of dt={self.dt:g} ms; nearest is {steps * self.dt:g} ms.")
+        if steps >= 2**31:
+            raise ParameterError(f"simulate({duration}): {steps:,} steps; one simulation takes up to {2**31 - 1:,}.")
+        return steps
+
+    def _description(self) -> Description:
+        if not any(n.is_neuron for n in self._nodes):
+            raise ConnectError("simulate: there are no neurons. Create some first.")
+        return Description(
+            dt=self.dt, seed=self.seed, precision=self.precision, mesh=self.mesh, plan=self.plan, exchange=self.exchange,
+            backend=self.backend, chunk=self.chunk, nodes=tuple(self._nodes), num_ids=self._num_ids, connections=tuple(self._connections),
+            drives=tuple(self._drives), currents=tuple(self._currents),
+            recorded={node: np.concatenate(ids) for node, ids in self._recorded.items()}, sampled=tuple(self._sampled),
+        )  # fmt: skip
+
+
+def _named(what: str, given: Any, known: Mapping[str, Any]) -> Any:
+    if not isinstance(given, str):
+        return given
+    if given not in known:
+        raise UnknownNameError(what, given, known, where="Simulator")
+    return known[given]
+
+
+def _rule(rule: Any, options: Mapping[str, Any], where: str) -> Rule:
+    if rule is None:
+        rule = all_to_all
+    if isinstance(rule, str):
+        if rule not in RULES:
+            raise UnknownNameError("rule", rule, RULES, where=where)
+        rule = RULES[rule]
+    if isinstance(rule, type) and issubclass(rule, Rule):
+        try:
+            return rule(**options)
+        except TypeError as error:
+            raise ConnectError(f"{where}: rule {rule.name}: {str(error).removeprefix(rule.__name__ + '.__init__() ')}.") from None
+    if options:
+        raise UnknownNameError("argument", next(iter(options)), ("rule", "weight", "delay", "synapse", "allow_autapses", "allow_multapses"), where=where)
+    if not isinstance(rule, Rule):
+        raise ConnectError(f"{where}: rule={rule!r} is not a connection rule. Known: {', '.join(sorted(RULES))}.")
+    return rule
+
+
+def _weight(weight: Any, unit: str | None, where: str) -> build.Draw:
+    if unit is None:
+        # The weight of a current is a factor.
+        if weight is None:
+            return build.Draw(kind=build.CONSTANT, a=1.0)
+        if isinstance(weight, u.Quantity | Distribution) or np.ndim(weight) or not np.isfinite(weight):
+            raise ConnectError(f"{where}: the weight of a current is one finite number without unit; got {weight}.")
+        return build.Draw(kind=build.CONSTANT, a=float(weight))
+    return as_draw(1.0 * units.UNITS[unit] if weight is None else weight, unit, f"{where}: weight")
+
+
+def _delay(delay: Any, where: str) -> build.Draw:
+    return as_draw(1.0 * u.ms if delay is None else delay, "ms", f"{where}: delay")

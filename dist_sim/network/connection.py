@@ -1,0 +1,124 @@
+"""One connection of the whole network, and its share on one device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dist_sim.errors import ConnectError
+from dist_sim.kernels import build
+from dist_sim.network.distributions import bounds
+from dist_sim.network.rules import Rule
+from dist_sim.network.rules.rule import Ends
+from dist_sim.partition.layout import Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """What a call of `connect` says, in bare numbers.
+
+    Attributes:
+        pre_ids, post_ids: global ids; the targets are of one model, number `group`.
+        weight: in the unit of the target's input; delay: ms.
+        stream: number of the connection, which keys its random numbers.
+        where: how error messages call it.
+    """
+
+    pre_ids: np.ndarray
+    post_ids: np.ndarray
+    group: int
+    rule: Rule
+    weight: build.Draw
+    delay: build.Draw
+    autapses: bool
+    multapses: bool
+    stream: int
+    where: str
+
+    def ends(self, local: np.ndarray, *, seed: int = 0, backend: str = "reference", threads: int = 1) -> Ends:
+        """Both sides, with the targets of one device."""
+        return Ends(
+            pre_ids=self.pre_ids, post_ids=self.post_ids, local=local, autapses=self.autapses, multapses=self.multapses,
+            seed=seed, stream=self.stream, backend=backend, threads=threads,
+        )  # fmt: skip
+
+    def check(self, dt: float) -> None:
+        """Everything that can be refused before anything is drawn.
+
+        Raises:
+            ConnectError: the rule cannot be met, an array has the wrong size, a delay rounds to less than one step.
+        """
+        ends = self.ends(np.zeros(0, dtype=np.int64))
+        self.rule.check(ends, self.where)
+        wanted = self.rule.entries(ends)
+        for name, draw in (("weight", self.weight), ("delay", self.delay)):
+            if draw.values is None:
+                continue
+            if wanted is None:
+                raise ConnectError(
+                    f"{self.where}: {name} is an array, but the rule {self.rule.name} has no order of synapses. Give one number or a "
+                    "distribution (ds.dist.Normal, ...), or use explicit_edges."
+                )
+            if len(draw.values) != wanted:
+                raise ConnectError(f"{self.where}: {name} has {len(draw.values)} values; the rule {self.rule.name} makes {wanted} synapses here.")
+        low, high = self.delay_bounds(dt)
+        if low < 1:
+            shortest = bounds(self.delay)[0]
+            raise ConnectError(
+                f"{self.where}: a delay of {shortest:g} ms is less than one step (dt={dt:g} ms), and it takes at least one to reach the "
+                f"target. Give delays of at least {dt:g} ms, or a distribution with min={dt / 2:g} ms."
+            )
+        if high > 1_000_000:
+            raise ConnectError(f"{self.where}: a delay of {bounds(self.delay)[1]:g} ms is {high:,} steps; at most 1,000,000 are kept in flight.")
+
+    def delay_bounds(self, dt: float) -> tuple[int, int]:
+        """Smallest and largest delay that can be drawn, in steps."""
+        low, high = (int(np.floor(np.clip(x / dt, -1e15, 1e15) + 0.5)) for x in bounds(self.delay))
+        return low, high
+
+    def largest_weight(self) -> float:
+        """The largest size of a weight that can be drawn."""
+        return max(abs(x) for x in bounds(self.weight))
+
+    def mean_indegree(self) -> float:
+        """Expected number of synapses per target."""
+        return self.rule.mean_indegree(self.ends(np.zeros(0, dtype=np.int64)))
+
+
+def on_device(
+    c: Connection, layout: Layout, device: int, *, quantum: float, offset: int, channels: int, seed: int, backend: str, threads: int
+) -> build.Connection:
+    """The share of a connection whose targets lie on one device.
+
+    Args:
+        quantum: weight that one unit of the integer weight stands for.
+        offset: where the input of the targets' model begins in the device's input vector.
+        channels: 2 if negative weights have a channel of their own.
+    """
+    local = np.flatnonzero(layout.owner[c.post_ids] == device)
+    ends = c.ends(local, seed=seed, backend=backend, threads=threads)
+    sources = c.rule.sources(ends)
+    ids = ends.local_ids
+    entry = c.rule.entry(ends) if c.weight.values is not None or c.delay.values is not None else None
+
+    def ordered(draw: build.Draw) -> build.Draw:
+        return draw if draw.values is None else replace(draw, values=draw.values[entry])
+
+    block = layout.block[c.group]
+    return build.Connection(
+        source_kind=sources.kind,
+        stream=c.stream,
+        autapses=c.autapses,
+        pre_slot=layout.slot[c.pre_ids],
+        target_id=ids.astype(np.uint32),
+        target_slot=layout.slot[ids],
+        target_index=(offset + layout.place[ids]).astype(np.uint32),
+        channel_stride=np.full(len(ids), block if channels == 2 else 0, dtype=np.int64),
+        per_quantum=np.full(len(ids), 1.0 / quantum),
+        offsets=np.concatenate([[0], np.cumsum(sources.degrees)]).astype(np.int64),
+        self_index=None if c.autapses or sources.kind not in (build.ENUMERATE, build.DISTINCT) else ends.self_index(),
+        source_index=None if sources.source_index is None else sources.source_index.astype(np.uint32),
+        weight=ordered(c.weight),
+        delay=ordered(c.delay),
+    )

@@ -1,0 +1,300 @@
+"""All synapses of a network as one Module: table, exchange, spikes in flight and delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from dist_sim import kernels
+from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState
+from dist_sim.errors import ConnectError
+from dist_sim.kernels import build
+from dist_sim.kernels import history as in_flight
+from dist_sim.network.connection import Connection, on_device
+from dist_sim.partition.layout import Layout
+from dist_sim.partition.mesh import NEURON, from_blocks, sharded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channels:
+    """How the input of one model lies in a device's input vector.
+
+    Attributes:
+        count: 1, or 2 where negative weights have a channel of their own.
+        offset: where it begins.
+        quantum: what one unit of the integer input stands for, in the unit of the model's input; a power of two.
+    """
+
+    count: int
+    offset: int
+    quantum: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """How kernels run: `name` of the backend, its `threads` per device, and int64 instead of int32 sums if `wide`."""
+
+    name: str
+    threads: int
+    wide: bool
+
+    @property
+    def integer(self) -> Any:
+        return np.int64 if self.wide else np.int32
+
+
+@final
+class Projection(Module):
+    """Synapses of all connections, owned by the devices of their targets.
+
+    `deliver(step)` gives the input that arrives at the end of a step; `send(step, spikes)` passes on the spikes of that step, once
+    per minimum delay. In between lies the history of spikes. The order of a step is deliver, update, send: a spike of step m can
+    at the earliest be due at step m + min_delay, and by then the interval in which it was sent has been exchanged.
+
+    Args:
+        connections: checked connections of the whole network.
+        external_steps: per source from outside, in order of `layout.external_ids`: steps of its spikes, ascending.
+        capacity: spikes in flight that a device has room for; None chooses. A run that needs more grows it.
+
+    States: ring, marks, counters (the history, see `kernels.history`), outbox (steps, words) bits not yet exchanged.
+    """
+
+    def __init__(
+        self, connections: Sequence[Connection], layout: Layout, mesh: Mesh, channels: Sequence[Channels], *, exchange: Any,
+        external_steps: Sequence[np.ndarray], seed: int, dt: float, backend: Backend, capacity: int | None = None,
+        watch: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.layout, self.mesh, self.exchange, self.backend = layout, mesh, exchange, backend
+        self.size = sum(c.count * b for c, b in zip(channels, layout.block, strict=True))
+        limits = [c.delay_bounds(dt) for c in connections]
+        self.min_delay = min((low for low, _ in limits), default=1)
+        self.num_delays = max((high for _, high in limits), default=1) - self.min_delay + 1
+        self.interval = self.min_delay
+        tables = []
+        for device in range(layout.num_devices):
+            if watch is not None:
+                watch(device, layout.num_devices)
+            tables.append(self._draw(connections, device, channels, seed, dt))
+        self._place(tables, external_steps)
+        rows = max(t.num_rows for t in tables)
+        self._reset(capacity or max(1024, min(rows * self.slots, rows * self.slots // 16 + 65536)))
+
+    # ---- building ----
+
+    def _draw(self, connections, device: int, channels, seed: int, dt: float) -> build.RawTable:
+        layout, backend = self.layout, self.backend
+        shares, load = [], [np.zeros(block) for block in layout.block]
+        for c in connections:
+            channel = channels[c.group]
+            share = on_device(
+                c, layout, device, quantum=channel.quantum, offset=channel.offset, channels=channel.count, seed=seed,
+                backend=backend.name, threads=self._all_threads,
+            )  # fmt: skip
+            shares.append(share)
+            np.add.at(load[c.group], layout.place[share.target_id], np.diff(share.offsets) * (c.largest_weight() / channel.quantum + 1))
+        # No sum may ever leave the integers: the bound holds even if all sources of a neuron spike at once.
+        heaviest = max((x.max(initial=0.0) for x in load), default=0.0)
+        if heaviest >= np.iinfo(backend.integer).max / 2:
+            raise ConnectError(
+                "a neuron's synapses are so many and so strong that their sum could leave 32-bit integers. Use precision=64."
+            )
+        return build.build_table(
+            shares, num_source_slots=self.num_source_slots, min_delay=self.min_delay, num_delays=self.num_delays, seed=seed, dt=dt,
+            wide=backend.wide, backend=backend.name, threads=self._all_threads,
+        )  # fmt: skip
+
+    @property
+    def num_source_slots(self) -> int:
+        return self.layout.num_slots + len(self.layout.external_ids)
+
+    @property
+    def slots(self) -> int:
+        """Steps that the history reaches back."""
+        return self.min_delay + self.num_delays - 1 + self.interval
+
+    @property
+    def _all_threads(self) -> int:
+        # Devices are built one after the other, each by all threads.
+        return self.backend.threads * self.layout.num_devices
+
+    def _place(self, tables: list[build.RawTable], external_steps: Sequence[np.ndarray]) -> None:
+        mesh, layout = self.mesh, self.layout
+        self.num_synapses = sum(len(t.synapses) for t in tables)
+        self.out_degree = np.zeros(self.num_source_slots, dtype=np.int64)
+        events = []
+        for t in tables:
+            bits = np.unpackbits(t.present.view(np.uint8), bitorder="little")
+            sources = np.flatnonzero(bits)
+            row = np.full(self.num_source_slots, -1, dtype=np.int64)
+            row[sources] = np.arange(t.num_rows)
+            ends = t.pointers[:: self.num_delays].astype(np.int64)
+            self.out_degree[sources] += np.diff(ends)
+            events.append(_events(external_steps, row[layout.num_slots :]))
+        longest = max(1, *(e.shape[1] for e in events))
+        never = np.array([[0xFFFFFFFF], [0]], dtype=np.uint32)
+        padded = [np.concatenate([e, np.repeat(never, longest - e.shape[1], axis=1)], axis=1) for e in events]
+        self.events = LongTermState(jnp.asarray(np.concatenate(padded, axis=1)), sharding=sharded(mesh, None, NEURON))
+
+        def stacked(name: str, *, repeat_last: bool = False) -> LongTermState:
+            # A table may end early on one device: blocks of a global array are of one length.
+            blocks = [getattr(t, name) for t in tables]
+            length = max(1, *(len(b) for b in blocks))
+            for k, b in enumerate(blocks):
+                if len(b) < length:
+                    rest = np.broadcast_to(b[-1:] if repeat_last and len(b) else np.zeros_like(b, shape=(1, *b.shape[1:])), (length - len(b), *b.shape[1:]))
+                    blocks[k] = np.concatenate([b, rest])
+            return LongTermState(from_blocks(mesh, blocks), sharding=sharded(mesh, NEURON))
+
+        self.present, self.rank = stacked("present"), stacked("rank")
+        self.pointers, self.synapses = stacked("pointers", repeat_last=True), stacked("synapses")
+        self.table_bytes = sum(s.value.nbytes for s in (self.present, self.rank, self.pointers, self.synapses))
+
+    def _reset(self, capacity: int) -> None:
+        devices, mesh = self.layout.num_devices, self.mesh
+        words = self.layout.num_slots // 32
+
+        def zeros(kind: type, shape: tuple[int, ...], *axes: str | None) -> Any:
+            return kind(jnp.zeros(shape, jnp.uint32, device=sharded(mesh, *axes)), sharding=sharded(mesh, *axes))
+
+        self.ring = zeros(HiddenState, (devices * capacity,), NEURON)
+        self.marks = zeros(HiddenState, (devices * self.slots, 2), NEURON)
+        self.counters = zeros(HiddenState, (devices * in_flight.NUM_COUNTERS,), NEURON)
+        self.outbox = zeros(ShortTermState, (self.interval, words), None, NEURON)
+
+    def reset_state(self, batch_size: int | None = None) -> None:
+        """No spike in flight, all counts zero."""
+        for state in (self.ring, self.marks, self.counters, self.outbox):
+            state.value = jnp.zeros_like(state.value)
+
+    # ---- the step ----
+
+    def deliver(self, step: jax.Array) -> jax.Array:
+        """(threads, devices * size) integers: what arrives at the end of `step`."""
+        run = partial(
+            kernels.deliver, size=self.size, min_delay=self.min_delay, num_delays=self.num_delays, threads=self.backend.threads,
+            backend=self.backend.name,
+        )  # fmt: skip
+        history = (P(NEURON), P(NEURON), P(NEURON))
+        island = self._island(run, (P(), history, P(NEURON), P(NEURON)), (P(None, NEURON), P(NEURON)))
+        arriving, self.counters.value = island(step, self._history(), self.pointers.value, self.synapses.value)
+        return arriving
+
+    def send(self, step: jax.Array, spikes: Sequence[jax.Array]) -> jax.Array:
+        """Passes on the spikes of `step`.
+
+        Args:
+            spikes: per model, (devices * block / 32,) uint32 bits in padded global order.
+
+        Returns:
+            (devices * words,) the same bits in order of source slots.
+        """
+        interval = self.interval
+        run = partial(self.exchange, num_delays=self.num_delays, backend=self.backend.name)
+
+        def island(step, spikes, outbox, events, sources, history):
+            words = jnp.concatenate(spikes) if len(spikes) > 1 else spikes[0]
+            if interval == 1:
+                return words, outbox, run(step, words[None], events, sources, history)
+            phase = step % interval
+            outbox = jax.lax.dynamic_update_slice(outbox, words[None], (phase, jnp.zeros_like(phase)))
+            first = step - phase
+            history = jax.lax.cond(
+                phase == interval - 1, lambda h: tuple(run(first, outbox, events, sources, h)), lambda h: h, history
+            )
+            return words, outbox, history
+
+        neuron, history = P(NEURON), (P(NEURON), P(NEURON), P(NEURON))
+        specs = (P(), (neuron,) * len(spikes), P(None, NEURON), P(None, NEURON), (neuron, neuron, neuron), history)
+        sources = (self.present.value, self.rank.value, self.pointers.value)
+        words, self.outbox.value, new = self._island(island, specs, (neuron, P(None, NEURON), history))(
+            step, tuple(spikes), self.outbox.value, self.events.value, sources, self._history()
+        )
+        self.ring.value, self.marks.value, self.counters.value = new
+        return words
+
+    def _island(self, f: Any, in_specs: Any, out_specs: Any) -> Any:
+        return jax.shard_map(f, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+    def _history(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return self.ring.value, self.marks.value, self.counters.value
+
+    # ---- on the host, between chunks ----
+
+    def overflow(self) -> Any:
+        """None, or, if a buffer was too small, what makes room: to be called on the state before it happened."""
+        counters = np.asarray(self.counters.value).reshape(-1, in_flight.NUM_COUNTERS)
+        if not counters[:, in_flight.OVERFLOW].any():
+            return None
+        return partial(self.grow, int(counters[:, in_flight.LIVE_MAX].max()))
+
+    def grow(self, wanted: int) -> None:
+        """More room, with the spikes in flight kept: call on the state before the overflow.
+
+        Args:
+            wanted: spikes that were alive at once on one device.
+        """
+        devices, mesh = self.layout.num_devices, self.mesh
+        capacity = self.ring.value.shape[0] // devices
+        self.exchange = self.exchange.grown()
+        if wanted <= capacity:
+            return
+        larger = 2 * wanted
+        ring, marks = np.asarray(self.ring.value).reshape(devices, -1), np.asarray(self.marks.value).reshape(devices, -1, 2).copy()
+        counters = np.asarray(self.counters.value).reshape(devices, -1).copy()
+        moved = np.zeros((devices, larger), dtype=np.uint32)
+        for d in range(devices):
+            # The oldest live spike goes first; ages follow from the starts, counted back from the head.
+            head, live = int(counters[d, in_flight.HEAD]), int(marks[d, :, 1].sum())
+            moved[d, :live] = ring[d, (head - live + np.arange(live)) % capacity]
+            marks[d, :, 0] = np.where(marks[d, :, 1] > 0, (marks[d, :, 0].astype(np.int64) - (head - live)) % capacity, live)
+            counters[d, in_flight.HEAD] = live
+        self.ring.reset_value(jax.device_put(moved.reshape(-1), sharded(mesh, NEURON)))
+        self.marks.value = jax.device_put(marks.reshape(-1, 2), sharded(mesh, NEURON))
+        self.counters.value = jax.device_put(counters.reshape(-1), sharded(mesh, NEURON))
+
+    def delivered(self) -> int:
+        """Synaptic events delivered since the start."""
+        return in_flight.count64(np.asarray(self.counters.value), in_flight.DELIVERED)
+
+    def exchanged_until(self, step: int) -> int:
+        """Spikes of earlier steps have reached the histories when `step` is about to begin."""
+        return step - step % self.interval
+
+    def in_flight(self, step: int) -> int:
+        """Synaptic events in the histories that are due at `step` or later."""
+        devices, nd = self.layout.num_devices, self.num_delays
+        ring, marks = np.asarray(self.ring.value).reshape(devices, -1), np.asarray(self.marks.value).reshape(devices, -1, 2)
+        pointers = np.asarray(self.pointers.value).reshape(devices, -1)
+        total = 0
+        last = self.exchanged_until(step)
+        for d in range(devices):
+            for emitted in range(max(0, last - self.slots), last):
+                start, count = (int(x) for x in marks[d, emitted % self.slots])
+                rows = ring[d, (start + np.arange(count)) % ring.shape[1]].astype(np.int64)
+                passed = min(max(step - emitted - self.min_delay, 0), nd)
+                total += int((pointers[d, (rows + 1) * nd].astype(np.int64) - pointers[d, rows * nd + passed]).sum())
+        return total
+
+
+def quantum_for(bound: float, wide: bool) -> float:
+    """The power of two that one unit of an integer weight stands for, so that sums up to `bound` leave a factor 2 of room."""
+    return float(2.0 ** np.ceil(np.log2(max(bound, 1e-30) / 2.0 ** (61 if wide else 29))))
+
+
+def _events(external_steps: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """(2, n) uint32: (step, row) of the spikes from outside that have synapses on a device, in order of steps."""
+    known = [(steps, np.full(len(steps), row)) for steps, row in zip(external_steps, rows, strict=True) if row >= 0]
+    if not known:
+        return np.zeros((2, 0), dtype=np.uint32)
+    steps, row = (np.concatenate(part) for part in zip(*known, strict=True))
+    order = np.argsort(steps, kind="stable")
+    return np.stack([steps[order], row[order]]).astype(np.uint32)

@@ -1,0 +1,69 @@
+"""Where units stop: quantities are checked once, at the border, and become bare arrays in ms, mV, pA, nS, pF, Hz.
+
+The step, the synapse tables and the files hold bare numbers in this one unit system (pA = nS mV = pF mV / ms).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainunit as u
+import numpy as np
+
+from dist_sim.errors import ParameterError, UnitError
+
+ms, mV, pA, nS, pF, Hz = u.ms, u.mV, u.pA, u.nS, u.pF, u.Hz
+
+# What a person would call each unit of the system.
+KINDS = {"ms": "a time", "mV": "a voltage", "pA": "a current", "nS": "a conductance", "pF": "a capacitance", "Hz": "a rate"}
+UNITS = {"ms": ms, "mV": mV, "pA": pA, "nS": nS, "pF": pF, "Hz": Hz}
+
+
+def magnitude(value: Any, unit: str, where: str) -> np.ndarray:
+    """Bare float64 numbers of a quantity in one of the units of the system.
+
+    Args:
+        value: a brainunit quantity, scalar or array.
+        unit: one of `ms mV pA nS pF Hz`.
+        where: what the value is, for the error message: `iaf_psc_exp(tau_m=...)`.
+
+    Raises:
+        UnitError: the value has no unit, or the unit of something else.
+        ParameterError: a NaN among the values.
+    """
+    wanted = UNITS[unit]
+    if not isinstance(value, u.Quantity):
+        raise UnitError(
+            f"{where}: needs {KINDS[unit]} ({unit}); got {_short(value)} without unit. Did you mean {_short(value)} * u.{unit}?"
+        )
+    if not u.have_same_dim(value, wanted):
+        raise UnitError(f"{where}: needs {KINDS[unit]} ({unit}); got {_short(value)}.")
+    bare = np.asarray(value.to_decimal(wanted), dtype=np.float64)
+    if np.isnan(bare).any():
+        raise ParameterError(f"{where}: is NaN. Give a number in {unit}.")
+    return bare
+
+
+def quantity(values: Any, unit: str) -> u.Quantity:
+    """The bare numbers of the step as a quantity again."""
+    return values * UNITS[unit]
+
+
+def steps(value: Any, dt: float, where: str) -> np.ndarray:
+    """A time as a number of steps, rounded to the nearest one (halves up, as NEST does).
+
+    Args:
+        value: a quantity in units of time.
+        dt: the step, ms.
+    """
+    return steps_of(magnitude(value, "ms", where), dt)
+
+
+def steps_of(milliseconds: np.ndarray | float, dt: float) -> np.ndarray:
+    """Milliseconds as a number of steps, rounded to the nearest one (halves up)."""
+    return np.floor(np.asarray(milliseconds, dtype=np.float64) / dt + 0.5).astype(np.int64)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,84 @@
+"""Which implementation of the kernels runs: `reference` (pure JAX, the meaning of all others) or `cpp` (compiled, CPU).
+
+The C++ sources are compiled once, on first use, by brainevent's `load_cpp_file`, and kept in its cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from brainevent import load_cpp_file
+
+from dist_sim.errors import DeviceError, UnknownNameError
+
+BACKENDS = ("reference", "cpp")
+_TARGETS = "dist_sim"
+
+
+def choose(name: str | None, jax_platform: str) -> str:
+    """The backend to use: the one named, else the fastest there is for the platform of the devices.
+
+    Raises:
+        UnknownNameError: no such backend.
+        DeviceError: `cpp` is asked for where it cannot run.
+    """
+    able = jax_platform == "cpu" and (shutil.which("g++") or shutil.which("clang++")) is not None
+    if name is None:
+        return "cpp" if able else "reference"
+    if name not in BACKENDS:
+        raise UnknownNameError("kernel backend", name, BACKENDS)
+    if name == "cpp" and not able:
+        raise DeviceError(
+            f"backend 'cpp' needs CPU devices and a C++ compiler (g++ or clang++); the devices are {jax_platform!r}. "
+            "Install one, or use backend='reference'."
+        )
+    return name
+
+
+@functools.cache
+def library() -> Any:
+    """The compiled kernels. FFI targets are registered as `dist_sim.<kernel>`."""
+    folder = Path(__file__).resolve().parent / "cpp"
+    flags = ["-O3", "-std=c++17", "-pthread", "-ffp-contract=off", "-fno-math-errno", *_vector_flags()]
+    return load_cpp_file(
+        folder / "kernels.cpp", name="dist_sim_kernels", target_prefix=_TARGETS, extra_cflags=flags,
+        extra_include_paths=[str(folder)],
+    )
+
+
+def call(
+    kernel: str, results: Sequence[jax.ShapeDtypeStruct], *operands: jax.Array, in_place: dict[int, int] | None = None,
+    **attributes: Any,
+) -> Any:
+    """Calls a compiled kernel inside a trace.
+
+    Args:
+        in_place: operand -> result that is the same buffer.
+    """
+    library()
+    f: Callable[..., Any] = jax.ffi.ffi_call(
+        f"{_TARGETS}.{kernel}", list(results), input_output_aliases=in_place or {}, has_side_effect=False
+    )
+    return tuple(f(*operands, **attributes))
+
+
+def _vector_flags() -> list[str]:
+    """AVX level of this processor, named rather than `native`: the flags are part of the cache's key, and a home folder may
+    be shared by machines of several kinds."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return []
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return []
+    if {"avx512f", "avx512dq", "avx512vl", "avx512bw"} <= words:
+        return ["-march=x86-64-v4"]
+    if {"avx2", "bmi2", "fma"} <= words:
+        return ["-march=x86-64-v3"]
+    return []

@@ -1,0 +1,202 @@
+// What XLA calls: each function is an FFI target of the name given after @BE. Inputs that a kernel writes come back as the
+// outputs of the same buffers (input_output_aliases in the Python file of the kernel's name).
+#include "build.h"
+#include "counts.h"
+#include "neurons.h"
+#include "step.h"
+
+using namespace dist_sim;
+using BE::Tensor;
+
+namespace {
+
+template <class T>
+T* data(const Tensor& t) { return static_cast<T*>(t.data_ptr()); }
+
+int64_t scalar(const Tensor& t) { return *data<const int32_t>(t); }
+
+template <class F>
+void by_width(const Tensor& integers, F&& f) {
+  if (integers.dtype() == BE::DType::Int64) f(int64_t{}, double{});
+  else f(int32_t{}, float{});
+}
+
+void same(const Tensor& given, const Tensor& result) {
+  if (given.data_ptr() != result.data_ptr()) std::memcpy(result.data_ptr(), given.data_ptr(), given.nbytes());
+}
+
+}  // namespace
+
+// @BE deliver
+void deliver(const Tensor step, const Tensor ring, const Tensor marks, const Tensor counters_in, const Tensor pointers,
+             const Tensor synapses, Tensor input, Tensor counters, int64_t min_delay, int64_t num_delays, int64_t threads) {
+  same(counters_in, counters);
+  by_width(synapses, [&](auto w, auto) {
+    using W = decltype(w);
+    const Delivery<W> delivery{data<uint32_t>(ring), data<uint32_t>(marks), data<uint32_t>(pointers),
+                               reinterpret_cast<const Synapse<W>*>(synapses.data_ptr()), scalar(step), ring.numel(),
+                               marks.numel() / 2, min_delay, num_delays, input.numel() / threads};
+    add64(data<uint32_t>(counters) + DELIVERED, deliver_into(delivery, data<W>(input), int(threads)));
+  });
+}
+
+// What both forms of `push` share: `spikes(step of the interval, append)` gives the rows of one step; `events` (2, n) are the
+// (step, row) of the spikes from outside, in order of steps.
+template <class F>
+void push(const Tensor& step, const Tensor& events, const Tensor& pointers, const Tensor& ring, const Tensor& marks,
+          const Tensor& counters, int64_t steps, int64_t num_delays, F&& spikes) {
+  History history{data<uint32_t>(ring), data<uint32_t>(marks), data<uint32_t>(counters), ring.numel(), marks.numel() / 2};
+  const uint32_t* run = data<uint32_t>(pointers);
+  const uint32_t *event_step = data<uint32_t>(events), *event_row = event_step + events.shape(1), *end = event_row;
+  uint64_t scheduled = 0;
+  const auto append = [&](uint32_t row) {
+    history.append(row);
+    scheduled += run[(uint64_t(row) + 1) * num_delays] - run[uint64_t(row) * num_delays];
+  };
+  for (int64_t s = 0; s < steps; ++s) {
+    const uint32_t now = uint32_t(scalar(step) + s);
+    history.open(now);
+    spikes(s, append);
+    for (const uint32_t* e = std::lower_bound(event_step, end, now); e < end && *e == now; ++e) append(event_row[e - event_step]);
+    history.close();
+  }
+  add64(history.counters + SCHEDULED, scheduled);
+}
+
+// `masks` (devices, steps, words): the spikes of the interval that begins at `step`, a bit per source slot.
+// @BE push_masks
+void push_masks(const Tensor step, const Tensor masks, const Tensor events, const Tensor present, const Tensor rank,
+                const Tensor pointers, const Tensor ring_in, const Tensor marks_in, const Tensor counters_in, Tensor ring,
+                Tensor marks, Tensor counters, int64_t num_delays) {
+  same(ring_in, ring); same(marks_in, marks); same(counters_in, counters);
+  const Sources sources{data<uint32_t>(present), data<uint32_t>(rank)};
+  const int64_t devices = masks.shape(0), steps = masks.shape(1), words = masks.shape(2);
+  push(step, events, pointers, ring, marks, counters, steps, num_delays, [&](int64_t s, const auto& append) {
+    for (int64_t d = 0; d < devices; ++d) {
+      const uint32_t* mask = data<uint32_t>(masks) + (d * steps + s) * words;
+      for (int64_t w = 0; w < words; ++w)
+        // A spike without a synapse on this device goes no further than this test.
+        for (uint32_t word = mask[w] & sources.present[d * words + w]; word; word &= word - 1)
+          append(sources.row(uint32_t((d * words + w) * 32 + __builtin_ctz(word))));
+    }
+  });
+}
+
+// `ids` (devices, steps, capacity) source slots, `counts` (devices, steps): a count above the capacity sets the overflow.
+// @BE push_ids
+void push_ids(const Tensor step, const Tensor ids, const Tensor counts, const Tensor events, const Tensor present,
+              const Tensor rank, const Tensor pointers, const Tensor ring_in, const Tensor marks_in, const Tensor counters_in,
+              Tensor ring, Tensor marks, Tensor counters, int64_t num_delays) {
+  same(ring_in, ring); same(marks_in, marks); same(counters_in, counters);
+  const Sources sources{data<uint32_t>(present), data<uint32_t>(rank)};
+  const int64_t devices = ids.shape(0), steps = ids.shape(1), capacity = ids.shape(2);
+  push(step, events, pointers, ring, marks, counters, steps, num_delays, [&](int64_t s, const auto& append) {
+    for (int64_t d = 0; d < devices; ++d) {
+      const int64_t count = data<uint32_t>(counts)[d * steps + s];
+      if (count > capacity) data<uint32_t>(counters)[OVERFLOW] = 1;
+      const uint32_t* id = data<uint32_t>(ids) + (d * steps + s) * capacity;
+      for (int64_t k = 0; k < std::min(count, capacity); ++k)
+        if (sources.known(id[k])) append(sources.row(id[k]));
+    }
+  });
+}
+
+// @BE compact
+void compact(const Tensor masks, const Tensor first, Tensor ids, Tensor counts) {
+  const int64_t steps = masks.shape(0), words = masks.shape(1), capacity = ids.shape(1);
+  const uint32_t base = *data<uint32_t>(first);
+  for (int64_t s = 0; s < steps; ++s) {
+    uint32_t *list = data<uint32_t>(ids) + s * capacity, count = 0;
+    for (int64_t w = 0; w < words; ++w)
+      for (uint32_t word = data<uint32_t>(masks)[s * words + w]; word; word &= word - 1, ++count)
+        if (count < capacity) list[count] = base + uint32_t(w * 32 + __builtin_ctz(word));
+    std::fill(list + std::min<int64_t>(count, capacity), list + capacity, 0u);
+    data<uint32_t>(counts)[s] = count;
+  }
+}
+
+// @BE poisson
+void poisson(const Tensor step, const Tensor thresholds, const Tensor first, const Tensor guide, const Tensor table,
+             const Tensor id, const Tensor index, const Tensor weight, const Tensor input_in, Tensor input, uint32_t key0,
+             uint32_t key1, uint32_t stream, int64_t delay, int64_t start, int64_t stop, int64_t threads) {
+  same(input_in, input);
+  const int64_t emitted = scalar(step) - delay, n = table.numel();
+  if (emitted < start || emitted >= stop) return;
+  by_width(weight, [&](auto w, auto) {
+    using W = decltype(w);
+    const Poisson<W> source{data<uint32_t>(thresholds), data<uint32_t>(first), data<uint8_t>(guide), data<int32_t>(table),
+                            data<uint32_t>(id), data<uint32_t>(index), data<W>(weight), thresholds.shape(1), key0, key1,
+                            stream, uint32_t(emitted)};
+    Pool::instance().run(int(threads), [&](int part) { source.add(data<W>(input), n * part / threads, n * (part + 1) / threads); });
+  });
+}
+
+#define INPUT(W, T) const Input<W, T> in{data<W>(input), threads, input.numel() / threads, offset, n, T(quantum)}
+#define COMMON(T) const Common<T> common{Parameter<T>(V_th, n), Parameter<T>(V_reset, n), Parameter<T>(V_min, n), \
+    Parameter<T>(I_e, n), Parameter<T>(current, n), Parameter<int32_t>(refractory_steps, n)}
+
+// @BE iaf_psc_exp
+void iaf_psc_exp(const Tensor input, const Tensor V_th, const Tensor V_reset, const Tensor V_min, const Tensor I_e,
+                 const Tensor current, const Tensor refractory_steps, const Tensor P22, const Tensor P20, const Tensor P21_ex,
+                 const Tensor P11_ex, const Tensor P21_in, const Tensor P11_in, const Tensor V_old, const Tensor I_old,
+                 const Tensor refractory_old, Tensor V, Tensor I, Tensor refractory, Tensor bits, int64_t offset,
+                 int64_t channels, int64_t threads, double quantum) {
+  same(V_old, V); same(I_old, I); same(refractory_old, refractory);
+  const int64_t n = V.numel();
+  by_width(input, [&](auto w, auto t) {
+    using W = decltype(w); using T = decltype(t);
+    INPUT(W, T); COMMON(T);
+    const Parameter<T> p22(P22, n), p20(P20, n);
+    const Parameter<T> p21[2] = {Parameter<T>(P21_ex, n), Parameter<T>(P21_in, n)};
+    const Parameter<T> p11[2] = {Parameter<T>(P11_ex, n), Parameter<T>(P11_in, n)};
+    const auto run = [&](const auto& a, const auto& b) {
+      exp_step(in, common, p22, p20, a, b, data<T>(V), data<T>(I), data<int32_t>(refractory), data<uint32_t>(bits), n, threads);
+    };
+    if (channels == 2) run(p21, p11);
+    else run(reinterpret_cast<const Parameter<T>(&)[1]>(p21), reinterpret_cast<const Parameter<T>(&)[1]>(p11));
+  });
+}
+
+// @BE iaf_psc_alpha
+void iaf_psc_alpha(const Tensor input, const Tensor V_th, const Tensor V_reset, const Tensor V_min, const Tensor I_e,
+                   const Tensor current, const Tensor refractory_steps, const Tensor P33, const Tensor P30, const Tensor P31_ex,
+                   const Tensor P32_ex, const Tensor P21_ex, const Tensor P11_ex, const Tensor rise_ex, const Tensor P31_in,
+                   const Tensor P32_in, const Tensor P21_in, const Tensor P11_in, const Tensor rise_in, const Tensor V_old,
+                   const Tensor I_old, const Tensor dI_old, const Tensor refractory_old, Tensor V, Tensor I, Tensor dI,
+                   Tensor refractory, Tensor bits, int64_t offset, int64_t channels, int64_t threads, double quantum) {
+  same(V_old, V); same(I_old, I); same(dI_old, dI); same(refractory_old, refractory);
+  const int64_t n = V.numel();
+  by_width(input, [&](auto w, auto t) {
+    using W = decltype(w); using T = decltype(t);
+    INPUT(W, T); COMMON(T);
+    const Parameter<T> p33(P33, n), p30(P30, n);
+    const Parameter<T> p31[2] = {Parameter<T>(P31_ex, n), Parameter<T>(P31_in, n)};
+    const Parameter<T> p32[2] = {Parameter<T>(P32_ex, n), Parameter<T>(P32_in, n)};
+    const Parameter<T> p21[2] = {Parameter<T>(P21_ex, n), Parameter<T>(P21_in, n)};
+    const Parameter<T> p11[2] = {Parameter<T>(P11_ex, n), Parameter<T>(P11_in, n)};
+    const Parameter<T> rise[2] = {Parameter<T>(rise_ex, n), Parameter<T>(rise_in, n)};
+    const auto run = [&](const auto& a, const auto& b, const auto& c, const auto& d, const auto& e) {
+      alpha_step(in, common, p33, p30, a, b, c, d, e, data<T>(V), data<T>(I), data<T>(dI), data<int32_t>(refractory),
+                 data<uint32_t>(bits), n, threads);
+    };
+    using One = const Parameter<T>(&)[1];
+    if (channels == 2) run(p31, p32, p21, p11, rise);
+    else run(reinterpret_cast<One>(p31), reinterpret_cast<One>(p32), reinterpret_cast<One>(p21), reinterpret_cast<One>(p11),
+             reinterpret_cast<One>(rise));
+  });
+}
+
+// @BE iaf_psc_delta
+void iaf_psc_delta(const Tensor input, const Tensor V_th, const Tensor V_reset, const Tensor V_min, const Tensor I_e,
+                   const Tensor current, const Tensor refractory_steps, const Tensor P33, const Tensor P30, const Tensor V_old,
+                   const Tensor refractory_old, Tensor V, Tensor refractory, Tensor bits, int64_t offset, int64_t channels,
+                   int64_t threads, double quantum) {
+  same(V_old, V); same(refractory_old, refractory);
+  (void)channels;
+  const int64_t n = V.numel();
+  by_width(input, [&](auto w, auto t) {
+    using W = decltype(w); using T = decltype(t);
+    INPUT(W, T); COMMON(T);
+    delta_step(in, common, Parameter<T>(P33, n), Parameter<T>(P30, n), data<T>(V), data<int32_t>(refractory), data<uint32_t>(bits), n, threads);
+  });
+}

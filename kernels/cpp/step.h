@@ -1,0 +1,220 @@
+// The compiled kernels of a step: history of spikes, delivery, Poisson input and the exactly solvable neurons.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "brainevent/common.h"
+#include "philox.h"
+#include "pool.h"
+#include "synapses.h"
+
+namespace dist_sim {
+
+// ---- history: a ring of rows of spiking sources, in order of steps; marks[step mod Q] = (start in the ring, count). ----
+
+// Places in `counters`; each of the 64-bit counts takes two words, low first.
+enum Counter { HEAD = 0, LIVE_MAX = 1, DELIVERED = 2, SCHEDULED = 4, OVERFLOW = 6 };
+
+inline void add64(uint32_t* counter, uint64_t n) {
+  const uint64_t total = ((uint64_t(counter[1]) << 32) | counter[0]) + n;
+  counter[0] = uint32_t(total);
+  counter[1] = uint32_t(total >> 32);
+}
+
+struct History {
+  uint32_t *ring, *marks, *counters;
+  int64_t capacity, slots;
+
+  // Opens the slot of `step`, dropping what it held (a whole ring of steps ago: nothing can be due from there any more).
+  void open(int64_t step) {
+    uint32_t* mark = marks + 2 * (step % slots);
+    mark[0] = counters[HEAD];
+    mark[1] = 0;
+    live = 0;
+    for (int64_t s = 0; s < slots; ++s) live += marks[2 * s + 1];
+    current = mark;
+  }
+
+  // Never writes over a live spike: past the capacity it only counts, and the chunk is run again with more room.
+  void append(uint32_t row) {
+    ++live;
+    if (live > capacity) { counters[OVERFLOW] = 1; return; }
+    ring[counters[HEAD]] = row;
+    counters[HEAD] = counters[HEAD] + 1 == capacity ? 0 : counters[HEAD] + 1;
+    ++current[1];
+  }
+
+  void close() { counters[LIVE_MAX] = std::max<uint32_t>(counters[LIVE_MAX], uint32_t(std::min<int64_t>(live, 0xFFFFFFFF))); }
+
+  int64_t live = 0;
+  uint32_t* current = nullptr;
+};
+
+// ---- delivery ----
+
+template <class W>
+struct Delivery {
+  const uint32_t *ring, *marks, *pointers;
+  const Synapse<W>* synapses;
+  int64_t step, capacity, slots, min_delay, num_delays, size;
+
+  static constexpr int BLOCK = 32, AHEAD = 6;
+
+  // One thread's share into its own input vector: integer sums, so the shares may fall anyhow.
+  uint64_t share(W* input, std::atomic<int64_t>& next, const int64_t* ends) const {
+    std::memset(input, 0, size * sizeof(W));
+    const int64_t total = ends[num_delays - 1];
+    uint64_t delivered = 0;
+    const Synapse<W>*from[BLOCK], *to[BLOCK];
+    size_t where[BLOCK], where_next[BLOCK];
+    int n = 0, n_next = locate(next, total, ends, where_next);
+    while (n_next > 0) {
+      n = n_next;
+      std::memcpy(where, where_next, sizeof(where));
+      for (int i = 0; i < n; ++i) { from[i] = synapses + pointers[where[i]]; to[i] = synapses + pointers[where[i] + 1]; }
+      n_next = locate(next, total, ends, where_next);  // its pointers travel while this block is added up
+      for (int i = 0; i < std::min(n, AHEAD); ++i) fetch(from[i], to[i]);
+      for (int i = 0; i < n; ++i) {
+        if (i + AHEAD < n) fetch(from[i + AHEAD], to[i + AHEAD]);
+        for (const Synapse<W>* s = from[i]; s < to[i]; ++s) input[s->target] += s->weight;
+        delivered += uint64_t(to[i] - from[i]);
+      }
+    }
+    return delivered;
+  }
+
+ private:
+  static void fetch(const Synapse<W>* from, const Synapse<W>* to) {
+    const char *p = reinterpret_cast<const char*>(from), *end = reinterpret_cast<const char*>(to);
+    for (int line = 0; line < 16 && p < end; ++line, p += 64) __builtin_prefetch(p);
+  }
+
+  // The runs of the next BLOCK due (spike, delay) pairs.
+  int locate(std::atomic<int64_t>& next, int64_t total, const int64_t* ends, size_t* where) const {
+    int64_t k = next.fetch_add(BLOCK, std::memory_order_relaxed);
+    if (k >= total) return 0;
+    const int n = int(std::min<int64_t>(BLOCK, total - k));
+    int64_t d = std::upper_bound(ends, ends + num_delays, k) - ends;
+    for (int i = 0; i < n; ++i, ++k) {
+      while (k >= ends[d]) ++d;
+      const int64_t begin = d ? ends[d - 1] : 0;
+      const int64_t slot = (step - min_delay - d) % slots;
+      int64_t place = marks[2 * slot] + (k - begin);
+      if (place >= capacity) place -= capacity;
+      where[i] = size_t(ring[place]) * num_delays + size_t(d);
+      __builtin_prefetch(pointers + where[i]);
+    }
+    return n;
+  }
+};
+
+template <class W>
+uint64_t deliver_into(const Delivery<W>& delivery, W* input, int threads) {
+  std::vector<int64_t> ends(delivery.num_delays);
+  int64_t total = 0;
+  for (int64_t d = 0; d < delivery.num_delays; ++d) {
+    const int64_t emitted = delivery.step - delivery.min_delay - d;
+    if (emitted >= 0) total += delivery.marks[2 * (emitted % delivery.slots) + 1];
+    ends[d] = total;
+  }
+  std::atomic<int64_t> next{0};
+  std::vector<uint64_t> delivered(threads, 0);
+  Pool::instance().run(threads, [&](int part) { delivered[part] = delivery.share(input + part * delivery.size, next, ends.data()); });
+  uint64_t all = 0;
+  for (uint64_t n : delivered) all += n;
+  return all;
+}
+
+// ---- Poisson input: counts by inversion of 32 random bits, keyed by (stream, global id, step) ----
+
+template <class W>
+struct Poisson {
+  const uint32_t *thresholds, *first;  // (tables, width), (tables,): count = first + thresholds below the bits
+  const uint8_t* guide;                // (tables, 4096): count - first for the top 12 bits, 255 where they do not decide
+  const int32_t* table;                // (n,) row of thresholds, -1: no input
+  const uint32_t *id, *index;          // (n,) global id; place in the input vector
+  const W* weight;                     // (n,)
+  int64_t width;
+  uint32_t key0, key1, stream, step;
+
+  W count(int64_t i, uint32_t bits) const {
+    const uint32_t g = guide[int64_t(table[i]) * 4096 + (bits >> 20)];
+    if (g != 255) return W(first[table[i]] + g);
+    const uint32_t* row = thresholds + int64_t(table[i]) * width;
+    return W(first[table[i]] + uint32_t(std::lower_bound(row, row + width, bits) - row));
+  }
+
+  void add(W* input, int64_t begin, int64_t end) const {
+    for (int64_t i = begin; i < end;) {
+      // Four neighbours by global id share a block of four words; 4 LANES of them are drawn at once.
+      const int64_t span = std::min<int64_t>(4 * LANES, end - i);
+      if (span == 4 * LANES && (id[i] & 3) == 0 && id[i + span - 1] == id[i] + uint32_t(span) - 1) {
+        const LaneWords w = philox_lanes(key0, key1, counting(id[i] >> 2), Lane{} + step, Lane{}, Lane{} + stream);
+        for (int l = 0; l < LANES; ++l)
+          for (int k = 0; k < 4; ++k) one(input, i + 4 * l + k, w.word(k, l));
+        i += span;
+      } else {
+        one(input, i, philox(key0, key1, id[i] >> 2, step, 0, stream).w[id[i] & 3]);
+        ++i;
+      }
+    }
+  }
+
+ private:
+  void one(W* input, int64_t i, uint32_t bits) const {
+    if (table[i] >= 0) input[index[i]] += weight[i] * count(i, bits);
+  }
+};
+
+// ---- neurons with linear subthreshold dynamics, solved exactly from step to step (Rotter & Diesmann 1999) ----
+
+constexpr int64_t BLOCK = 128;  // a device's neurons are padded to whole blocks
+
+// A parameter that is one number for all neurons is spread over one block, so that the loops read arrays only.
+template <class T>
+struct Parameter {
+  const T* values;
+  bool shared;
+  T spread[BLOCK];
+  explicit Parameter(const BE::Tensor& t, int64_t n) : values(static_cast<const T*>(t.data_ptr())), shared(t.numel() != n) {
+    if (shared) std::fill(spread, spread + BLOCK, values[0]);
+  }
+  const T* at(int64_t i) const { return shared ? spread : values + i; }
+};
+
+// The input of a block of neurons on one channel, summed over the threads that delivered, in units of the model.
+template <class W, class T>
+struct Input {
+  const W* input;
+  int64_t threads, size, offset, n;
+  T quantum;
+  void at(int64_t channel, int64_t i, T* sum) const {
+    const W* first = input + offset + channel * n + i;
+    W total[BLOCK];
+    std::copy(first, first + BLOCK, total);
+    for (int64_t t = 1; t < threads; ++t)
+      for (int64_t k = 0; k < BLOCK; ++k) total[k] += first[t * size + k];
+    for (int64_t k = 0; k < BLOCK; ++k) sum[k] = T(total[k]) * quantum;
+  }
+};
+
+inline void pack(const uint8_t* spiking, uint32_t* bits) {
+  for (int64_t w = 0; w < BLOCK / 32; ++w) {
+    uint32_t word = 0;
+    for (int64_t b = 0; b < 32; ++b) word |= uint32_t(spiking[32 * w + b]) << b;
+    bits[w] = word;
+  }
+}
+
+template <class F>
+void each_block(int64_t n, int64_t threads, F&& f) {
+  const int64_t blocks = n / BLOCK;
+  Pool::instance().run(int(threads), [&](int part) {
+    for (int64_t b = blocks * part / threads; b < blocks * (part + 1) / threads; ++b) f(b * BLOCK);
+  });
+}
+
+}  // namespace dist_sim

@@ -1,0 +1,107 @@
+"""Poisson input as a function of (seed, stream, global id, step): no state, no history, the same on every device.
+
+The count of a neuron in a step is found by inversion of 32 random bits; four neighbours by global id share one Philox block. A
+delay is a shift of the step, so a generator costs nothing but the counts themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dist_sim.kernels.backend import call
+from dist_sim.kernels.philox import philox4x32, split_key
+
+_GUIDE_BITS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountTables:
+    """Inverse distribution functions, one row per mean.
+
+    Attributes:
+        first: (rows,) uint32, smallest count that 32 bits can give.
+        thresholds: (rows, width) uint32: count = first + number of thresholds below the bits.
+        guide: (rows * 4096,) uint8: that number for the top 12 bits, 255 where they do not decide.
+        largest: the largest count of each row.
+    """
+
+    first: np.ndarray
+    thresholds: np.ndarray
+    guide: np.ndarray
+    largest: np.ndarray
+
+
+def count_tables(means: np.ndarray) -> CountTables:
+    """Tables for Poisson counts of the given means (events per step), each in (0, 1e6].
+
+    The probabilities grow from the mode by recurrence and are normalised by their sum: IEEE arithmetic alone, so every machine
+    gets the same table. Resolution 2**-32: rarer counts do not occur.
+    """
+    rows = [_thresholds(float(mean)) for mean in means]
+    width = max((len(t) for _, t in rows), default=1)
+    thresholds = np.full((len(rows), max(1, width)), 0xFFFFFFFF, dtype=np.uint32)
+    for r, (_, t) in enumerate(rows):
+        thresholds[r, : len(t)] = t
+    low = np.arange(2**_GUIDE_BITS, dtype=np.uint64) << np.uint64(32 - _GUIDE_BITS)
+    guide = np.empty((len(rows), 2**_GUIDE_BITS), dtype=np.uint8)
+    for r, t in enumerate(thresholds):
+        at_low, at_high = (np.searchsorted(t, low + np.uint64(k), side="left") for k in (0, 2 ** (32 - _GUIDE_BITS) - 1))
+        guide[r] = np.where((at_low == at_high) & (at_low < 255), at_low, 255)
+    first = np.array([f for f, _ in rows], dtype=np.uint32)
+    largest = first + np.array([len(t) for _, t in rows], dtype=np.uint32)
+    return CountTables(first=first, thresholds=thresholds, guide=guide.reshape(-1), largest=largest)
+
+
+def _thresholds(mean: float) -> tuple[int, np.ndarray]:
+    reach = int(7.5 * mean**0.5) + 40
+    mode = int(mean)
+    low = max(0, mode - reach)
+    weights = np.zeros(mode + reach - low + 1)
+    weights[mode - low] = 1.0
+    for k in range(mode - 1, low - 1, -1):
+        weights[k - low] = weights[k + 1 - low] * (k + 1) / mean
+    for k in range(mode + 1, mode + reach + 1):
+        weights[k - low] = weights[k - 1 - low] * mean / k
+    ends = np.cumsum(weights)
+    edges = np.floor(ends / ends[-1] * 2.0**32)  # bits < edges[k] give a count of at most low + k
+    skipped = int(np.count_nonzero(edges < 1))
+    edges = edges[skipped:]
+    return low + skipped, (edges[edges < 2.0**32] - 1).astype(np.uint32)
+
+
+def poisson(
+    step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int, backend: str
+):
+    """Adds weight x count of the step `step - delay` to the input vector.
+
+    Args:
+        step: () int32.
+        tables: (thresholds, first, guide) arrays of `CountTables`.
+        targets: (table, id, index, weight): (n,) int32 row of the tables or -1 for no input; (n,) uint32 global id; (n,) uint32
+            place in the input vector; (n,) integer weight.
+        input_vector: (threads, size) integers; row 0 receives.
+        stream: number of the drive among those of a neuron.
+        start, stop: steps between which the generator is active.
+
+    Returns:
+        The new input vector.
+    """
+    key0, key1 = split_key(seed)
+    thresholds, first, guide = tables
+    table, ids, index, weight = targets
+    if backend == "cpp":
+        result = [jax.ShapeDtypeStruct(input_vector.shape, input_vector.dtype)]
+        return call("poisson", result, step, thresholds, first, guide, table, ids, index, weight, input_vector,
+                    in_place={8: 0}, key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream), delay=np.int64(delay),
+                    start=np.int64(start), stop=np.int64(stop), threads=np.int64(threads))[0]  # fmt: skip
+    emitted = step - delay
+    words = philox4x32(key0, key1, ids >> 2, emitted.astype(jnp.uint32), jnp.uint32(0), jnp.uint32(stream))
+    bits = jnp.stack(words)[ids & 3, jnp.arange(ids.shape[0])]
+    row = jnp.maximum(table, 0)
+    counts = first[row] + (thresholds[row] < bits[:, None]).sum(axis=1, dtype=jnp.uint32)
+    active = (table >= 0) & (emitted >= start) & (emitted < stop)
+    return input_vector.at[0, index].add(jnp.where(active, weight * counts.astype(weight.dtype), 0))

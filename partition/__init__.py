@@ -1,0 +1,12 @@
+"""Who owns what: plans, mesh and shardings, padded layout, synapse tables, spike exchange."""
+
+from dist_sim.partition.exchange import EXCHANGES as EXCHANGES
+from dist_sim.partition.exchange import AllGather as AllGather
+from dist_sim.partition.exchange import AllGatherIds as AllGatherIds
+from dist_sim.partition.layout import Layout as Layout
+from dist_sim.partition.mesh import NEURON as NEURON
+from dist_sim.partition.mesh import neuron_mesh as neuron_mesh
+from dist_sim.partition.methods import PLANS as PLANS
+from dist_sim.partition.methods import Balanced as Balanced
+from dist_sim.partition.methods import Block as Block
+from dist_sim.partition.methods import RoundRobin as RoundRobin
