@@ -229,11 +229,12 @@ def _current(k: DirectCurrent, d: Description, layout: Layout, dtype: Any) -> Cu
     amplitude = np.zeros(d.num_ids)
     np.add.at(amplitude, k.edges.post_ids[target], generator.amplitude[k.edges.pre_ids[source]] * weight)
     padded = layout.spread(k.edges.group, amplitude[layout.groups[k.edges.group]])
-    # A current that arrives at the end of a step acts from the next one on.
+    # As in NEST: the current of [start, stop) is sent one step ahead, so that it acts from start + delay on; one that starts at 0
+    # cannot be sent before the first step.
     delay = k.edges.delay_bounds(d.dt)[0]
     return Current(
         group=k.edges.group, amplitude=LongTermState(padded.astype(dtype), sharding=sharded(d.mesh, NEURON)),
-        start=generator.start + delay, stop=min(generator.stop + delay, 2**31 - 1),
+        start=max(generator.start, 1) + delay, stop=min(generator.stop + delay, 2**31 - 1),
     )  # fmt: skip
 
 

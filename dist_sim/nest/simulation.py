@@ -39,8 +39,8 @@ class Simulation:
             self.loop = ChunkedLoop(self.network, self.network.chunk, overflow=self.network.projection.overflow)
             with self.phases.phase("compile"):
                 self.loop.compile(0)
+            self._initial = {s: s.value for s in self.loop.written}
         self.build_s = time.perf_counter() - begin
-        self._initial = {s: s.value for s in self.loop.written}
         self._recorded_ids = np.zeros(description.num_ids, dtype=bool)
         for ids in description.recorded.values():
             self._recorded_ids[ids] = True
