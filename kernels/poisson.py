@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels.backend import call
+from dist_sim.kernels.neurons import BLOCK
 from dist_sim.kernels.philox import philox4x32, split_key
 
-_GUIDE_BITS = 12
+_GUIDE_BITS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class CountTables:
     Attributes:
         first: (rows,) uint32, smallest count that 32 bits can give.
         thresholds: (rows, width) uint32: count = first + number of thresholds below the bits.
-        guide: (rows * 4096,) uint8: that number for the top 12 bits, 255 where they do not decide.
+        guide: (rows * 1024,) uint8: that number for the top 10 bits, 255 where they do not decide.
         largest: the largest count of each row.
     """
 
@@ -73,6 +74,15 @@ def _thresholds(mean: float) -> tuple[int, np.ndarray]:
     return low + skipped, (edges[edges < 2.0**32] - 1).astype(np.uint32)
 
 
+def alike_blocks(table: np.ndarray, ids: np.ndarray, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(n / 128,) uint8: 1 for a block of neurons with consecutive ids, 2 if also their places are consecutive and they have one
+    table and one weight: the kernel then reads no array per neuron.
+    """
+    consecutive, places = (((a.astype(np.int64).reshape(-1, BLOCK) - np.arange(BLOCK)) == a.reshape(-1, BLOCK)[:, :1]).all(axis=1) for a in (ids, index))
+    one_table, one_weight = ((a.reshape(-1, BLOCK) == a.reshape(-1, BLOCK)[:, :1]).all(axis=1) for a in (table, weight))
+    return np.where(consecutive, 1 + (places & one_table & one_weight), 0).astype(np.uint8)
+
+
 def poisson(
     step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int, backend: str
 ):
@@ -81,7 +91,7 @@ def poisson(
     Args:
         step: () int32.
         tables: (thresholds, first, guide) arrays of `CountTables`.
-        targets: (table, id, index, weight): (n,) int32 row of the tables or -1 for no input; (n,) uint32 global id; (n,) uint32
+        targets: (alike, table, id, index, weight): (n / 128,) uint8, see `alike_blocks`; (n,) int32 row of the tables or -1 for no input; (n,) uint32 global id; (n,) uint32
             place in the input vector; (n,) integer weight.
         input_vector: (threads, size) integers; row 0 receives.
         stream: number of the drive among those of a neuron.
@@ -92,11 +102,11 @@ def poisson(
     """
     key0, key1 = split_key(seed)
     thresholds, first, guide = tables
-    table, ids, index, weight = targets
+    alike, table, ids, index, weight = targets
     if backend == "cpp":
         result = [jax.ShapeDtypeStruct(input_vector.shape, input_vector.dtype)]
-        return call("poisson", result, step, thresholds, first, guide, table, ids, index, weight, input_vector,
-                    in_place={8: 0}, key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream), delay=np.int64(delay),
+        return call("poisson", result, step, thresholds, first, guide, alike, table, ids, index, weight, input_vector,
+                    in_place={9: 0}, key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream), delay=np.int64(delay),
                     start=np.int64(start), stop=np.int64(stop), threads=np.int64(threads))[0]  # fmt: skip
     emitted = step - delay
     words = philox4x32(key0, key1, ids >> 2, emitted.astype(jnp.uint32), jnp.uint32(0), jnp.uint32(stream))

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from dist_sim import kernels
 from dist_sim.core import LongTermState, Module
-from dist_sim.kernels.poisson import count_tables
+from dist_sim.kernels.poisson import alike_blocks, count_tables
 from dist_sim.network.projection import Backend, Channels
 from dist_sim.partition.layout import NOWHERE, Layout
 from dist_sim.partition.mesh import NEURON, sharded
@@ -71,16 +71,22 @@ class PoissonInput(Module):
         table[mean > 0] = row
         tables = count_tables(means)
 
-        ids = layout.id_of_slot
+        # The padding goes on counting after its neurons, and has the last one's weight and no table.
+        ids = layout.id_of_slot.reshape(layout.num_devices, -1)
         real = ids != NOWHERE
-        safe = np.where(real, ids, 0)
-
-        def spread(values: np.ndarray, fill: int) -> LongTermState:
-            return LongTermState(np.where(real, values[safe], fill).astype(values.dtype), sharding=sharded(mesh, NEURON))
-
-        self.table, self.index, self.weight = spread(table, -1), spread(index, 0), spread(weight, 0)
-        # Padding keeps counting up: a stretch of consecutive ids is what the kernel draws fastest.
-        self.ids = LongTermState(np.where(real, ids, np.arange(len(ids))).astype(np.uint32), sharding=sharded(mesh, NEURON))
+        last = np.maximum.accumulate(np.where(real, np.arange(ids.shape[1]), 0), axis=1)
+        known = np.where(real.any(axis=1, keepdims=True), np.take_along_axis(ids, last, axis=1), 0)
+        beyond = np.arange(ids.shape[1]) - last
+        parts = {
+            "table": np.where(real, table[known], -1).astype(np.int32),
+            "ids": (known + beyond).astype(np.uint32),
+            "index": (index[known] + beyond).astype(np.uint32),
+            "weight": weight[known],
+        }
+        self.alike = LongTermState(alike_blocks(*(a.reshape(-1) for a in parts.values())), sharding=sharded(mesh, NEURON))
+        self.table, self.ids, self.index, self.weight = (
+            LongTermState(a.reshape(-1), sharding=sharded(mesh, NEURON)) for a in parts.values()
+        )
         self.thresholds, self.first, self.guide = (
             LongTermState(jnp.asarray(a), sharding=sharded(mesh)) for a in (tables.thresholds, tables.first, tables.guide)
         )
@@ -91,10 +97,10 @@ class PoissonInput(Module):
             kernels.poisson, seed=self.seed, stream=self.stream, delay=self.delay, start=self.start, stop=self.stop,
             threads=self.backend.threads, backend=self.backend.name,
         )  # fmt: skip
-        specs = (P(), (P(), P(), P()), (P(NEURON),) * 4, P(None, NEURON))
+        specs = (P(), (P(), P(), P()), (P(NEURON),) * 5, P(None, NEURON))
         island = jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=P(None, NEURON), check_vma=False)
         tables = (self.thresholds.value, self.first.value, self.guide.value)
-        return island(step, tables, (self.table.value, self.ids.value, self.index.value, self.weight.value), arriving)
+        return island(step, tables, (self.alike.value, self.table.value, self.ids.value, self.index.value, self.weight.value), arriving)
 
 
 def poisson_inputs(

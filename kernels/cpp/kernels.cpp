@@ -116,18 +116,18 @@ void compact(const Tensor masks, const Tensor first, Tensor ids, Tensor counts) 
 }
 
 // @BE poisson
-void poisson(const Tensor step, const Tensor thresholds, const Tensor first, const Tensor guide, const Tensor table,
-             const Tensor id, const Tensor index, const Tensor weight, const Tensor input_in, Tensor input, uint32_t key0,
-             uint32_t key1, uint32_t stream, int64_t delay, int64_t start, int64_t stop, int64_t threads) {
+void poisson(const Tensor step, const Tensor thresholds, const Tensor first, const Tensor guide, const Tensor alike,
+             const Tensor table, const Tensor id, const Tensor index, const Tensor weight, const Tensor input_in, Tensor input,
+             uint32_t key0, uint32_t key1, uint32_t stream, int64_t delay, int64_t start, int64_t stop, int64_t threads) {
   same(input_in, input);
-  const int64_t emitted = scalar(step) - delay, n = table.numel();
+  const int64_t emitted = scalar(step) - delay;
   if (emitted < start || emitted >= stop) return;
   by_width(weight, [&](auto w, auto) {
     using W = decltype(w);
-    const Poisson<W> source{data<uint32_t>(thresholds), data<uint32_t>(first), data<uint8_t>(guide), data<int32_t>(table),
-                            data<uint32_t>(id), data<uint32_t>(index), data<W>(weight), thresholds.shape(1), key0, key1,
-                            stream, uint32_t(emitted)};
-    Pool::instance().run(int(threads), [&](int part) { source.add(data<W>(input), n * part / threads, n * (part + 1) / threads); });
+    const Poisson<W> source{data<uint32_t>(thresholds), data<uint32_t>(first), data<uint8_t>(guide), data<uint8_t>(alike),
+                            data<int32_t>(table), data<uint32_t>(id), data<uint32_t>(index), data<W>(weight),
+                            thresholds.shape(1), key0, key1, stream, uint32_t(emitted)};
+    each_block(table.numel(), threads, [&](int64_t i) { source.add(data<W>(input), i); });
   });
 }
 

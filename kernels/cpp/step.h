@@ -130,48 +130,58 @@ uint64_t deliver_into(const Delivery<W>& delivery, W* input, int threads) {
 
 // ---- Poisson input: counts by inversion of 32 random bits, keyed by (stream, global id, step) ----
 
+constexpr int64_t BLOCK = 128;  // a device's neurons are padded to whole blocks
+constexpr int GUIDE_BITS = 10;
+
 template <class W>
 struct Poisson {
   const uint32_t *thresholds, *first;  // (tables, width), (tables,): count = first + thresholds below the bits
-  const uint8_t* guide;                // (tables, 4096): count - first for the top 12 bits, 255 where they do not decide
+  const uint8_t* guide;                // (tables, 1024): count - first for the top 10 bits, 255 where they do not decide
+  const uint8_t* alike;                // per block: 1 consecutive ids; 2 also consecutive places, one table and one weight
   const int32_t* table;                // (n,) row of thresholds, -1: no input
   const uint32_t *id, *index;          // (n,) global id; place in the input vector
   const W* weight;                     // (n,)
   int64_t width;
   uint32_t key0, key1, stream, step;
 
-  W count(int64_t i, uint32_t bits) const {
-    const uint32_t g = guide[int64_t(table[i]) * 4096 + (bits >> 20)];
-    if (g != 255) return W(first[table[i]] + g);
-    const uint32_t* row = thresholds + int64_t(table[i]) * width;
-    return W(first[table[i]] + uint32_t(std::lower_bound(row, row + width, bits) - row));
+  W count(int32_t row, uint32_t bits) const {
+    const uint32_t g = guide[(int64_t(row) << GUIDE_BITS) + (bits >> (32 - GUIDE_BITS))];
+    if (__builtin_expect(g != 255, 1)) return W(first[row] + g);
+    const uint32_t* t = thresholds + row * width;
+    return W(first[row] + uint32_t(std::lower_bound(t, t + width, bits) - t));
   }
 
-  void add(W* input, int64_t begin, int64_t end) const {
-    for (int64_t i = begin; i < end;) {
-      // Four neighbours by global id share a block of four words; 4 LANES of them are drawn at once.
-      const int64_t span = std::min<int64_t>(4 * LANES, end - i);
-      if (span == 4 * LANES && (id[i] & 3) == 0 && id[i + span - 1] == id[i] + uint32_t(span) - 1) {
-        const LaneWords w = philox_lanes(key0, key1, counting(id[i] >> 2), Lane{} + step, Lane{}, Lane{} + stream);
-        for (int l = 0; l < LANES; ++l)
-          for (int k = 0; k < 4; ++k) one(input, i + 4 * l + k, w.word(k, l));
-        i += span;
-      } else {
-        one(input, i, philox(key0, key1, id[i] >> 2, step, 0, stream).w[id[i] & 3]);
-        ++i;
-      }
+  // One block of neurons. Four neighbours by global id share a Philox block of four words.
+  void add(W* input, int64_t begin) const {
+    const int how = alike[begin / BLOCK];
+    const int32_t row = table[begin];
+    if (how == 0) {
+      for (int64_t i = begin; i < begin + BLOCK; ++i)
+        if (table[i] >= 0) input[index[i]] += weight[i] * count(table[i], philox(key0, key1, id[i] >> 2, step, 0, stream).w[id[i] & 3]);
+      return;
     }
-  }
-
- private:
-  void one(W* input, int64_t i, uint32_t bits) const {
-    if (table[i] >= 0) input[index[i]] += weight[i] * count(i, bits);
+    if (how == 2 && row < 0) return;
+    constexpr int QUADS = BLOCK / 4 + LANES;  // one more than the block needs where its first id is not the first of a quad
+    uint64_t pairs[2 * QUADS];
+    for (int q = 0; q < QUADS; q += LANES) {
+      const LaneWords w = philox_lanes(key0, key1, counting((id[begin] >> 2) + uint32_t(q)), Lane{} + step, Lane{}, Lane{} + stream);
+      const Lane low = (w.w[0] & 0xFFFFFFFFull) | w.w[1] << 32, high = (w.w[2] & 0xFFFFFFFFull) | w.w[3] << 32;
+      for (int l = 0; l < LANES; ++l) { pairs[2 * (q + l)] = low[l]; pairs[2 * (q + l) + 1] = high[l]; }
+    }
+    uint32_t bits[4 * QUADS];
+    std::memcpy(bits, pairs, sizeof(bits));
+    const uint32_t* mine = bits + (id[begin] & 3);
+    if (how == 1) {
+      for (int64_t i = begin; i < begin + BLOCK; ++i)
+        if (table[i] >= 0) input[index[i]] += weight[i] * count(table[i], mine[i - begin]);
+      return;
+    }
+    W* target = input + index[begin];
+    for (int64_t i = 0; i < BLOCK; ++i) target[i] += weight[begin] * count(row, mine[i]);
   }
 };
 
 // ---- neurons with linear subthreshold dynamics, solved exactly from step to step (Rotter & Diesmann 1999) ----
-
-constexpr int64_t BLOCK = 128;  // a device's neurons are padded to whole blocks
 
 // A parameter that is one number for all neurons is spread over one block, so that the loops read arrays only.
 template <class T>
