@@ -3,9 +3,9 @@
     python examples/benchmarks/microcircuit_vs_nest.py --scale 0.2 --t-sim 1000 --drives dc,poisson --out figures.json
 
 Each simulator runs in a process of its own on all cores. Both build the circuit, simulate a warm-up, and then the time that is
-reported: no build, no compilation and no first call is in it. Both record all spikes. What dist_sim compiles (its kernels once per
-machine, its step once per run) is a line of its own and in no other. NEST's threads spin at their barriers, so that on a machine
-that does other work one of them can be faster than all: NEST runs with each of --threads, and the fastest run counts.
+reported: no build, no compilation and no first call is in it. Both record all spikes. What dist_sim compiles (its kernels once
+per machine, its step once per run) is a line of its own and in no other. NEST's threads spin at their barriers, so that on a
+machine that does other work one of them can be faster than all: NEST runs with each of --threads, and the fastest run counts.
 
 Synaptic events are those between neurons; external Poisson input is in the real-time factor, and not in the number of events.
 """
@@ -92,7 +92,8 @@ def _in_subprocess(script: Path, options: dict[str, Any], *flags: str) -> dict[s
 
 def table(drive: str, scale: float, ours: dict[str, Any], nest: dict[str, Any]) -> str:
     """The figures of one drive, one line each."""
-    head = f"{drive}, scale {scale:g}: {ours['neurons']:,} neurons, {ours['synapses']:,} synapses; NEST with {nest['threads']} threads"
+    size = f"{ours['neurons']:,} neurons, {ours['synapses']:,} synapses"
+    head = f"{drive}, scale {scale:g}: {size}; threads: dist_sim {ours['threads']}, NEST {nest['threads']}"
     rows = [head, f"{'':<38}{'dist_sim':>10}{'NEST ' + nest['nest']:>13}{'NEST / dist_sim':>17}"]
     for title, key, digits, compared in LINES:
         known = [key in found and not (key == "ns_per_event" and found["spikes"] == 0) for found in (ours, nest)]

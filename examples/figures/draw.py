@@ -1,0 +1,29 @@
+"""Draws the pictures of this folder: what `dist-sim run` draws for the examples.
+
+    python examples/figures/draw.py
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PICTURES = {  # file here: example, its parameters, file in the results of the run
+    "microcircuit.png": ("microcircuit.py", ["t_sim=1000"], "raster.png"),
+    "brunel.png": ("brunel.py", ["regime=all"], "brunel_all.png"),
+}
+
+
+def main() -> None:
+    for name, (example, parameters, drawn) in PICTURES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            options = [word for parameter in parameters for word in ("--set", parameter)]
+            command = [sys.executable, "-m", "dist_sim", "run", str(HERE.parent / example), "--out", f"{folder}/run", *options]
+            subprocess.run([*command, "--devices", "2"], check=True)
+            shutil.copyfile(f"{folder}/run/results/{drawn}", HERE / name)
+
+
+if __name__ == "__main__":
+    main()
