@@ -43,13 +43,18 @@ class Meter(Module):
         self.names, self.interval = tuple(names), interval
         self.index = LongTermState(jnp.asarray(index, jnp.int32))
         self.neurons = neurons
-        self.samples = ShortTermState(jnp.zeros((rows, len(self.names), len(index)), neurons.dtype))
+        # Placed like everything the loop writes: a State that a run moves would have the loop compiled a second time.
+        everywhere = sharded(neurons.mesh)
+        shape = (rows, len(self.names), len(index))
+        self.samples = ShortTermState(jnp.zeros(shape, neurons.dtype, device=everywhere), sharding=everywhere)
 
     def update(self, step: jax.Array, first: jax.Array) -> None:
         # The row of an interval is written at each of its steps; the last one, at a multiple of the interval, is what stays.
         row = step // self.interval - first // self.interval
         values = jnp.stack([self.neurons.recorded(name)[self.index.value] for name in self.names])
-        self.samples.value = jax.lax.dynamic_update_slice(self.samples.value, values[None], (row, jnp.zeros_like(row), jnp.zeros_like(row)))
+        self.samples.value = jax.lax.dynamic_update_slice(
+            self.samples.value, values[None], (row, jnp.zeros_like(row), jnp.zeros_like(row))
+        )
 
     def complete(self, first: int, last: int) -> int:
         """Samples that the chunk [first, last) has finished."""
