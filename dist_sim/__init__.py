@@ -10,19 +10,22 @@ __version__ = "0.1.0"
 # Where each public name lives.
 _NAMES = {
     "dist_sim.core": (
-        "State", "ParamState", "HiddenState", "ShortTermState", "LongTermState", "BatchState", "Module", "environ", "transform", "random",
+        "State", "ParamState", "HiddenState", "ShortTermState", "LongTermState", "BatchState", "Module",
+        "environ", "transform", "random",
     ),
     "dist_sim.nest": ("Simulator", "SimulationResult", "NodeView"),
     "dist_sim.nest.neurons": ("iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp"),
-    "dist_sim.nest.devices": ("dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter"),
+    "dist_sim.nest.devices": (
+        "dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter",
+    ),
     "dist_sim.network.rules": (
-        "all_to_all", "explicit_edges", "fixed_indegree", "fixed_outdegree", "fixed_total_number", "one_to_one", "pairwise_bernoulli",
-        "pairwise_poisson",
+        "all_to_all", "explicit_edges", "fixed_indegree", "fixed_outdegree", "fixed_total_number", "one_to_one",
+        "pairwise_bernoulli", "pairwise_poisson",
     ),
     "dist_sim.partition": ("AllGather", "AllGatherIds", "Balanced", "Block", "RoundRobin", "neuron_mesh"),
     "dist_sim.run.session": ("param",),
 }  # fmt: skip
-_MODULES = {"dist": "dist_sim.network.distributions", "nn": "dist_sim.nn", "errors": "dist_sim.errors"}
+_MODULES = {"dist": "dist_sim.network.distributions", "nn": "dist_sim.core.nn", "errors": "dist_sim.errors"}
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = sorted([*_HOME, *_MODULES])
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from dist_sim.nest import *  # noqa: F403
     from dist_sim.nest.devices import *  # noqa: F403
     from dist_sim.nest.neurons import *  # noqa: F403
-    from dist_sim.network import distributions as dist
+    from dist_sim.network import distributions as dist  # noqa: F401
     from dist_sim.network.rules import *  # noqa: F403
     from dist_sim.partition import *  # noqa: F403
     from dist_sim.run.session import param as param

@@ -47,13 +47,19 @@ def library() -> Any:
     folder = Path(__file__).resolve().parent / "cpp"
     flags = ["-O3", "-std=c++17", "-pthread", "-ffp-contract=off", "-fno-math-errno", *_vector_flags()]
     return load_cpp_file(
-        folder / "kernels.cpp", name="dist_sim_kernels", target_prefix=_TARGETS, extra_cflags=flags,
+        folder / "kernels.cpp",
+        name="dist_sim_kernels",
+        target_prefix=_TARGETS,
+        extra_cflags=flags,
         extra_include_paths=[str(folder)],
     )
 
 
 def call(
-    kernel: str, results: Sequence[jax.ShapeDtypeStruct], *operands: jax.Array, in_place: dict[int, int] | None = None,
+    kernel: str,
+    results: Sequence[jax.ShapeDtypeStruct],
+    *operands: jax.Array,
+    in_place: dict[int, int] | None = None,
     **attributes: Any,
 ) -> Any:
     """Calls a compiled kernel inside a trace.

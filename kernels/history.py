@@ -97,7 +97,9 @@ def _append(history, step, rows, events, pointers, num_delays):
     order = jnp.cumsum(valid.astype(jnp.uint32))
     count, alive = order[-1], marks[:, 1].sum(dtype=jnp.uint32)
     live = alive + count
-    place = jnp.where(valid & (order + alive <= capacity), (counters[HEAD] + order - 1) % jnp.uint32(capacity), jnp.uint32(capacity))
+    place = jnp.where(
+        valid & (order + alive <= capacity), (counters[HEAD] + order - 1) % jnp.uint32(capacity), jnp.uint32(capacity)
+    )
     ring = ring.at[place].set(rows, mode="drop")
     written = jnp.minimum(count, jnp.uint32(capacity) - jnp.minimum(alive, jnp.uint32(capacity)))
     marks = marks.at[slot, 1].set(written)
@@ -114,7 +116,7 @@ def _like(history) -> list[jax.ShapeDtypeStruct]:
 
 
 def compact(masks, first, *, capacity: int, backend: str):
-    """Bits to lists: `masks` (steps, words) uint32 -> (steps, capacity) uint32 slots numbered from `first`, (steps,) uint32 counts.
+    """Bits to lists: `masks` (steps, words) uint32 -> (steps, capacity) uint32 slots numbered from `first`, (steps,) counts.
 
     A count may exceed the capacity; the list then holds the first ones.
     """

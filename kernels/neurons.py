@@ -31,7 +31,9 @@ def iaf_psc_exp(arriving, p, V, I, refractory, *, offset: int, quantum: float, b
     """
     if backend == "cpp":
         pairs = [a for k in range(2) for a in (p["P21"][min(k, len(p["P21"]) - 1)], p["P11"][min(k, len(p["P11"]) - 1)])]
-        return _compiled("iaf_psc_exp", arriving, p, [p["P22"], p["P20"], *pairs], [V, I, refractory], offset, len(p["P21"]), quantum)
+        return _compiled(
+            "iaf_psc_exp", arriving, p, [p["P22"], p["P20"], *pairs], [V, I, refractory], offset, len(p["P21"]), quantum
+        )
     new = _input(arriving, I.shape, offset, quantum, V.dtype)
     moved = V * p["P22"] + (p["I_e"] + p["current"]) * p["P20"]
     for g, p21 in zip(I, p["P21"], strict=True):
@@ -42,8 +44,8 @@ def iaf_psc_exp(arriving, p, V, I, refractory, *, offset: int, quantum: float, b
 
 
 def iaf_psc_alpha(arriving, p, V, I, dI, refractory, *, offset: int, quantum: float, backend: str):
-    """Alpha-shaped postsynaptic currents; p: V_th, V_reset, V_min, I_e, current, refractory_steps, P33, P30 and, per channel, P31,
-    P32, P21, P11, rise. The rest as `iaf_psc_exp`, with dI (channels, n) beside I."""
+    """Alpha-shaped postsynaptic currents; p: V_th, V_reset, V_min, I_e, current, refractory_steps, P33, P30 and, per channel,
+    P31, P32, P21, P11, rise. The rest as `iaf_psc_exp`, with dI (channels, n) beside I."""
     per_channel = ("P31", "P32", "P21", "P11", "rise")
     if backend == "cpp":
         last = len(p["P31"]) - 1
@@ -63,8 +65,8 @@ def iaf_psc_alpha(arriving, p, V, I, dI, refractory, *, offset: int, quantum: fl
 
 
 def iaf_psc_delta(arriving, p, V, refractory, *, offset: int, quantum: float, backend: str):
-    """Potential jumps (quantum in mV); input that arrives in the refractory period is lost. p: V_th, V_reset, V_min, I_e, current,
-    refractory_steps, P33, P30."""
+    """Potential jumps (quantum in mV); input that arrives in the refractory period is lost. p: V_th, V_reset, V_min, I_e,
+    current, refractory_steps, P33, P30."""
     if backend == "cpp":
         return _compiled("iaf_psc_delta", arriving, p, [p["P33"], p["P30"]], [V, refractory], offset, 1, quantum)
     new = _input(arriving, (1, *V.shape), offset, quantum, V.dtype)[0]

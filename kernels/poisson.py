@@ -78,7 +78,10 @@ def alike_blocks(table: np.ndarray, ids: np.ndarray, index: np.ndarray, weight: 
     """(n / 128,) uint8: 1 for a block of neurons with consecutive ids, 2 if also their places are consecutive and they have one
     table and one weight: the kernel then reads no array per neuron.
     """
-    consecutive, places = (((a.astype(np.int64).reshape(-1, BLOCK) - np.arange(BLOCK)) == a.reshape(-1, BLOCK)[:, :1]).all(axis=1) for a in (ids, index))
+    consecutive, places = (
+        ((a.astype(np.int64).reshape(-1, BLOCK) - np.arange(BLOCK)) == a.reshape(-1, BLOCK)[:, :1]).all(axis=1)
+        for a in (ids, index)
+    )
     one_table, one_weight = ((a.reshape(-1, BLOCK) == a.reshape(-1, BLOCK)[:, :1]).all(axis=1) for a in (table, weight))
     return np.where(consecutive, 1 + (places & one_table & one_weight), 0).astype(np.uint8)
 
@@ -91,8 +94,8 @@ def poisson(
     Args:
         step: () int32.
         tables: (thresholds, first, guide) arrays of `CountTables`.
-        targets: (alike, table, id, index, weight): (n / 128,) uint8, see `alike_blocks`; (n,) int32 row of the tables or -1 for no input; (n,) uint32 global id; (n,) uint32
-            place in the input vector; (n,) integer weight.
+        targets: (alike, table, id, index, weight): (n / 128,) uint8, see `alike_blocks`; (n,) int32 row of the tables or -1 for
+            no input; (n,) uint32 global id; (n,) uint32 place in the input vector; (n,) integer weight.
         input_vector: (threads, size) integers; row 0 receives.
         stream: number of the drive among those of a neuron.
         start, stop: steps between which the generator is active.

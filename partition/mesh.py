@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from dist_sim.errors import DeviceError, ParameterError
 NEURON = "neuron"  # the mesh axis over which neurons, and the synapses that end on them, are spread
 
 
-def neuron_mesh(devices: int | Sequence[jax.Device] | Mesh | None = None) -> Mesh:
+def neuron_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
     """A one-dimensional mesh with the axis `neuron`.
 
     Axes are `Auto`: the default of `jax.make_mesh` refuses the slices and gathers of ordinary model code.
@@ -50,11 +51,11 @@ def from_blocks(mesh: Mesh, blocks: Sequence[np.ndarray]) -> jax.Array:
     return jax.make_array_from_single_device_arrays(shape, sharded(mesh, NEURON), arrays)
 
 
-def _devices(count: int) -> list[jax.Device]:
+def _devices(count: int) -> list[Any]:
     if count > 1:
         try:
             # Only the CPU backend heeds it, and only before the first use of JAX; afterwards JAX says so by a RuntimeError.
-            if jax.config.jax_num_cpu_devices < count:
+            if getattr(jax.config, "jax_num_cpu_devices", 0) < count:
                 jax.config.update("jax_num_cpu_devices", count)
         except RuntimeError:
             pass
@@ -62,7 +63,7 @@ def _devices(count: int) -> list[jax.Device]:
     if len(found) < count:
         kind = found[0].platform
         hint = (
-            f"On CPU ask before JAX is used: run under `dist-sim run --devices {count}`, or make the Simulator before the first array."
+            f"On CPU ask before JAX is used: `dist-sim run --devices {count}`, or make the Simulator before the first array."
             if kind == "cpu"
             else "Ask for fewer, or start more processes."
         )

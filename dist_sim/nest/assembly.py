@@ -14,7 +14,7 @@ from dist_sim.core import LongTermState
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
 from dist_sim.kernels.poisson import count_tables
-from dist_sim.nest.devices import Device, Meter, dc_generator, poisson_generator, spike_generator
+from dist_sim.nest.devices import Meter, dc_generator, poisson_generator, spike_generator
 from dist_sim.nest.network import Current, Network
 from dist_sim.nest.network import Meter as Sampler
 from dist_sim.nest.neurons import NESTNeuron
@@ -100,25 +100,42 @@ def assemble(d: Description, phases: Any) -> Network:
     with phases.phase("connect") as progress:
         generators = [steps for node in d.nodes_of(spike_generator) for steps in _device(node, spike_generator).steps]
         projection = Projection(
-            d.connections, layout, d.mesh, channels, exchange=d.exchange, external_steps=generators, seed=d.seed, dt=d.dt,
-            backend=backend, watch=progress.update,
-        )  # fmt: skip
+            d.connections,
+            layout,
+            d.mesh,
+            channels,
+            exchange=d.exchange,
+            external_steps=generators,
+            seed=d.seed,
+            dt=d.dt,
+            backend=backend,
+            watch=progress.update,
+        )
     with phases.phase("neurons"):
         dtype = np.float64 if backend.wide else np.float32
         populations = [
             model(
-                {name: layout.spread(g, v, fill=v[0]) for name, v in values[g].items()} | {"padding": layout.ids_at[g].reshape(-1) == NOWHERE}, dt=d.dt, channels=channels[g], dtype=dtype,
-                mesh=d.mesh, backend=d.backend,
+                {name: layout.spread(g, v, fill=v[0]) for name, v in values[g].items()}
+                | {"padding": layout.ids_at[g].reshape(-1) == NOWHERE},
+                dt=d.dt,
+                channels=channels[g],
+                dtype=dtype,
+                mesh=d.mesh,
+                backend=d.backend,
             )
             for g, model in enumerate(d.models)
-        ]  # fmt: skip
+        ]
         chunk = d.chunk or max(1, min(1000, _LOG_BYTES // max(1, layout.num_slots // 8)))
         return Network(
-            layout, d.mesh, populations, projection,
+            layout,
+            d.mesh,
+            populations,
+            projection,
             poisson_inputs(drives, layout, d.mesh, channels, seed=d.seed, backend=backend),
             [_current(k, d, layout, dtype) for k in d.currents],
-            [_sampler(s, d, layout, populations, chunk) for s in d.sampled], chunk,
-        )  # fmt: skip
+            [_sampler(s, d, layout, populations, chunk) for s in d.sampled],
+            chunk,
+        )
 
 
 def _device(node: Node, kind: type) -> Any:
@@ -151,7 +168,9 @@ def _layout(d: Description) -> Layout:
     return Layout(owner=owner, groups=groups, num_devices=d.mesh.size)
 
 
-def _channels(d: Description, values: Sequence[Mapping[str, np.ndarray]], layout: Layout, drives: Sequence[PoissonDrive]) -> list[Channels]:
+def _channels(
+    d: Description, values: Sequence[Mapping[str, np.ndarray]], layout: Layout, drives: Sequence[PoissonDrive]
+) -> list[Channels]:
     """How many input channels each model has, and the quantum of its weights, from what its neurons could at most receive in
     one step: known from the description alone, hence the same on every placement."""
     bound = np.zeros(d.num_ids)
@@ -181,12 +200,21 @@ def _edges(c: Connection, d: Description) -> tuple[np.ndarray, np.ndarray, np.nd
     weight = c.weight if c.weight.values is None else build.Draw(kind=build.ARRAY, values=c.weight.values[c.rule.entry(ends)])
     n = len(c.post_ids)
     drawn = build.Connection(
-        source_kind=sources.kind, stream=c.stream, autapses=True, pre_slot=np.arange(len(c.pre_ids), dtype=np.uint32),
-        target_id=c.post_ids.astype(np.uint32), target_slot=np.zeros(n, np.uint32), target_index=np.zeros(n, np.uint32),
-        channel_stride=np.zeros(n, np.int64), per_quantum=np.full(n, per_quantum), offsets=offsets, self_index=None,
-        source_index=None if sources.source_index is None else sources.source_index.astype(np.uint32), weight=weight,
+        source_kind=sources.kind,
+        stream=c.stream,
+        autapses=True,
+        pre_slot=np.arange(len(c.pre_ids), dtype=np.uint32),
+        target_id=c.post_ids.astype(np.uint32),
+        target_slot=np.zeros(n, np.uint32),
+        target_index=np.zeros(n, np.uint32),
+        channel_stride=np.zeros(n, np.int64),
+        per_quantum=np.full(n, per_quantum),
+        offsets=offsets,
+        self_index=None,
+        source_index=None if sources.source_index is None else sources.source_index.astype(np.uint32),
+        weight=weight,
         delay=build.Draw(kind=build.CONSTANT),
-    )  # fmt: skip
+    )
     source, _, units, _ = build.draw_synapses(drawn, seed=d.seed, dt=d.dt)
     target = np.repeat(np.arange(n), sources.degrees)
     return source, target, np.arange(len(target)) - offsets[target], units / per_quantum
@@ -208,10 +236,18 @@ def _poisson_drives(k: Drive, d: Description) -> list[PoissonDrive]:
     for number in np.unique(slot):
         chosen = (slot == number) & (mean > 0)
         if chosen.any():
-            drives.append(PoissonDrive(
-                target_ids=ids[target[chosen]], group=k.edges.group, mean=mean[chosen], weight=weight[chosen], delay=delay,
-                start=generator.start, stop=generator.stop, order=np.zeros(chosen.sum(), np.int64),
-            ))  # fmt: skip
+            drives.append(
+                PoissonDrive(
+                    target_ids=ids[target[chosen]],
+                    group=k.edges.group,
+                    mean=mean[chosen],
+                    weight=weight[chosen],
+                    delay=delay,
+                    start=generator.start,
+                    stop=generator.stop,
+                    order=np.zeros(chosen.sum(), np.int64),
+                )
+            )
     return drives
 
 
@@ -233,12 +269,14 @@ def _current(k: DirectCurrent, d: Description, layout: Layout, dtype: Any) -> Cu
     # cannot be sent before the first step.
     delay = k.edges.delay_bounds(d.dt)[0]
     return Current(
-        group=k.edges.group, amplitude=LongTermState(padded.astype(dtype), sharding=sharded(d.mesh, NEURON)),
-        start=max(generator.start, 1) + delay, stop=min(generator.stop + delay, 2**31 - 1),
-    )  # fmt: skip
+        group=k.edges.group,
+        amplitude=LongTermState(padded.astype(dtype), sharding=sharded(d.mesh, NEURON)),
+        start=max(generator.start, 1) + delay,
+        stop=min(generator.stop + delay, 2**31 - 1),
+    )
 
 
 def _sampler(s: Sampling, d: Description, layout: Layout, populations: Sequence[NESTNeuron], chunk: int) -> Sampler:
-    device: Device = _device(s.meter, Meter)
+    device = _device(s.meter, Meter)
     place = layout.owner[s.ids] * layout.block[s.group] + layout.place[s.ids]
     return Sampler(populations[s.group], device.record_from, place, device.interval, chunk // device.interval + 2)

@@ -35,12 +35,16 @@ class Device:
         """(size,) values of a parameter that is one number or one per device."""
         bare = units.magnitude(given[name], unit, self.where(name, given[name]))
         if bare.ndim > 1 or (bare.ndim == 1 and len(bare) != self.size) or not np.isfinite(bare).all():
-            raise ParameterError(f"{self.where(name, given[name])}: must be one finite number in {unit}, or one per device ({self.size}).")
+            raise ParameterError(
+                f"{self.where(name, given[name])}: must be one finite number in {unit}, or one per device ({self.size})."
+            )
         return np.broadcast_to(bare, (self.size,)).copy()
 
     def window(self, given: Mapping[str, Any]) -> tuple[int, int]:
         """Steps [start, stop) in which a generator is active, shifted by its origin."""
-        origin, start, stop = (times_in_steps(given[name], self.dt, self.where(name, given[name])) for name in ("origin", "start", "stop"))
+        origin, start, stop = (
+            times_in_steps(given[name], self.dt, self.where(name, given[name])) for name in ("origin", "start", "stop")
+        )
         if stop < start:
             raise ParameterError(f"{self.where('stop', given['stop'])}: must not lie before start={given['start']}.")
         return origin + start, min(origin + stop, 2**31 - 1)
@@ -69,7 +73,7 @@ class poisson_generator(Device):
 
 @final
 class dc_generator(Device):
-    """Constant current of `amplitude` [pA] between `start` and `stop` [ms] (after `origin`), times the weight of the connection."""
+    """Constant current of `amplitude` [pA] between `start` and `stop` [ms] (after `origin`), times the connection's weight."""
 
     defaults: ClassVar[Mapping[str, Any]] = {"amplitude": 0.0 * u.pA, **_WINDOW}
 
@@ -93,7 +97,9 @@ class spike_generator(Device):
             trains = [trains] * self.size
         if not isinstance(trains, Sequence | u.Quantity) or len(trains) != self.size:
             found = len(trains) if hasattr(trains, "__len__") else type(trains).__name__
-            raise ParameterError(f"spike_generator(spike_times=...): one quantity, or one per generator ({self.size}); got {found}.")
+            raise ParameterError(
+                f"spike_generator(spike_times=...): one quantity, or one per generator ({self.size}); got {found}."
+            )
         self.steps = [self._steps(train, k) for k, train in enumerate(trains)]
 
     def _steps(self, train: Any, number: int) -> np.ndarray:
@@ -102,7 +108,9 @@ class spike_generator(Device):
         steps = np.floor(times / self.dt + 0.5)
         if not np.isfinite(times).all() or (np.abs(times / self.dt - steps) > 1e-3).any():
             off = times[~(np.abs(times / self.dt - steps) <= 1e-3)][0]
-            raise ParameterError(f"{where}: {off:g} ms is not on the grid of dt={self.dt:g} ms. Round the times to multiples of dt.")
+            raise ParameterError(
+                f"{where}: {off:g} ms is not on the grid of dt={self.dt:g} ms. Round the times to multiples of dt."
+            )
         if (steps < 1).any():
             raise ParameterError(f"{where}: {times.min():g} ms; the first spike can be at dt={self.dt:g} ms.")
         if (np.diff(steps) < 0).any():

@@ -47,13 +47,17 @@ def given_parameters(model: str, known: Mapping[str, Parameter], given: Mapping[
         where = f"{model}({name}={_short(value)})"
         draw = as_draw(value, known[name].unit, where)
         if draw.values is not None and len(draw.values) != size:
-            raise ParameterError(f"{model}({name}=...): {len(draw.values)} values for {size} neurons. Give one number, or one per neuron.")
+            raise ParameterError(
+                f"{model}({name}=...): {len(draw.values)} values for {size} neurons. Give one number, or one per neuron."
+            )
         _check_bounds(known[name], draw, where)
         draws[name] = draw
     return draws
 
 
-def values_of(known: Mapping[str, Parameter], draws: Mapping[str, build.Draw], ids: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def values_of(
+    known: Mapping[str, Parameter], draws: Mapping[str, build.Draw], ids: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
     """Every parameter of a population, (n,) float64; distributions are drawn by global id, so that placement changes nothing."""
     values: dict[str, np.ndarray] = {}
     for number, (name, parameter) in enumerate(known.items()):

@@ -44,7 +44,9 @@ class SimulationResult:
         if recorder.node.model is not spike_recorder:
             raise ConnectError(f"events({recorder.name}): needs a spike_recorder; for a meter use trace({recorder.name}, 'V_m').")
         wanted = self._recorded[recorder.node]
-        steps, ids = (np.concatenate([a, b]) for a, b in zip((self._recording.steps, self._recording.ids), self._generated, strict=True))
+        steps, ids = (
+            np.concatenate([a, b]) for a, b in zip((self._recording.steps, self._recording.ids), self._generated, strict=True)
+        )
         chosen = wanted[ids]
         steps, ids = steps[chosen], ids[chosen]
         order = np.lexsort((ids, steps))

@@ -55,7 +55,7 @@ class Simulation:
 
     def advance(self, steps: int) -> SimulationResult:
         """Runs a number of steps and returns everything since time 0."""
-        d, network = self.description, self.network
+        d = self.description
         first, last = self.step, self.step + steps
         begin = time.perf_counter()
         directory = self.session.directory if self.session is not None else None
@@ -125,12 +125,20 @@ class Simulation:
         late = self._generated(first=projection.exchanged_until(self.step))[1]
         unsent += int(projection.out_degree[self.network.layout.slot[late]].sum())
         return build_summary(
-            model_time_ms=self.step * d.dt, wall_s=self.wall_s, build_s=self.build_s, neurons=self.num_neurons,
-            synapses=projection.num_synapses, synapse_bytes=projection.table_bytes,
-            populations=[(n.name, n.first_id, n.size) for n in self._populations()], recording=self.recording,
-            emitted_events=emitted, delivered_events=projection.delivered(), in_flight_events=projection.in_flight(self.step) + unsent,
-            phases=self.phases.seconds, devices=d.mesh.size,
-        )  # fmt: skip
+            model_time_ms=self.step * d.dt,
+            wall_s=self.wall_s,
+            build_s=self.build_s,
+            neurons=self.num_neurons,
+            synapses=projection.num_synapses,
+            synapse_bytes=projection.table_bytes,
+            populations=[(n.name, n.first_id, n.size) for n in self._populations()],
+            recording=self.recording,
+            emitted_events=emitted,
+            delivered_events=projection.delivered(),
+            in_flight_events=projection.in_flight(self.step) + unsent,
+            phases=self.phases.seconds,
+            devices=d.mesh.size,
+        )
 
     def _recorded_by(self) -> dict[Node, np.ndarray]:
         """Per recorder, a flag for each global id."""
@@ -158,7 +166,9 @@ class Simulation:
             times = (np.arange(len(taken)) + 1) * meter.interval * self.description.dt
             found = {name: units.quantity(taken[:, k], _RECORDABLE_UNITS[name]) for k, name in enumerate(meter.names)}
             if sampling.meter in traces:
-                found = {name: u.math.concatenate([traces[sampling.meter][1][name], value], axis=1) for name, value in found.items()}
+                found = {
+                    name: u.math.concatenate([traces[sampling.meter][1][name], value], axis=1) for name, value in found.items()
+                }
             traces[sampling.meter] = times, found
         return traces
 

@@ -13,7 +13,7 @@ from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
 from dist_sim.nest import devices as kinds
 from dist_sim.nest.assembly import Description, DirectCurrent, Drive, Sampling
-from dist_sim.nest.devices import DEVICES, Device, Meter
+from dist_sim.nest.devices import DEVICES, Meter
 from dist_sim.nest.neurons import NEURONS, NESTNeuron
 from dist_sim.nest.nodes import Node, NodeView
 from dist_sim.nest.parameters import given_parameters, values_of
@@ -47,9 +47,17 @@ class Simulator:
     """
 
     def __init__(
-        self, *, dt: Any = 0.1 * u.ms, seed: int = 0, devices: Any = None, precision: int = 32, plan: Any = "block", exchange: Any = "mask",
-        backend: str | None = None, chunk: Any = None,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        dt: Any = 0.1 * u.ms,
+        seed: int = 0,
+        devices: Any = None,
+        precision: int = 32,
+        plan: Any = "block",
+        exchange: Any = "mask",
+        backend: str | None = None,
+        chunk: Any = None,
+    ) -> None:
         session = current_session()
         if devices is None:
             devices = session.devices if session is not None else None
@@ -129,19 +137,30 @@ class Simulator:
     # ---- connect ----
 
     def connect(
-        self, pre: NodeView, post: NodeView, *, rule: Rule | type[Rule] | str | None = None, weight: Any = None, delay: Any = None,
-        synapse: Any = "static_synapse", receptor_type: int | None = None, allow_autapses: bool = True, allow_multapses: bool = True, **rule_options: Any,
-    ) -> None:  # fmt: skip
+        self,
+        pre: NodeView,
+        post: NodeView,
+        *,
+        rule: Rule | type[Rule] | str | None = None,
+        weight: Any = None,
+        delay: Any = None,
+        synapse: Any = "static_synapse",
+        receptor_type: int | None = None,
+        allow_autapses: bool = True,
+        allow_multapses: bool = True,
+        **rule_options: Any,
+    ) -> None:
         """Connects neurons and generators to neurons, neurons to a spike_recorder, and a meter to neurons.
 
         Args:
             rule: a rule (`ds.fixed_indegree(100)`), or its name with its options as keywords; all_to_all by default.
-            weight: of each synapse, in the unit of the target's input (pA or mV): one quantity, an array in the order that the rule
-                documents, or a distribution (`ds.dist.Normal(...)`). By default 1.
+            weight: of each synapse, in the unit of the target's input (pA or mV): one quantity, an array in the order that the
+                rule documents, or a distribution (`ds.dist.Normal(...)`). By default 1.
             delay: of each synapse [time], likewise; rounded to the nearest step. By default 1 ms.
 
         Raises:
-            ConnectError: a pair that cannot be connected, or a rule that cannot be met. UnitError, ParameterError, UnknownNameError.
+            ConnectError: a pair that cannot be connected, or a rule that cannot be met.
+            UnitError, ParameterError, UnknownNameError: an argument that does not fit.
         """
         self._open("connect")
         for side, label in ((pre, "pre"), (post, "post")):
@@ -151,10 +170,12 @@ class Simulator:
         if (synapse if isinstance(synapse, str) else getattr(synapse, "__name__", synapse)) not in SYNAPSES:
             raise UnknownNameError("synapse", synapse, SYNAPSES, where=where)
         if receptor_type not in (None, 0):
-            raise ConnectError(f"{where}: receptor_type={receptor_type}; these models have receptor 0 alone, and route weights by sign.")
+            raise ConnectError(
+                f"{where}: receptor_type={receptor_type}; these models have receptor 0 alone, and route weights by sign."
+            )
         chosen = _rule(rule, rule_options, where)
         source, target = pre.nodes[0], post.nodes[0]
-        self._refuse_direction(source, target, where)
+        _refuse_direction(source, target, where)
         number, self._num_connects = self._num_connects, self._num_connects + 1
         if target.model is kinds.spike_recorder:
             self._recorded.setdefault(post.node, []).append(pre.ids)
@@ -167,44 +188,51 @@ class Simulator:
         else:
             self._stimulate(pre, post, chosen, weight, delay, where)
 
-    def _refuse_direction(self, source: Node, target: Node, where: str) -> None:
-        if source.model is kinds.spike_recorder:
-            raise ConnectError(f"{where}: a spike_recorder receives. Say connect({target.name}, {source.name}).")
-        if issubclass(target.model, Meter):
-            raise ConnectError(f"{where}: a meter asks the neurons. Say connect({target.name}, {source.name}).")
-        if target.device is not None and target.model is not kinds.spike_recorder:
-            raise ConnectError(f"{where}: a {target.model.__name__} sends and cannot be a target. Say connect({target.name}, {source.name}).")
-        if target.model is kinds.spike_recorder and not source.emits_spikes:
-            hint = "It sends every target a train of its own." if source.model is kinds.poisson_generator else "It has no spikes."
-            raise ConnectError(f"{where}: a {source.model.__name__} cannot be recorded by a spike_recorder. {hint}")
-
-    def _post_model(self, post: NodeView, where: str) -> type[NESTNeuron]:
-        models = {n.model for n in post.nodes}
-        if len(models) != 1 or not post.nodes[0].is_neuron:
-            raise ConnectError(f"{where}: the targets must be neurons of one model; got {', '.join(sorted(m.__name__ for m in models))}.")
-        return models.pop()
-
     def _synapses(
-        self, pre: NodeView, post: NodeView, rule: Rule, weight: Any, delay: Any, autapses: bool, multapses: bool, number: int, where: str
+        self,
+        pre: NodeView,
+        post: NodeView,
+        rule: Rule,
+        weight: Any,
+        delay: Any,
+        autapses: bool,
+        multapses: bool,
+        number: int,
+        where: str,
     ) -> Connection:
-        model = self._post_model(post, where)
+        model = _post_model(post, where)
         return Connection(
-            pre_ids=pre.ids, post_ids=post.ids, group=self._group(model), rule=rule,
-            weight=_weight(weight, model.input_unit, where), delay=_delay(delay, where), autapses=bool(autapses),
-            multapses=bool(multapses), stream=number, where=where,
-        )  # fmt: skip
+            pre_ids=pre.ids,
+            post_ids=post.ids,
+            group=self._group(model),
+            rule=rule,
+            weight=_weight(weight, model.input_unit, where),
+            delay=_delay(delay, where),
+            autapses=bool(autapses),
+            multapses=bool(multapses),
+            stream=number,
+            where=where,
+        )
 
     def _stimulate(self, pre: NodeView, post: NodeView, rule: Rule, weight: Any, delay: Any, where: str) -> None:
-        model = self._post_model(post, where)
+        model = _post_model(post, where)
         device = pre.node.device
         unit = model.input_unit if pre.node.model is kinds.poisson_generator else None
         steps = _delay(delay, where)
         if steps.kind != build.CONSTANT:
             raise ConnectError(f"{where}: a generator reaches all its targets after one delay; give one number.")
         edges = Connection(
-            pre_ids=pre.ids, post_ids=post.ids, group=self._group(model), rule=rule,
-            weight=_weight(weight, unit, where), delay=steps, autapses=True, multapses=True, stream=self._num_connects - 1, where=where,
-        )  # fmt: skip
+            pre_ids=pre.ids,
+            post_ids=post.ids,
+            group=self._group(model),
+            rule=rule,
+            weight=_weight(weight, unit, where),
+            delay=steps,
+            autapses=True,
+            multapses=True,
+            stream=self._num_connects - 1,
+            where=where,
+        )
         edges.check(self.dt)
         if pre.node.model is kinds.poisson_generator:
             self._drives.append(Drive(generator=device, edges=edges))
@@ -212,7 +240,7 @@ class Simulator:
             self._currents.append(DirectCurrent(generator=device, edges=edges))
 
     def _sample(self, meter: Node, post: NodeView, where: str) -> None:
-        model = self._post_model(post, where)
+        model = _post_model(post, where)
         device = meter.device
         assert isinstance(device, Meter)
         for name in device.record_from:
@@ -263,7 +291,9 @@ class Simulator:
             raise ParameterError(f"simulate({duration}): must be one finite time of at least 0 ms.")
         steps = int(units.steps_of(float(bare), self.dt))
         if abs(steps * self.dt - float(bare)) > 1e-6:
-            raise ParameterError(f"simulate({duration}): must be a multiple of dt={self.dt:g} ms; nearest is {steps * self.dt:g} ms.")
+            raise ParameterError(
+                f"simulate({duration}): must be a multiple of dt={self.dt:g} ms; nearest is {steps * self.dt:g} ms."
+            )
         if steps >= 2**31:
             raise ParameterError(f"simulate({duration}): {steps:,} steps; one simulation takes up to {2**31 - 1:,}.")
         return steps
@@ -272,11 +302,45 @@ class Simulator:
         if not any(n.is_neuron for n in self._nodes):
             raise ConnectError("simulate: there are no neurons. Create some first.")
         return Description(
-            dt=self.dt, seed=self.seed, precision=self.precision, mesh=self.mesh, plan=self.plan, exchange=self.exchange,
-            backend=self.backend, chunk=self.chunk, nodes=tuple(self._nodes), num_ids=self._num_ids, connections=tuple(self._connections),
-            drives=tuple(self._drives), currents=tuple(self._currents),
-            recorded={node: np.concatenate(ids) for node, ids in self._recorded.items()}, sampled=tuple(self._sampled),
-        )  # fmt: skip
+            dt=self.dt,
+            seed=self.seed,
+            precision=self.precision,
+            mesh=self.mesh,
+            plan=self.plan,
+            exchange=self.exchange,
+            backend=self.backend,
+            chunk=self.chunk,
+            nodes=tuple(self._nodes),
+            num_ids=self._num_ids,
+            connections=tuple(self._connections),
+            drives=tuple(self._drives),
+            currents=tuple(self._currents),
+            recorded={node: np.concatenate(ids) for node, ids in self._recorded.items()},
+            sampled=tuple(self._sampled),
+        )
+
+
+def _refuse_direction(source: Node, target: Node, where: str) -> None:
+    if source.model is kinds.spike_recorder:
+        raise ConnectError(f"{where}: a spike_recorder receives. Say connect({target.name}, {source.name}).")
+    if issubclass(target.model, Meter):
+        raise ConnectError(f"{where}: a meter asks the neurons. Say connect({target.name}, {source.name}).")
+    if target.device is not None and target.model is not kinds.spike_recorder:
+        raise ConnectError(
+            f"{where}: a {target.model.__name__} sends and cannot be a target. Say connect({target.name}, {source.name})."
+        )
+    if target.model is kinds.spike_recorder and not source.emits_spikes:
+        hint = "It sends every target a train of its own." if source.model is kinds.poisson_generator else "It has no spikes."
+        raise ConnectError(f"{where}: a {source.model.__name__} cannot be recorded by a spike_recorder. {hint}")
+
+
+def _post_model(post: NodeView, where: str) -> type[NESTNeuron]:
+    models = {n.model for n in post.nodes}
+    if len(models) != 1 or not post.nodes[0].is_neuron:
+        raise ConnectError(
+            f"{where}: the targets must be neurons of one model; got {', '.join(sorted(m.__name__ for m in models))}."
+        )
+    return models.pop()
 
 
 def _named(what: str, given: Any, known: Mapping[str, Any]) -> Any:
@@ -300,7 +364,12 @@ def _rule(rule: Any, options: Mapping[str, Any], where: str) -> Rule:
         except TypeError as error:
             raise ConnectError(f"{where}: rule {rule.name}: {str(error).removeprefix(rule.__name__ + '.__init__() ')}.") from None
     if options:
-        raise UnknownNameError("argument", next(iter(options)), ("rule", "weight", "delay", "synapse", "allow_autapses", "allow_multapses"), where=where)
+        raise UnknownNameError(
+            "argument",
+            next(iter(options)),
+            ("rule", "weight", "delay", "synapse", "allow_autapses", "allow_multapses"),
+            where=where,
+        )
     if not isinstance(rule, Rule):
         raise ConnectError(f"{where}: rule={rule!r} is not a connection rule. Known: {', '.join(sorted(RULES))}.")
     return rule

@@ -57,20 +57,24 @@ class Connection:
                 continue
             if wanted is None:
                 raise ConnectError(
-                    f"{self.where}: {name} is an array, but the rule {self.rule.name} has no order of synapses. Give one number or a "
-                    "distribution (ds.dist.Normal, ...), or use explicit_edges."
+                    f"{self.where}: {name} is an array, but the rule {self.rule.name} has no order of synapses. "
+                    "Give one number or a distribution (ds.dist.Normal, ...), or use explicit_edges."
                 )
             if len(draw.values) != wanted:
-                raise ConnectError(f"{self.where}: {name} has {len(draw.values)} values; the rule {self.rule.name} makes {wanted} synapses here.")
+                raise ConnectError(
+                    f"{self.where}: {name} has {len(draw.values)} values; the rule {self.rule.name} makes {wanted} synapses here."
+                )
         low, high = self.delay_bounds(dt)
         if low < 1:
             shortest = bounds(self.delay)[0]
             raise ConnectError(
-                f"{self.where}: a delay of {shortest:g} ms is less than one step (dt={dt:g} ms), and it takes at least one to reach the "
-                f"target. Give delays of at least {dt:g} ms, or a distribution with min={dt / 2:g} ms."
+                f"{self.where}: a delay of {shortest:g} ms is less than one step (dt={dt:g} ms), and it takes at least one to reach "
+                f"the target. Give delays of at least {dt:g} ms, or a distribution with min={dt / 2:g} ms."
             )
         if high > 1_000_000:
-            raise ConnectError(f"{self.where}: a delay of {bounds(self.delay)[1]:g} ms is {high:,} steps; at most 1,000,000 are kept in flight.")
+            raise ConnectError(
+                f"{self.where}: a delay of {bounds(self.delay)[1]:g} ms is {high:,} steps; at most 1,000,000 are kept in flight."
+            )
 
     def delay_bounds(self, dt: float) -> tuple[int, int]:
         """Smallest and largest delay that can be drawn, in steps."""
@@ -87,7 +91,16 @@ class Connection:
 
 
 def on_device(
-    c: Connection, layout: Layout, device: int, *, quantum: float, offset: int, channels: int, seed: int, backend: str, threads: int
+    c: Connection,
+    layout: Layout,
+    device: int,
+    *,
+    quantum: float,
+    offset: int,
+    channels: int,
+    seed: int,
+    backend: str,
+    threads: int,
 ) -> build.Connection:
     """The share of a connection whose targets lie on one device.
 

@@ -52,9 +52,11 @@ class LogNormal(Distribution):
         mean, std = _number(self.mean, unit, where, "mean"), _number(self.std, unit, where, "std", least=0.0)
         if mean <= 0:
             raise ParameterError(f"{where}: LogNormal(mean={mean:g} {unit}): the mean must be positive.")
-        variance = float(exact.log(np.float64(1.0 + (std / mean) ** 2)))
+        variance = float(exact.log(np.asarray(1.0 + (std / mean) ** 2)))
         low, high = _limits(self, unit, where)
-        draw = build.Draw(kind=build.LOGNORMAL, a=float(exact.log(np.float64(mean))) - variance / 2, b=variance**0.5, low=low, high=high)
+        draw = build.Draw(
+            kind=build.LOGNORMAL, a=float(exact.log(np.asarray(mean))) - variance / 2, b=variance**0.5, low=low, high=high
+        )
         return _reachable(draw, where)
 
 
@@ -86,7 +88,9 @@ def as_draw(value: Any, unit: str, where: str) -> build.Draw:
         raise ParameterError(f"{where}: is infinite. Give finite numbers in {unit}.")
     if bare.ndim == 0:
         return build.Draw(kind=build.CONSTANT, a=float(bare), low=float(bare), high=float(bare))
-    return build.Draw(kind=build.ARRAY, values=np.ascontiguousarray(bare.reshape(-1)), low=bare.min(initial=0), high=bare.max(initial=0))
+    return build.Draw(
+        kind=build.ARRAY, values=np.ascontiguousarray(bare.reshape(-1)), low=bare.min(initial=0), high=bare.max(initial=0)
+    )
 
 
 def bounds(draw: build.Draw) -> tuple[float, float]:
@@ -100,7 +104,7 @@ def bounds(draw: build.Draw) -> tuple[float, float]:
         return draw.a, draw.b
     low, high = draw.a - exact.NORMAL_BOUND * draw.b, draw.a + exact.NORMAL_BOUND * draw.b
     if draw.kind == build.LOGNORMAL:
-        low, high = (float(exact.exp(np.float64(x))) for x in (low, high))
+        low, high = (float(exact.exp(np.asarray(x))) for x in (low, high))
     return max(low, draw.low), min(high, draw.high)
 
 
@@ -113,7 +117,10 @@ def _number(value: Any, unit: str, where: str, name: str, least: float = -np.inf
 
 
 def _limits(d: Any, unit: str, where: str) -> tuple[float, float]:
-    low, high = (-np.inf if d.min is None else _number(d.min, unit, where, "min")), (np.inf if d.max is None else _number(d.max, unit, where, "max"))
+    low, high = (
+        (-np.inf if d.min is None else _number(d.min, unit, where, "min")),
+        (np.inf if d.max is None else _number(d.max, unit, where, "max")),
+    )
     if low > high:
         raise ParameterError(f"{where}: min={low:g} must not exceed max={high:g} {unit}.")
     return low, high
@@ -121,11 +128,13 @@ def _limits(d: Any, unit: str, where: str) -> tuple[float, float]:
 
 def _reachable(draw: build.Draw, where: str) -> build.Draw:
     """Refuses limits that redrawing would hardly or never meet."""
-    centre = exact.exp(np.float64(draw.a)) if draw.kind == build.LOGNORMAL else draw.a
+    centre = exact.exp(np.asarray(draw.a)) if draw.kind == build.LOGNORMAL else draw.a
     words = np.linspace(0, 2**32 - 1, 20001)
     values = draw.a + draw.b * exact.normal_quantile(words)
     values = exact.exp(values) if draw.kind == build.LOGNORMAL else values
     kept = np.mean((values >= draw.low) & (values <= draw.high))
     if kept < 1e-3:
-        raise ParameterError(f"{where}: less than 0.1 % of the distribution around {centre:g} lies in [{draw.low:g}, {draw.high:g}].")
+        raise ParameterError(
+            f"{where}: less than 0.1 % of the distribution around {centre:g} lies in [{draw.low:g}, {draw.high:g}]."
+        )
     return draw

@@ -53,7 +53,15 @@ class PoissonInput(Module):
     """
 
     def __init__(
-        self, drives: Sequence[PoissonDrive], order: int, layout: Layout, mesh: Mesh, channels: Sequence[Channels], *, seed: int, backend: Backend
+        self,
+        drives: Sequence[PoissonDrive],
+        order: int,
+        layout: Layout,
+        mesh: Mesh,
+        channels: Sequence[Channels],
+        *,
+        seed: int,
+        backend: Backend,
     ) -> None:
         super().__init__()
         self.mesh, self.backend, self.seed, self.stream = mesh, backend, seed, POISSON_STREAMS + order
@@ -100,7 +108,9 @@ class PoissonInput(Module):
         specs = (P(), (P(), P(), P()), (P(NEURON),) * 5, P(None, NEURON))
         island = jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=P(None, NEURON), check_vma=False)
         tables = (self.thresholds.value, self.first.value, self.guide.value)
-        return island(step, tables, (self.alike.value, self.table.value, self.ids.value, self.index.value, self.weight.value), arriving)
+        return island(
+            step, tables, (self.alike.value, self.table.value, self.ids.value, self.index.value, self.weight.value), arriving
+        )
 
 
 def poisson_inputs(
@@ -117,5 +127,6 @@ def poisson_inputs(
             )  # fmt: skip
             layers.setdefault((int(order), d.delay, d.start, d.stop), []).append(part)
     return [
-        PoissonInput(parts, order, layout, mesh, channels, seed=seed, backend=backend) for (order, *_), parts in sorted(layers.items(), key=lambda x: x[0])
+        PoissonInput(parts, order, layout, mesh, channels, seed=seed, backend=backend)
+        for (order, *_), parts in sorted(layers.items(), key=lambda x: x[0])
     ]

@@ -55,8 +55,8 @@ class Backend:
 class Projection(Module):
     """Synapses of all connections, owned by the devices of their targets.
 
-    `deliver(step)` gives the input that arrives at the end of a step; `send(step, spikes)` passes on the spikes of that step, once
-    per minimum delay. In between lies the history of spikes. The order of a step is deliver, update, send: a spike of step m can
+    `deliver(step)` gives the input that arrives at the end of a step; `send(step, spikes)` passes on the spikes of that step,
+    once per minimum delay. In between lies the history of spikes. The order of a step is deliver, update, send: a spike of step m can
     at the earliest be due at step m + min_delay, and by then the interval in which it was sent has been exchanged.
 
     Args:
@@ -68,10 +68,20 @@ class Projection(Module):
     """
 
     def __init__(
-        self, connections: Sequence[Connection], layout: Layout, mesh: Mesh, channels: Sequence[Channels], *, exchange: Any,
-        external_steps: Sequence[np.ndarray], seed: int, dt: float, backend: Backend, capacity: int | None = None,
+        self,
+        connections: Sequence[Connection],
+        layout: Layout,
+        mesh: Mesh,
+        channels: Sequence[Channels],
+        *,
+        exchange: Any,
+        external_steps: Sequence[np.ndarray],
+        seed: int,
+        dt: float,
+        backend: Backend,
+        capacity: int | None = None,
         watch: Any = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.layout, self.mesh, self.exchange, self.backend = layout, mesh, exchange, backend
         self.size = sum(c.count * b for c, b in zip(channels, layout.block, strict=True))
@@ -96,11 +106,20 @@ class Projection(Module):
         for c in connections:
             channel = channels[c.group]
             share = on_device(
-                c, layout, device, quantum=channel.quantum, offset=channel.offset, channels=channel.count, seed=seed,
-                backend=backend.name, threads=self._all_threads,
-            )  # fmt: skip
+                c,
+                layout,
+                device,
+                quantum=channel.quantum,
+                offset=channel.offset,
+                channels=channel.count,
+                seed=seed,
+                backend=backend.name,
+                threads=self._all_threads,
+            )
             shares.append(share)
-            np.add.at(load[c.group], layout.place[share.target_id], np.diff(share.offsets) * (c.largest_weight() / channel.quantum + 1))
+            np.add.at(
+                load[c.group], layout.place[share.target_id], np.diff(share.offsets) * (c.largest_weight() / channel.quantum + 1)
+            )
         # No sum may ever leave the integers: the bound holds even if all sources of a neuron spike at once.
         heaviest = max((x.max(initial=0.0) for x in load), default=0.0)
         if heaviest >= np.iinfo(backend.integer).max / 2:
@@ -108,9 +127,16 @@ class Projection(Module):
                 "a neuron's synapses are so many and so strong that their sum could leave 32-bit integers. Use precision=64."
             )
         return build.build_table(
-            shares, num_source_slots=self.num_source_slots, min_delay=self.min_delay, num_delays=self.num_delays, seed=seed, dt=dt,
-            wide=backend.wide, backend=backend.name, threads=self._all_threads,
-        )  # fmt: skip
+            shares,
+            num_source_slots=self.num_source_slots,
+            min_delay=self.min_delay,
+            num_delays=self.num_delays,
+            seed=seed,
+            dt=dt,
+            wide=backend.wide,
+            backend=backend.name,
+            threads=self._all_threads,
+        )
 
     @property
     def num_source_slots(self) -> int:
@@ -150,7 +176,10 @@ class Projection(Module):
             length = max(1, *(len(b) for b in blocks))
             for k, b in enumerate(blocks):
                 if len(b) < length:
-                    rest = np.broadcast_to(b[-1:] if repeat_last and len(b) else np.zeros_like(b, shape=(1, *b.shape[1:])), (length - len(b), *b.shape[1:]))
+                    rest = np.broadcast_to(
+                        b[-1:] if repeat_last and len(b) else np.zeros_like(b, shape=(1, *b.shape[1:])),
+                        (length - len(b), *b.shape[1:]),
+                    )
                     blocks[k] = np.concatenate([b, rest])
             return LongTermState(from_blocks(mesh, blocks), sharding=sharded(mesh, NEURON))
 
@@ -180,9 +209,13 @@ class Projection(Module):
     def deliver(self, step: jax.Array) -> jax.Array:
         """(threads, devices * size) integers: what arrives at the end of `step`."""
         run = partial(
-            kernels.deliver, size=self.size, min_delay=self.min_delay, num_delays=self.num_delays, threads=self.backend.threads,
+            kernels.deliver,
+            size=self.size,
+            min_delay=self.min_delay,
+            num_delays=self.num_delays,
+            threads=self.backend.threads,
             backend=self.backend.name,
-        )  # fmt: skip
+        )
         history = (P(NEURON), P(NEURON), P(NEURON))
         island = self._island(run, (P(), history, P(NEURON), P(NEURON)), (P(None, NEURON), P(NEURON)))
         arriving, self.counters.value = island(step, self._history(), self.pointers.value, self.synapses.value)
@@ -248,7 +281,10 @@ class Projection(Module):
         if wanted <= capacity:
             return
         larger = 2 * wanted
-        ring, marks = np.asarray(self.ring.value).reshape(devices, -1), np.asarray(self.marks.value).reshape(devices, -1, 2).copy()
+        ring, marks = (
+            np.asarray(self.ring.value).reshape(devices, -1),
+            np.asarray(self.marks.value).reshape(devices, -1, 2).copy(),
+        )
         counters = np.asarray(self.counters.value).reshape(devices, -1).copy()
         moved = np.zeros((devices, larger), dtype=np.uint32)
         for d in range(devices):

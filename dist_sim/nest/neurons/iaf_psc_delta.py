@@ -17,7 +17,8 @@ class iaf_psc_delta(NESTNeuron):
 
     .. math:: \dot V = -(V - E_L)/\tau_m + I_e/C_m + \sum_k w_k \delta(t - t_k)
 
-    A spike where V >= V_th at the end of a step; then V = V_reset for t_ref, and what arrives meanwhile is lost. Weights are in mV.
+    A spike where V >= V_th at the end of a step; then V = V_reset for t_ref, and what arrives meanwhile is lost. Weights are in
+    mV.
 
     Parameters: E_L, V_th, V_reset, V_min, V_m (initial; E_L) [mV], C_m [pF], tau_m, t_ref [ms], I_e [pA]. Names and defaults are
     NEST's.

@@ -15,13 +15,14 @@ from dist_sim.nest.parameters import Parameter
 class iaf_psc_exp(NESTNeuron):
     r"""Leaky integrate-and-fire neuron with exponential postsynaptic currents, solved exactly on the grid.
 
-    .. math:: \dot V = -(V - E_L)/\tau_m + (I_{ex} + I_{in} + I_e)/C_m, \quad \dot I_x = -I_x/\tau_{syn,x} + \sum_k w_k \delta(t - t_k)
+    .. math:: \dot V = -(V - E_L)/\tau_m + (I_{ex} + I_{in} + I_e)/C_m, \quad
+        \dot I_x = -I_x/\tau_{syn,x} + \sum_k w_k \delta(t - t_k)
 
     A spike where V >= V_th at the end of a step; then V = V_reset for t_ref. Weights are in pA; positive ones act on I_syn_ex,
     negative ones on I_syn_in.
 
-    Parameters: E_L, V_th, V_reset, V_m (initial; E_L) [mV], C_m [pF], tau_m, tau_syn_ex, tau_syn_in, t_ref [ms], I_e, I_syn_ex and
-    I_syn_in (initial) [pA]. Names and defaults are NEST's.
+    Parameters: E_L, V_th, V_reset, V_m (initial; E_L) [mV], C_m [pF], tau_m, tau_syn_ex, tau_syn_in, t_ref [ms], I_e, I_syn_ex
+    and I_syn_in (initial) [pA]. Names and defaults are NEST's.
     Recordables: V_m [mV], I_syn_ex, I_syn_in [pA].
     Source: Tsodyks, Uziel & Markram (2000), doi:10.1523/JNEUROSCI.20-01-j0003.2000; Rotter & Diesmann (1999),
     doi:10.1007/s004220050570. Checked against NEST 3.10 spike for spike.

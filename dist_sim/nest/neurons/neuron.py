@@ -22,12 +22,12 @@ from dist_sim.partition.mesh import NEURON, sharded
 class NESTNeuron(Module):
     """All neurons of one model in a network, in padded global order.
 
-    A model declares its `parameters` (name -> Parameter; those in `initial` are the initial values of states), the unit of its
-    input, whether negative weights have a channel of their own, and its recordables, and writes `update`.
+    A model declares its `parameters` (V_m and the like are initial values), the unit of its input, whether negative weights have
+    a channel of their own, and its recordables; it writes `build`, `update` and `recorded`.
 
     Args:
-        values: every parameter, (n,) float64 bare numbers, n = devices * block; `refractory_steps`; `padding`, 1 where there is no
-            neuron.
+        values: every parameter, (n,) float64 bare numbers, n = devices * block; `refractory_steps`; `padding`, 1 where there is
+            no neuron.
         dt: step, ms.
         channels: where its input lies in the input vector.
         dtype: of the states.
@@ -52,7 +52,8 @@ class NESTNeuron(Module):
         if (values["V_reset"] >= values["V_th"]).any():
             worst = np.argmax(values["V_reset"] >= values["V_th"])
             raise ParameterError(
-                f"{cls.__name__}(V_reset={values['V_reset'][worst]:g} mV): V_reset must be below V_th={values['V_th'][worst]:g} mV. "
+                f"{cls.__name__}(V_reset={values['V_reset'][worst]:g} mV): "
+                f"V_reset must be below V_th={values['V_th'][worst]:g} mV. "
                 "The neuron would spike at every step."
             )
 
@@ -105,9 +106,12 @@ class NESTNeuron(Module):
         self.refractory = self.state(np.where(padding, np.iinfo(np.int32).max, 0), np.int32)
         self.E_L = self.parameter(values["E_L"])
         return {
-            "V_th": self.parameter(from_rest["V_th"]), "V_reset": self.parameter(from_rest["V_reset"]), "V_min": self.parameter(lower),
-            "I_e": self.parameter(values["I_e"]), "refractory_steps": self.parameter(values["refractory_steps"], np.int32),
-        }  # fmt: skip
+            "V_th": self.parameter(from_rest["V_th"]),
+            "V_reset": self.parameter(from_rest["V_reset"]),
+            "V_min": self.parameter(lower),
+            "I_e": self.parameter(values["I_e"]),
+            "refractory_steps": self.parameter(values["refractory_steps"], np.int32),
+        }
 
     def step(self, kernel: Any, arriving: jax.Array, parameters: Any, current: jax.Array, *states: HiddenState) -> jax.Array:
         """Runs a kernel on every device's block and writes the states."""
@@ -115,12 +119,18 @@ class NESTNeuron(Module):
         def run(arriving, p, *values):
             return kernel(arriving, p, *values, offset=self.channels.offset, quantum=self.channels.quantum, backend=self.backend)
 
-        p = {name: [s.value for s in v] if isinstance(v, list) else v.value for name, v in parameters.items()} | {"current": current}
+        p = {name: [s.value for s in v] if isinstance(v, list) else v.value for name, v in parameters.items()} | {
+            "current": current
+        }
         values = [s.value for s in states]
         specs = jax.tree.map(lambda a: P(NEURON) if a.shape[0] > 1 else P(), p)
         state_specs = tuple(P(*(None,) * (v.ndim - 1), NEURON) for v in values)
         island = jax.shard_map(
-            run, mesh=self.mesh, in_specs=(P(None, NEURON), specs, *state_specs), out_specs=(*state_specs, P(NEURON)), check_vma=False
+            run,
+            mesh=self.mesh,
+            in_specs=(P(None, NEURON), specs, *state_specs),
+            out_specs=(*state_specs, P(NEURON)),
+            check_vma=False,
         )
         *new, bits = island(arriving, p, *values)
         for state, value in zip(states, new, strict=True):

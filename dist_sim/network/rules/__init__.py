@@ -13,6 +13,7 @@ from dist_sim.network.rules.rule import Rule as Rule
 RULES = {
     rule.name: rule
     for rule in (
-        one_to_one, all_to_all, fixed_indegree, fixed_outdegree, fixed_total_number, pairwise_bernoulli, pairwise_poisson, explicit_edges,
+        one_to_one, all_to_all, fixed_indegree, fixed_outdegree, fixed_total_number, pairwise_bernoulli, pairwise_poisson,
+        explicit_edges,
     )
 }  # fmt: skip

@@ -33,4 +33,6 @@ class all_to_all(Rule):
         """(num_synapses,) place of each synapse in a (num_targets, num_sources) array."""
         skipped = np.full(len(ends.local), build.NO_INDEX, dtype=np.uint32) if ends.autapses else ends.self_index()
         rows = [np.delete(np.arange(ends.num_pre), s) if s != build.NO_INDEX else np.arange(ends.num_pre) for s in skipped]
-        return np.concatenate([t * ends.num_pre + row for t, row in zip(ends.local, rows, strict=True)] or [np.zeros(0, np.int64)])
+        return np.concatenate(
+            [t * ends.num_pre + row for t, row in zip(ends.local, rows, strict=True)] or [np.zeros(0, np.int64)]
+        )

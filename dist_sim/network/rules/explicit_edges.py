@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -18,8 +18,8 @@ class explicit_edges(Rule):
 
     name: ClassVar[str] = "explicit_edges"
 
-    def __init__(self, pre: object, post: object):
-        self.pre, self.post = (np.asarray(side if len(np.atleast_1d(side)) else np.zeros(0, np.int64)).reshape(-1) for side in (pre, post))
+    def __init__(self, pre: Any, post: Any):
+        self.pre, self.post = (np.asarray(side).reshape(-1) if np.size(side) else np.zeros(0, np.int64) for side in (pre, post))
 
     def check(self, ends: Ends, where: str) -> None:
         if len(self.pre) != len(self.post):

@@ -19,7 +19,9 @@ class one_to_one(Rule):
 
     def check(self, ends: Ends, where: str) -> None:
         if ends.num_pre != ends.num_post:
-            raise ConnectError(f"{where}: one_to_one needs sides of equal size; got {ends.num_pre} sources and {ends.num_post} targets.")
+            raise ConnectError(
+                f"{where}: one_to_one needs sides of equal size; got {ends.num_pre} sources and {ends.num_post} targets."
+            )
 
     def mean_indegree(self, ends: Ends) -> float:
         return 1.0
