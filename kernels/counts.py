@@ -54,6 +54,8 @@ def split_evenly(total: int, bins: int, *, seed: int, stream: int, backend: str)
 
     The total is halved down a binary tree whose nodes have random numbers of their own, so a device could draw its own leaves.
     """
+    if bins == 0:
+        return np.zeros(0, dtype=np.int64)
     if backend == "cpp":
         counts = np.zeros(bins, dtype=np.int64)
         split = backends.library()._lib.dist_sim_split_evenly

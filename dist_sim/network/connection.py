@@ -68,8 +68,8 @@ class Connection:
         if low < 1:
             shortest = bounds(self.delay)[0]
             raise ConnectError(
-                f"{self.where}: a delay of {shortest:g} ms is less than one step (dt={dt:g} ms), and it takes at least one to reach "
-                f"the target. Give delays of at least {dt:g} ms, or a distribution with min={dt / 2:g} ms."
+                f"{self.where}: a delay of {shortest:g} ms is less than one step (dt={dt:g} ms), and it takes at least "
+                f"one to reach the target. Give delays of at least {dt:g} ms, or a distribution with min={dt / 2:g} ms."
             )
         if high > 1_000_000:
             raise ConnectError(

@@ -56,8 +56,8 @@ class Projection(Module):
     """Synapses of all connections, owned by the devices of their targets.
 
     `deliver(step)` gives the input that arrives at the end of a step; `send(step, spikes)` passes on the spikes of that step,
-    once per minimum delay. In between lies the history of spikes. The order of a step is deliver, update, send: a spike of step m can
-    at the earliest be due at step m + min_delay, and by then the interval in which it was sent has been exchanged.
+    once per minimum delay. In between lies the history of spikes. The order of a step is deliver, update, send: a spike of step m
+    can at the earliest be due at step m + min_delay, and by then the interval in which it was sent has been exchanged.
 
     Args:
         connections: checked connections of the whole network.
