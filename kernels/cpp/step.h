@@ -122,7 +122,10 @@ uint64_t deliver_into(const Delivery<W>& delivery, W* input, int threads) {
   }
   std::atomic<int64_t> next{0};
   std::vector<uint64_t> delivered(threads, 0);
-  Pool::instance().run(threads, [&](int part) { delivered[part] = delivery.share(input + part * delivery.size, next, ends.data()); });
+  // Little work is done by one thread: waking another takes longer. Every thread's input is added up, so the rest is zero.
+  const int parts = total > 8 * Delivery<W>::BLOCK ? threads : 1;
+  std::memset(input + parts * delivery.size, 0, (threads - parts) * delivery.size * sizeof(W));
+  Pool::instance().run(parts, [&](int part) { delivered[part] = delivery.share(input + part * delivery.size, next, ends.data()); });
   uint64_t all = 0;
   for (uint64_t n : delivered) all += n;
   return all;
@@ -221,9 +224,10 @@ inline void pack(const uint8_t* spiking, uint32_t* bits) {
 
 template <class F>
 void each_block(int64_t n, int64_t threads, F&& f) {
-  const int64_t blocks = n / BLOCK;
-  Pool::instance().run(int(threads), [&](int part) {
-    for (int64_t b = blocks * part / threads; b < blocks * (part + 1) / threads; ++b) f(b * BLOCK);
+  constexpr int64_t ENOUGH = 32;  // blocks for a thread to be worth waking
+  const int64_t blocks = n / BLOCK, parts = std::max<int64_t>(1, std::min(threads, blocks / ENOUGH));
+  Pool::instance().run(int(parts), [&](int part) {
+    for (int64_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) f(b * BLOCK);
   });
 }
 
