@@ -121,6 +121,9 @@ def main() -> None:
     seed, t_presim, t_sim = ds.param("seed", 1), ds.param("t_presim", 100.0), ds.param("t_sim", 500.0)  # ms
     if name not in (*REGIMES, "all"):
         raise ParameterError(f"brunel(regime={name!r}): known are {', '.join(REGIMES)} and all.")
+    if order < 10 or t_presim < 0 or t_sim <= 0:
+        given = f"order={order}, t_presim={t_presim}, t_sim={t_sim}"
+        raise ParameterError(f"brunel({given}): they must be at least 10, at least 0 ms, and above 0 ms.")
     found = {}
     print(f"{'regime':<8}{'g':>5}{'eta':>6}{'rate [Hz]':>12}{'mean field':>12}{'NEST 3.10':>12}")
     for key in REGIMES if name == "all" else [name]:
