@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,9 +61,10 @@ def values_of(
 ) -> dict[str, np.ndarray]:
     """Every parameter of a population, (n,) float64; distributions are drawn by global id, so that placement changes nothing."""
     values: dict[str, np.ndarray] = {}
-    for number, (name, parameter) in enumerate(known.items()):
+    for name, parameter in known.items():
         if name in draws:
-            values[name] = _drawn(draws[name], ids, seed, PARAMETER_STREAMS + number)
+            # Keyed by the name: another parameter of the model does not change what this one draws.
+            values[name] = _drawn(draws[name], ids, seed, PARAMETER_STREAMS + zlib.crc32(name.encode()) % PARAMETER_STREAMS)
         elif isinstance(parameter.default, str):
             values[name] = values[parameter.default].copy()
         else:

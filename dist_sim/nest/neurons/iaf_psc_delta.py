@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dist_sim import kernels
-from dist_sim.nest.neurons.neuron import NESTNeuron
+from dist_sim.nest.neurons.neuron import MEMBRANE, NESTNeuron
 from dist_sim.nest.parameters import Parameter
 
 
@@ -27,15 +27,8 @@ class iaf_psc_delta(NESTNeuron):
     """
 
     parameters: ClassVar[Mapping[str, Parameter]] = {
-        "E_L": Parameter("mV", -70.0),
-        "C_m": Parameter("pF", 250.0, positive=True),
-        "tau_m": Parameter("ms", 10.0, positive=True),
-        "t_ref": Parameter("ms", 2.0, at_least=0.0),
-        "V_th": Parameter("mV", -55.0),
-        "V_reset": Parameter("mV", -70.0),
+        **MEMBRANE,
         "V_min": Parameter("mV", -np.inf),
-        "I_e": Parameter("pA", 0.0),
-        "V_m": Parameter("mV", "E_L"),
     }
     recordables: ClassVar[tuple[str, ...]] = ("V_m",)
     input_unit: ClassVar[str] = "mV"

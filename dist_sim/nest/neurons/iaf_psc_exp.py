@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dist_sim import kernels
-from dist_sim.nest.neurons.neuron import NESTNeuron, gain
+from dist_sim.nest.neurons.neuron import MEMBRANE, NESTNeuron, gain
 from dist_sim.nest.parameters import Parameter
 
 
@@ -29,16 +29,9 @@ class iaf_psc_exp(NESTNeuron):
     """
 
     parameters: ClassVar[Mapping[str, Parameter]] = {
-        "E_L": Parameter("mV", -70.0),
-        "C_m": Parameter("pF", 250.0, positive=True),
-        "tau_m": Parameter("ms", 10.0, positive=True),
+        **MEMBRANE,
         "tau_syn_ex": Parameter("ms", 2.0, positive=True),
         "tau_syn_in": Parameter("ms", 2.0, positive=True),
-        "t_ref": Parameter("ms", 2.0, at_least=0.0),
-        "V_th": Parameter("mV", -55.0),
-        "V_reset": Parameter("mV", -70.0),
-        "I_e": Parameter("pA", 0.0),
-        "V_m": Parameter("mV", "E_L"),
         "I_syn_ex": Parameter("pA", 0.0),
         "I_syn_in": Parameter("pA", 0.0),
     }

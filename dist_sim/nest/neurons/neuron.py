@@ -18,6 +18,18 @@ from dist_sim.nest.parameters import Parameter
 from dist_sim.network.projection import Channels
 from dist_sim.partition.mesh import NEURON, sharded
 
+# What the leaky integrate-and-fire models have in common, with NEST's defaults; V_m is the initial value.
+MEMBRANE: Mapping[str, Parameter] = {
+    "E_L": Parameter("mV", -70.0),
+    "C_m": Parameter("pF", 250.0, positive=True),
+    "tau_m": Parameter("ms", 10.0, positive=True),
+    "t_ref": Parameter("ms", 2.0, at_least=0.0),
+    "V_th": Parameter("mV", -55.0),
+    "V_reset": Parameter("mV", -70.0),
+    "I_e": Parameter("pA", 0.0),
+    "V_m": Parameter("mV", "E_L"),
+}
+
 
 class NESTNeuron(Module):
     """All neurons of one model in a network, in padded global order.
