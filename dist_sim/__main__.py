@@ -42,7 +42,7 @@ def run(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(metavar="FILE.py", help="The script.", show_default=False)] = None,
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]", help="For the script's sys.argv.")] = None,
-    devices: Annotated[int | None, typer.Option(min=1, help="Devices to run on.  [default: all there are]")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="Devices to run on.  [default: one]")] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory.  [default: runs/FILE-<date-time>]")] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
@@ -182,6 +182,8 @@ def _write_results(session: Session) -> None:
     end_ms = summary["model_time_ms"]
     window_ms = min(end_ms, RASTER_WINDOW_MS)
     path = directory.results / "raster.png"
+    if end_ms == 0:
+        return
     if find_spec("matplotlib") is None:
         _complain(f"no {path.name}: it needs matplotlib (pip install matplotlib)")
     else:

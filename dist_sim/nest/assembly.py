@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
+from dist_sim import kernels
 from dist_sim.core import LongTermState
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
@@ -90,6 +91,9 @@ def assemble(d: Description, phases: Any) -> Network:
     Raises:
         ConnectError, ParameterError: what only the whole network can tell.
     """
+    if d.backend == "cpp":
+        with phases.phase("kernels"):
+            kernels.load()
     values = [_values(d, model) for model in d.models]
     with phases.phase("plan"):
         layout = _layout(d)
