@@ -108,6 +108,6 @@ def _outwards(mode, weight, uniform, up, down, largest):
             done = can_fall & (left < 0)
             result, running = np.where(done, low, result), running & ~done
         # What rounding leaves of the uniform number belongs to the mode.
-        spent = running & ((~can_rise & ~can_fall) | ((high_weight < 1e-20) & (low_weight < 1e-20)))
+        spent = running & (~can_rise | (high_weight < 1e-20)) & (~can_fall | (low_weight < 1e-20))
         result, running = np.where(spent, mode, result), running & ~spent
     return result

@@ -38,7 +38,7 @@ inline int64_t binomial(double n, double p, double uniform) {
       left -= low_weight;
       if (left < 0) return int64_t(low);
     }
-    if ((!can_rise && !can_fall) || (high_weight < 1e-20 && low_weight < 1e-20)) return int64_t(mode);
+    if ((!can_rise || high_weight < 1e-20) && (!can_fall || low_weight < 1e-20)) return int64_t(mode);
   }
 }
 
