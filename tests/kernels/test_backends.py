@@ -1,0 +1,300 @@
+"""The compiled kernels do what the reference does: bit for bit where arithmetic is integer."""
+
+import shutil
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dist_sim import kernels
+from dist_sim.kernels import build, history
+from dist_sim.kernels.poisson import alike_blocks, count_tables, poisson
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
+
+NUM_PRE, NUM_TARGETS, NUM_SLOTS, SIZE = 150, 90, 256, 200
+DT = 0.1
+CONSTANT = build.Draw(kind=build.CONSTANT, a=1.5)
+DISTRIBUTIONS = {
+    "constant": CONSTANT,
+    "normal": build.Draw(kind=build.NORMAL, a=1.0, b=0.6, low=0.05, high=2.9),
+    "lognormal": build.Draw(kind=build.LOGNORMAL, a=0.1, b=0.5, low=0.05, high=2.9),
+    "uniform": build.Draw(kind=build.UNIFORM_REAL, a=0.1, b=2.9, low=0.1, high=2.9),
+}
+SOURCES = {"uniform": build.UNIFORM, "distinct": build.DISTINCT, "all": build.ENUMERATE, "listed": build.LISTED}
+
+
+def connection(kind, weight=CONSTANT, delay=CONSTANT, *, autapses=True, stream=0, seed=0):
+    """Targets overlap with the sources, so that autapses can occur; in-degrees differ and exceed a batch of the C++ code."""
+    rng = np.random.default_rng(seed)
+    pre_slot, target_slot = (rng.permutation(NUM_SLOTS)[:n].astype(np.uint32) for n in (NUM_PRE, NUM_TARGETS))
+    place = np.full(NUM_SLOTS, build.NO_INDEX, dtype=np.uint32)
+    place[pre_slot] = np.arange(NUM_PRE)
+    self_index = None if autapses or kind not in (build.DISTINCT, build.ENUMERATE) else place[target_slot]
+    pool = NUM_PRE - (0 if self_index is None else self_index != build.NO_INDEX)
+    degrees = {build.DISTINCT: rng.integers(0, 120, NUM_TARGETS), build.ENUMERATE: np.broadcast_to(pool, NUM_TARGETS)}
+    degrees = degrees.get(kind, rng.integers(0, 700, NUM_TARGETS))
+    total = int(degrees.sum())
+
+    def filled(draw):
+        if draw.kind != build.ARRAY:
+            return draw
+        return build.Draw(kind=build.ARRAY, values=rng.uniform(draw.low, draw.high, total), low=draw.low, high=draw.high)
+
+    return build.Connection(
+        source_kind=kind, stream=stream, autapses=autapses, pre_slot=pre_slot,
+        target_id=rng.integers(0, 2**32, NUM_TARGETS, dtype=np.uint32), target_slot=target_slot, target_index=np.arange(NUM_TARGETS, dtype=np.uint32), self_index=self_index,
+        channel_stride=np.where(np.arange(NUM_TARGETS) < 45, 100, 0), per_quantum=np.full(NUM_TARGETS, 2.0**20),
+        offsets=np.concatenate([[0], np.cumsum(degrees)]), weight=filled(weight), delay=filled(delay),
+        source_index=rng.integers(0, NUM_PRE, total).astype(np.uint32) if kind == build.LISTED else None,
+    )  # fmt: skip
+
+
+def table(connections, backend, *, wide=False, threads=1):
+    options = dict(num_source_slots=NUM_SLOTS, min_delay=1, num_delays=29, seed=2**40 + 3, dt=DT)
+    return build.build_table(connections, **options, wide=wide, backend=backend, threads=threads)
+
+
+def assert_same_table(connections, **options):
+    ours, theirs = (table(connections, backend, **options) for backend in ("cpp", "reference"))
+    assert ours.num_rows == theirs.num_rows
+    for name in ("present", "rank", "pointers", "synapses"):
+        a, b = getattr(ours, name), getattr(theirs, name)
+        assert a.dtype == b.dtype and a.shape == b.shape
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["int32", "int64"])
+@pytest.mark.parametrize("autapses", [True, False], ids=["autapses", "none"])
+@pytest.mark.parametrize("kind", SOURCES)
+def test_tables_of_every_kind_of_source(kind, autapses, wide):
+    made = connection(SOURCES[kind], DISTRIBUTIONS["normal"], DISTRIBUTIONS["uniform"], autapses=autapses)
+    assert_same_table([made], wide=wide, threads=2)
+
+
+@pytest.mark.parametrize("delay", [*DISTRIBUTIONS, "array"])
+@pytest.mark.parametrize("weight", [*DISTRIBUTIONS, "array", "signed"])
+def test_tables_of_every_distribution(weight, delay):
+    draws = DISTRIBUTIONS | {
+        "array": build.Draw(kind=build.ARRAY, low=0.1, high=2.9),
+        "signed": build.Draw(kind=build.NORMAL, a=0.0, b=1.0),
+    }
+    assert_same_table([connection(build.UNIFORM, draws[weight], draws[delay])], wide=True)
+
+
+@pytest.mark.parametrize("threads", [1, 3, 8])
+def test_tables_of_many_connections_on_many_threads(threads):
+    signed = build.Draw(kind=build.NORMAL, a=0.0, b=1.0)
+    kinds = [*SOURCES.values()] * 2
+    made = [connection(kind, signed, DISTRIBUTIONS["lognormal"], stream=k, seed=k) for k, kind in enumerate(kinds)]
+    assert_same_table(made, threads=threads)
+
+
+def test_tables_of_nothing():
+    assert_same_table([])
+    sources = np.zeros(0, np.uint32)
+    empty = connection(build.LISTED)
+    for backend in ("cpp", "reference"):
+        assert build.draw_sources(empty, seed=1, backend=backend, threads=2).dtype == sources.dtype
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_sources_alone(kind):
+    made = connection(SOURCES[kind], autapses=False)
+    ours, theirs = (build.draw_sources(made, seed=9, backend=b, threads=3) for b in ("cpp", "reference"))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+# ---- spikes in flight ----
+
+
+def both(kernel, *operands, **options):
+    """The results of both backends, as lists of numpy arrays."""
+    results = []
+    for backend in ("cpp", "reference"):
+        given = jax.tree.map(jnp.asarray, operands)
+        results.append([np.asarray(a) for a in jax.tree.leaves(jax.jit(partial(kernel, backend=backend, **options))(*given))])
+    return results
+
+
+def empty_history(capacity, slots):
+    return (
+        np.zeros(capacity, np.uint32),
+        np.zeros((slots, 2), np.uint32),
+        np.zeros(history.NUM_COUNTERS, np.uint32),
+    )
+
+
+def made_table(wide=False):
+    signed = build.Draw(kind=build.NORMAL, a=0.0, b=1.0)
+    return table([connection(build.UNIFORM, signed, DISTRIBUTIONS["uniform"])], "reference", wide=wide)
+
+
+def some_masks(rng, devices, steps, share):
+    words = NUM_SLOTS // 32 // devices
+    spiking = rng.random((devices, steps, words * 32)) < share
+    return np.packbits(spiking, axis=-1, bitorder="little").view(np.uint32)
+
+
+def listed(masks, capacity):
+    """The source slots of the spikes, (devices, steps, capacity), and how many there are."""
+    bits = np.unpackbits(masks.view(np.uint8), axis=-1, bitorder="little")
+    ids = np.zeros((*masks.shape[:2], capacity), np.uint32)
+    for device, step in np.ndindex(masks.shape[:2]):
+        found = np.flatnonzero(bits[device, step]) + device * bits.shape[2]
+        ids[device, step, : len(found)] = found
+    return ids, bits.sum(axis=-1, dtype=np.uint32)
+
+
+@pytest.mark.parametrize("exchange", ["mask", "ids"])
+@pytest.mark.parametrize(("devices", "interval"), [(1, 1), (2, 3), (4, 1)])
+def test_pushes_and_deliveries_follow_each_other_alike(devices, interval, exchange):
+    """120 steps: the ring of spikes goes round many times, with events from outside in between."""
+    rng = np.random.default_rng(1)
+    found = made_table()
+    sources = found.present, found.rank, found.pointers
+    events = np.stack([np.sort(rng.integers(0, 120, 60)), rng.integers(0, found.num_rows, 60)]).astype(np.uint32)
+    slots = 29 + interval
+    states = {backend: jax.tree.map(jnp.asarray, empty_history(700, slots)) for backend in ("cpp", "reference")}
+    delivered = 0
+    pushes, deliveries = {}, {}
+    for backend in states:
+        push = history.push_masks if exchange == "mask" else history.push_ids
+        pushes[backend] = jax.jit(partial(push, num_delays=29, backend=backend))
+        deliveries[backend] = jax.jit(
+            partial(kernels.deliver, size=SIZE, min_delay=1, num_delays=29, threads=3 if backend == "cpp" else 1, backend=backend)
+        )
+    for step in range(120):
+        inputs = {}
+        for backend, (ring, marks, counters) in states.items():
+            arriving, counters = deliveries[backend](jnp.int32(step), (ring, marks, counters), found.pointers, found.synapses)
+            inputs[backend] = np.asarray(arriving).sum(axis=0)
+            states[backend] = ring, marks, counters
+        np.testing.assert_array_equal(inputs["cpp"], inputs["reference"])
+        delivered += np.abs(inputs["cpp"]).sum()
+        if step % interval < interval - 1:
+            continue
+        masks = some_masks(rng, devices, interval, 0.06)
+        spikes = (masks,)
+        if exchange == "ids":
+            spikes = listed(masks, 80)
+        for backend in states:
+            states[backend] = pushes[backend](jnp.int32(step - interval + 1), *spikes, events, sources, states[backend])
+        for ours, theirs in zip(states["cpp"], states["reference"], strict=True):
+            np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+    counters = np.asarray(states["cpp"][2])
+    assert delivered > 0 and not counters[history.OVERFLOW]
+    assert history.count64(counters, history.SCHEDULED) > history.count64(counters, history.DELIVERED) > 10_000
+
+
+@pytest.mark.parametrize("step", [0, 2, 6])
+def test_deliveries_of_wide_weights(step):
+    with jax.enable_x64(True):
+        found = made_table(wide=True)
+        state = empty_history(500, 30)
+        for s in range(step):
+            masks = some_masks(np.random.default_rng(s), 1, 1, 0.1)
+            events, sources = np.zeros((2, 1), np.uint32), (found.present, found.rank, found.pointers)
+            state, _ = both(history.push_masks, np.int32(s), masks, events, sources, tuple(state), num_delays=29)
+        options = dict(size=SIZE, min_delay=1, num_delays=29, threads=1)
+        ours, theirs = both(kernels.deliver, np.int32(step), tuple(state), found.pointers, found.synapses, **options)
+        assert ours[0].dtype == np.int64 and (step < 2 or ours[0].any())
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kernel", ["masks", "ids"])
+def test_both_say_when_there_is_no_room(kernel):
+    """The flag and how much room is wanted; what the ring then holds is thrown away."""
+    found = made_table()
+    sources, events = (found.present, found.rank, found.pointers), np.zeros((2, 1), np.uint32)
+    masks = some_masks(np.random.default_rng(0), 1, 1, 0.5)
+    if kernel == "masks":
+        ours, theirs = both(history.push_masks, np.int32(1), masks, events, sources, empty_history(20, 30), num_delays=29)
+        assert ours[2][history.LIVE_MAX] == theirs[2][history.LIVE_MAX] > 20
+    else:
+        ids, counts = kernels.compact(jnp.asarray(masks[0]), jnp.uint32(0), capacity=10, backend="cpp")
+        spikes = np.asarray(ids)[None], np.asarray(counts)[None]
+        ours, theirs = both(history.push_ids, np.int32(1), *spikes, events, sources, empty_history(500, 30), num_delays=29)
+    assert ours[2][history.OVERFLOW] == theirs[2][history.OVERFLOW] == 1
+
+
+@pytest.mark.parametrize("capacity", [1, 13, 300])
+def test_lists_of_spikes(capacity):
+    masks = some_masks(np.random.default_rng(2), 1, 5, 0.2)[0]
+    ours, theirs = both(kernels.compact, masks, np.uint32(1024), capacity=capacity)
+    np.testing.assert_array_equal(ours[1], theirs[1])
+    for a, b, count in zip(ours[0], theirs[0], ours[1], strict=True):
+        np.testing.assert_array_equal(a[:count], b[:count])
+        assert (a[:count] >= 1024).all()
+
+
+# ---- input and neurons ----
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["int32", "int64"])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("ids", ["consecutive", "dealt"])
+def test_poisson_input(ids, threads, wide):
+    n, rng = 512, np.random.default_rng(3)
+    tables = count_tables(np.array([0.001, 0.4, 1.28, 60.0, 2e4]))
+    row = np.repeat(rng.integers(-1, 5, 4), 128) if ids == "consecutive" else rng.integers(-1, 5, n)
+    id_of = 7 + np.arange(n) if ids == "consecutive" else rng.permutation(5 * n)[:n]
+    index = np.arange(n) if ids == "consecutive" else rng.permutation(n)
+    weight = np.repeat([3, -7, 11, 5], 128) if ids == "consecutive" else rng.integers(-999, 999, n)
+    with jax.enable_x64(wide):
+        dtype = np.int64 if wide else np.int32
+        targets = row.astype(np.int32), id_of.astype(np.uint32), index.astype(np.uint32), weight.astype(dtype)
+        alike = alike_blocks(targets[0], *targets[1:])
+        assert ids == "dealt" or (alike > 0).all()
+        vector = rng.integers(-5, 5, (threads, n)).astype(dtype)
+        options = dict(seed=2**50 + 1, stream=2**31 + 2, delay=3, start=5, stop=40, threads=threads)
+        differing = 0
+        for step in (0, 7, 8, 30, 42, 43):
+            arrays = (tables.thresholds, tables.first, tables.guide)
+            (ours,), (theirs,) = both(poisson, np.int32(step), arrays, (alike, *targets), vector, **options)
+            np.testing.assert_array_equal(ours.sum(axis=0), theirs.sum(axis=0))
+            assert (ours != vector).any() == (8 <= step < 43)
+            differing += (ours != vector).any()
+        assert differing == 3
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("shape", ["one for all", "one each"])
+@pytest.mark.parametrize("model", ["iaf_psc_exp", "iaf_psc_alpha", "iaf_psc_delta"])
+def test_neurons(model, shape, channels, wide):
+    if model == "iaf_psc_delta" and channels == 2:
+        pytest.skip("one channel only")
+    n, rng = 384, np.random.default_rng(4)
+    with jax.enable_x64(wide):
+        dtype, integer = (np.float64, np.int64) if wide else (np.float32, np.int32)
+
+        def values(low, high, to=dtype):
+            return rng.uniform(low, high, 1 if shape == "one for all" else n).astype(to)
+
+        p = {
+            "V_th": values(14, 16), "V_reset": values(-1, 1), "V_min": values(-8, -6), "I_e": values(0, 200),
+            "current": values(0, 100), "refractory_steps": values(15, 25, np.int32), "P22": values(0.98, 0.99),
+            "P33": values(0.98, 0.99), "P20": values(3e-4, 4e-4), "P30": values(3e-4, 4e-4),
+        }  # fmt: skip
+        for name in ("P21", "P11", "P31", "P32", "rise"):
+            p[name] = [values(0.7, 0.9) for _ in range(channels)]
+        V = rng.uniform(-10, 20, n).astype(dtype)
+        per_channel = {"iaf_psc_exp": 1, "iaf_psc_alpha": 2, "iaf_psc_delta": 0}[model]
+        currents = [rng.uniform(-5, 5, (channels, n)).astype(dtype) for _ in range(per_channel)]
+        refractory = np.where(rng.random(n) < 0.3, rng.integers(1, 20, n), 0).astype(np.int32)
+        arriving = rng.integers(-(2**20), 2**20, (3, 128 + channels * n)).astype(integer)
+        kernel = getattr(kernels, model)
+        ours, theirs = both(kernel, arriving, p, V, *currents, refractory, offset=128, quantum=2.0**-18)
+        names = ["V", *["I", "dI"][: len(currents)], "refractory", "bits"]
+        assert np.unpackbits(ours[-1].view(np.uint8)).sum() > 20
+        for name, a, b in zip(names, ours, theirs, strict=True):
+            assert a.dtype == b.dtype and a.shape == b.shape
+            if a.dtype == dtype:
+                # Contraction and association of at most a few products.
+                np.testing.assert_allclose(a, b, rtol=0, atol=60 * np.finfo(dtype).eps * max(1.0, np.abs(b).max()), err_msg=name)
+            else:
+                np.testing.assert_array_equal(a, b, err_msg=name)
