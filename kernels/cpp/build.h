@@ -113,9 +113,9 @@ void each_batch(const Drawing& d, int64_t first, int64_t last, F&& f) {
     for (b.index = begin; b.index < end; b.index += b.n) {
       b.n = int(std::min<int64_t>(BATCH, end - b.index));
       b.slot = uint32_t(b.index - begin);
-      for (int i = 0; i < b.n; i += LANES) {
-        const LaneWords w = philox_lanes(d.k0, d.k1, Lane{} + b.id, counting(b.slot + uint32_t(i)), Lane{}, Lane{} + uint64_t(c.stream));
-        for (int l = 0; l < LANES; ++l) {
+      for (int i = 0; i < b.n; i += DRAWN) {
+        const LaneWords w = philox_lanes<true>(d.k0, d.k1, b.slot + uint32_t(i), b.id, 0, uint32_t(c.stream));
+        for (int l = 0; l < DRAWN; ++l) {
           high[i + l] = w.word(0, l); low[i + l] = w.word(1, l);
           b.weight_word[i + l] = w.word(2, l); b.delay_word[i + l] = w.word(3, l);
         }

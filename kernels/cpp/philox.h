@@ -44,21 +44,38 @@ inline Lane counting(uint32_t first) {
   return lanes;
 }
 
+// Two vectors at a time: the rounds of one fill the latencies of the other.
+constexpr int WIDE = 2, DRAWN = WIDE * LANES;
+
 struct LaneWords {
-  Lane w[4];  // only the low 32 bits of a lane count
-  uint32_t word(int which, int lane) const { return uint32_t(w[which][lane]); }
+  Lane w[4][WIDE];  // only the low 32 bits of a lane count
+  uint32_t word(int which, int i) const { return uint32_t(w[which][i / LANES][i % LANES]); }
 };
 
-__attribute__((always_inline)) inline LaneWords philox_lanes(uint32_t key0, uint32_t key1, Lane c0, Lane c1, Lane c2, Lane c3) {
+// DRAWN blocks whose counters differ in one of the first two words: (first + i, b, c, d), or (b, first + i, c, d) if `second`.
+template <bool second>
+__attribute__((always_inline)) inline LaneWords philox_lanes(uint32_t key0, uint32_t key1, uint32_t first, uint32_t b, uint32_t c, uint32_t d) {
+  Lane c0[WIDE], c1[WIDE], c2[WIDE], c3[WIDE];
+  for (int v = 0; v < WIDE; ++v) {
+    const Lane count = counting(first + uint32_t(v * LANES)), other = Lane{} + b;
+    c0[v] = second ? other : count;
+    c1[v] = second ? count : other;
+    c2[v] = Lane{} + c;
+    c3[v] = Lane{} + d;
+  }
   for (int r = 0; r < 10; ++r) {
     const uint64_t k0 = uint32_t(key0 + 0x9E3779B9u * uint32_t(r)), k1 = uint32_t(key1 + 0xBB67AE85u * uint32_t(r));
-    const Lane p0 = multiply(c0, 0xD2511F53u), p1 = multiply(c2, 0xCD9E8D57u);
-    c0 = (p1 >> 32) ^ c1 ^ k0;
-    c2 = (p0 >> 32) ^ c3 ^ k1;
-    c1 = p1;
-    c3 = p0;
+    for (int v = 0; v < WIDE; ++v) {
+      const Lane p0 = multiply(c0[v], 0xD2511F53u), p1 = multiply(c2[v], 0xCD9E8D57u);
+      c0[v] = (p1 >> 32) ^ c1[v] ^ k0;
+      c2[v] = (p0 >> 32) ^ c3[v] ^ k1;
+      c1[v] = p1;
+      c3[v] = p0;
+    }
   }
-  return {{c0, c1, c2, c3}};
+  LaneWords words;
+  for (int v = 0; v < WIDE; ++v) { words.w[0][v] = c0[v]; words.w[1][v] = c1[v]; words.w[2][v] = c2[v]; words.w[3][v] = c3[v]; }
+  return words;
 }
 
 // floor(bits * n / 2^64) for the 64 bits (high, low): an index in [0, n).

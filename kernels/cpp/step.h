@@ -164,12 +164,16 @@ struct Poisson {
       return;
     }
     if (how == 2 && row < 0) return;
-    constexpr int QUADS = BLOCK / 4 + LANES;  // one more than the block needs where its first id is not the first of a quad
+    constexpr int QUADS = BLOCK / 4 + DRAWN;  // one more is needed where the first id is not the first of a quad
+    const int quads = BLOCK / 4 + ((id[begin] & 3) != 0);
     uint64_t pairs[2 * QUADS];
-    for (int q = 0; q < QUADS; q += LANES) {
-      const LaneWords w = philox_lanes(key0, key1, counting((id[begin] >> 2) + uint32_t(q)), Lane{} + step, Lane{}, Lane{} + stream);
-      const Lane low = (w.w[0] & 0xFFFFFFFFull) | w.w[1] << 32, high = (w.w[2] & 0xFFFFFFFFull) | w.w[3] << 32;
-      for (int l = 0; l < LANES; ++l) { pairs[2 * (q + l)] = low[l]; pairs[2 * (q + l) + 1] = high[l]; }
+    for (int q = 0; q < quads; q += DRAWN) {
+      const LaneWords w = philox_lanes<false>(key0, key1, (id[begin] >> 2) + uint32_t(q), step, 0, stream);
+      for (int v = 0; v < WIDE; ++v) {
+        const Lane low = (w.w[0][v] & 0xFFFFFFFFull) | w.w[1][v] << 32, high = (w.w[2][v] & 0xFFFFFFFFull) | w.w[3][v] << 32;
+        uint64_t* pair = pairs + 2 * (q + v * LANES);
+        for (int l = 0; l < LANES; ++l) { pair[2 * l] = low[l]; pair[2 * l + 1] = high[l]; }
+      }
     }
     uint32_t bits[4 * QUADS];
     std::memcpy(bits, pairs, sizeof(bits));
@@ -215,11 +219,14 @@ struct Input {
 };
 
 inline void pack(const uint8_t* spiking, uint32_t* bits) {
-  for (int64_t w = 0; w < BLOCK / 32; ++w) {
-    uint32_t word = 0;
-    for (int64_t b = 0; b < 32; ++b) word |= uint32_t(spiking[32 * w + b]) << b;
-    bits[w] = word;
+  uint8_t packed[BLOCK / 8];
+  for (int64_t b = 0; b < BLOCK / 8; ++b) {
+    // Eight bytes of 0 or 1 to eight bits: byte i reaches bit 56 + i of the product, and no two terms meet.
+    uint64_t eight;
+    std::memcpy(&eight, spiking + 8 * b, 8);
+    packed[b] = uint8_t(eight * 0x0102040810204080ull >> 56);
   }
+  std::memcpy(bits, packed, sizeof(packed));
 }
 
 template <class F>
