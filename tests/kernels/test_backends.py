@@ -45,7 +45,8 @@ def connection(kind, weight=CONSTANT, delay=CONSTANT, *, autapses=True, stream=0
 
     return build.Connection(
         source_kind=kind, stream=stream, autapses=autapses, pre_slot=pre_slot,
-        target_id=rng.integers(0, 2**32, NUM_TARGETS, dtype=np.uint32), target_slot=target_slot, target_index=np.arange(NUM_TARGETS, dtype=np.uint32), self_index=self_index,
+        target_id=rng.integers(0, 2**32, NUM_TARGETS, dtype=np.uint32), target_slot=target_slot,
+        target_index=np.arange(NUM_TARGETS, dtype=np.uint32), self_index=self_index,
         channel_stride=np.where(np.arange(NUM_TARGETS) < 45, 100, 0), per_quantum=np.full(NUM_TARGETS, 2.0**20),
         offsets=np.concatenate([[0], np.cumsum(degrees)]), weight=filled(weight), delay=filled(delay),
         source_index=rng.integers(0, NUM_PRE, total).astype(np.uint32) if kind == build.LISTED else None,
