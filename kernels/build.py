@@ -28,7 +28,8 @@ _CURSOR_BYTES = 2**29  # scratch memory of a build, which bounds its threads
 @dataclass(frozen=True, kw_only=True)
 class Draw:
     """A number per synapse: constant `a`; normal or lognormal with mean `a` and deviation `b` (of the logarithm); uniform in
-    [a, b); or `values`, one per synapse in order of (target, slot). Redrawn until low <= value <= high."""
+    [a, b); or `values`, one per synapse in order of (target, slot), which were given in the form `shape`. Redrawn until
+    low <= value <= high."""
 
     kind: int
     a: float = 0.0
@@ -36,6 +37,7 @@ class Draw:
     low: float = -np.inf
     high: float = np.inf
     values: np.ndarray | None = None
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,8 @@ def neuron_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
     """
     if isinstance(devices, Mesh):
         return devices
+    if isinstance(devices, bool | float | str):
+        raise ParameterError(f"devices={devices!r}: a whole number, devices or a mesh is needed.")
     if devices is None or isinstance(devices, int | np.integer):
         count = 1 if devices is None else int(devices)
         if count < 1:

@@ -105,9 +105,11 @@ class spike_generator(Device):
     def _steps(self, train: Any, number: int) -> np.ndarray:
         where = f"spike_generator(spike_times=...) of generator {number}"
         times = units.magnitude(train, "ms", where).reshape(-1)
+        if not np.isfinite(times).all():
+            raise ParameterError(f"{where}: is infinite. Give finite times.")
         steps = np.floor(times / self.dt + 0.5)
-        if not np.isfinite(times).all() or (np.abs(times / self.dt - steps) > 1e-3).any():
-            off = times[~(np.abs(times / self.dt - steps) <= 1e-3)][0]
+        if (np.abs(times / self.dt - steps) > 1e-3).any():
+            off = times[np.abs(times / self.dt - steps) > 1e-3][0]
             raise ParameterError(
                 f"{where}: {off:g} ms is not on the grid of dt={self.dt:g} ms. Round the times to multiples of dt."
             )

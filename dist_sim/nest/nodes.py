@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -73,8 +73,13 @@ class NodeView:
         try:
             chosen = np.atleast_1d(self.ids[index])
         except IndexError as error:
-            raise ParameterError(f"{self.name}[{index}]: it has {len(self)} nodes.") from error
+            raise ParameterError(f"{self.name}[{index}]: it has {len(self)} nodes, with indices from 0.") from error
+        if not isinstance(index, int | slice) and len(np.unique(chosen)) != len(chosen):
+            raise ParameterError(f"{self.name}[...]: a node is chosen more than once. Each may be in a view once.")
         return NodeView(self.nodes, chosen)
+
+    def __iter__(self) -> Iterator[NodeView]:
+        return (self[k] for k in range(len(self)))
 
     def __add__(self, other: NodeView) -> NodeView:
         nodes = (*self.nodes, *(n for n in other.nodes if n not in self.nodes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -26,6 +27,7 @@ from dist_sim.run.session import current_session
 
 MODELS: Mapping[str, type] = {**NEURONS, **DEVICES}
 SYNAPSES = ("static_synapse",)
+ARGUMENTS = ("rule", "weight", "delay", "synapse", "receptor_type", "allow_autapses", "allow_multapses")  # of connect
 
 
 @final
@@ -71,13 +73,15 @@ class Simulator:
         if precision not in (32, 64):
             raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
         self.dt, self.seed, self.precision = float(step), int(seed), precision
-        self.plan = _named("plan", plan, partition.PLANS)
-        self.exchange = _named("exchange", exchange, partition.EXCHANGES)
+        self.plan = _named("plan", plan, partition.PLANS, "owner")
+        self.exchange = _named("exchange", exchange, partition.EXCHANGES, "grown")
         self.backend = kernels.choose(backend, self.mesh.devices.flat[0].platform)
-        self.chunk = None if chunk is None else int(units.steps(chunk, self.dt, f"Simulator(chunk={chunk})"))
-        if self.chunk is not None and self.chunk < 1:
-            raise ParameterError(f"Simulator(chunk={chunk}): at least one step of {self.dt:g} ms.")
+        longest = units.magnitude(0 * u.ms if chunk is None else chunk, "ms", f"Simulator(chunk={chunk})")
+        if chunk is not None and (longest.ndim or not 0.5 * self.dt <= longest < np.inf):
+            raise ParameterError(f"Simulator(chunk={chunk}): one time of at least one step of {self.dt:g} ms.")
+        self.chunk = None if chunk is None else int(units.steps_of(float(longest), self.dt))
         self._nodes: list[Node] = []
+        self._own: set[Node] = set()
         self._num_ids = 0
         self._connections: list[Connection] = []
         self._drives: list[Drive] = []
@@ -111,6 +115,9 @@ class Simulator:
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
             raise ParameterError(f"create({label}, {size!r}): the size must be a whole number of at least 1.")
         size = int(size)
+        if params is not None and not isinstance(params, Mapping):
+            wanted = "names and values are needed, as in dict(tau_m=10 * u.ms)"
+            raise ParameterError(f"create({label}, params={params!r:.60}): {wanted}.")
         given = dict(params or {})
         for key in more:
             if key in given:
@@ -132,6 +139,7 @@ class Simulator:
                 raise ParameterError(f"create({label}, {size}): more than 2**32 neurons.")
             self._num_ids += size
         self._nodes.append(node)
+        self._own.add(node)
         return NodeView((node,), np.arange(size) + max(node.first_id, 0))
 
     # ---- connect ----
@@ -167,6 +175,8 @@ class Simulator:
             if not isinstance(side, NodeView):
                 raise ConnectError(f"connect({label}={type(side).__name__}): what `create` returned is needed.")
         where = f"connect({pre.name}, {post.name})"
+        if not self._own.issuperset(pre.nodes + post.nodes):
+            raise ConnectError(f"{where}: a side was created by another Simulator.")
         if (synapse if isinstance(synapse, str) else getattr(synapse, "__name__", synapse)) not in SYNAPSES:
             raise UnknownNameError("synapse", synapse, SYNAPSES, where=where)
         if receptor_type not in (None, 0):
@@ -176,7 +186,7 @@ class Simulator:
         chosen = _rule(rule, rule_options, where)
         source, target = pre.nodes[0], post.nodes[0]
         _refuse_direction(source, target, where)
-        number, self._num_connects = self._num_connects, self._num_connects + 1
+        number = self._num_connects
         if target.model is kinds.spike_recorder:
             self._recorded.setdefault(post.node, []).append(pre.ids)
         elif issubclass(source.model, Meter):
@@ -186,7 +196,9 @@ class Simulator:
             connection.check(self.dt)
             self._connections.append(connection)
         else:
-            self._stimulate(pre, post, chosen, weight, delay, where)
+            self._stimulate(pre, post, chosen, weight, delay, number, where)
+        # Last: a call that was refused must not move the random numbers of those after it.
+        self._num_connects += 1
 
     def _synapses(
         self,
@@ -214,7 +226,7 @@ class Simulator:
             where=where,
         )
 
-    def _stimulate(self, pre: NodeView, post: NodeView, rule: Rule, weight: Any, delay: Any, where: str) -> None:
+    def _stimulate(self, pre: NodeView, post: NodeView, rule: Rule, weight: Any, delay: Any, number: int, where: str) -> None:
         model = _post_model(post, where)
         device = pre.node.device
         unit = model.input_unit if pre.node.model is kinds.poisson_generator else None
@@ -230,7 +242,7 @@ class Simulator:
             delay=steps,
             autapses=True,
             multapses=True,
-            stream=self._num_connects - 1,
+            stream=number,
             where=where,
         )
         edges.check(self.dt)
@@ -321,14 +333,15 @@ class Simulator:
 
 
 def _refuse_direction(source: Node, target: Node, where: str) -> None:
+    def turned(allowed: bool) -> str:
+        return f" Say connect({target.name}, {source.name})." if allowed else " Connect it with neurons."
+
     if source.model is kinds.spike_recorder:
-        raise ConnectError(f"{where}: a spike_recorder receives. Say connect({target.name}, {source.name}).")
+        raise ConnectError(f"{where}: a spike_recorder receives.{turned(target.emits_spikes)}")
     if issubclass(target.model, Meter):
-        raise ConnectError(f"{where}: a meter asks the neurons. Say connect({target.name}, {source.name}).")
+        raise ConnectError(f"{where}: a meter asks the neurons.{turned(source.is_neuron)}")
     if target.device is not None and target.model is not kinds.spike_recorder:
-        raise ConnectError(
-            f"{where}: a {target.model.__name__} sends and cannot be a target. Say connect({target.name}, {source.name})."
-        )
+        raise ConnectError(f"{where}: a {target.model.__name__} sends and cannot be a target.{turned(source.is_neuron)}")
     if target.model is kinds.spike_recorder and not source.emits_spikes:
         hint = "It sends every target a train of its own." if source.model is kinds.poisson_generator else "It has no spikes."
         raise ConnectError(f"{where}: a {source.model.__name__} cannot be recorded by a spike_recorder. {hint}")
@@ -343,8 +356,11 @@ def _post_model(post: NodeView, where: str) -> type[NESTNeuron]:
     return models.pop()
 
 
-def _named(what: str, given: Any, known: Mapping[str, Any]) -> Any:
+def _named(what: str, given: Any, known: Mapping[str, Any], method: str) -> Any:
     if not isinstance(given, str):
+        if isinstance(given, type) or not hasattr(given, method):
+            names = ", ".join(sorted(known))
+            raise ParameterError(f"Simulator({what}={given!r:.60}): needs a name ({names}) or an object of dist_sim.partition.")
         return given
     if given not in known:
         raise UnknownNameError(what, given, known, where="Simulator")
@@ -359,17 +375,16 @@ def _rule(rule: Any, options: Mapping[str, Any], where: str) -> Rule:
             raise UnknownNameError("rule", rule, RULES, where=where)
         rule = RULES[rule]
     if isinstance(rule, type) and issubclass(rule, Rule):
+        known = inspect.signature(rule).parameters
+        for name in options:
+            if name not in known:
+                raise UnknownNameError("argument", name, [*known, *ARGUMENTS], where=f"{where}: rule {rule.name}")
         try:
             return rule(**options)
         except TypeError as error:
             raise ConnectError(f"{where}: rule {rule.name}: {str(error).removeprefix(rule.__name__ + '.__init__() ')}.") from None
     if options:
-        raise UnknownNameError(
-            "argument",
-            next(iter(options)),
-            ("rule", "weight", "delay", "synapse", "allow_autapses", "allow_multapses"),
-            where=where,
-        )
+        raise UnknownNameError("argument", next(iter(options)), ARGUMENTS, where=where)
     if not isinstance(rule, Rule):
         raise ConnectError(f"{where}: rule={rule!r} is not a connection rule. Known: {', '.join(sorted(RULES))}.")
     return rule

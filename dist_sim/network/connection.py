@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,7 +52,7 @@ class Connection:
         """
         ends = self.ends(np.zeros(0, dtype=np.int64))
         self.rule.check(ends, self.where)
-        wanted = self.rule.entries(ends)
+        wanted = self.rule.shape(ends)
         for name, draw in (("weight", self.weight), ("delay", self.delay)):
             if draw.values is None:
                 continue
@@ -60,20 +61,23 @@ class Connection:
                     f"{self.where}: {name} is an array, but the rule {self.rule.name} has no order of synapses. "
                     "Give one number or a distribution (ds.dist.Normal, ...), or use explicit_edges."
                 )
-            if len(draw.values) != wanted:
+            if len(draw.values) != math.prod(wanted) or (len(draw.shape) > 1 and draw.shape != wanted):
+                rows = " (targets in rows)" if len(wanted) > 1 else ""
                 raise ConnectError(
-                    f"{self.where}: {name} has {len(draw.values)} values; the rule {self.rule.name} makes {wanted} synapses here."
+                    f"{self.where}: {name} has the shape {draw.shape}; the rule {self.rule.name} takes {wanted}{rows} here."
                 )
         low, high = self.delay_bounds(dt)
-        if low < 1:
-            shortest = bounds(self.delay)[0]
+        shortest = bounds(self.delay)[0]
+        # What is drawn is rounded; what is written out is meant.
+        if low < 1 or (self.delay.kind in (build.CONSTANT, build.ARRAY) and shortest < dt * (1 - 1e-9)):
             raise ConnectError(
                 f"{self.where}: a delay of {shortest:g} ms is less than one step (dt={dt:g} ms), and it takes at least "
                 f"one to reach the target. Give delays of at least {dt:g} ms, or a distribution with min={dt / 2:g} ms."
             )
         if high > 1_000_000:
             raise ConnectError(
-                f"{self.where}: a delay of {bounds(self.delay)[1]:g} ms is {high:,} steps; at most 1,000,000 are kept in flight."
+                f"{self.where}: a delay of {bounds(self.delay)[1]:g} ms is {high:,} steps; at most 1,000,000 steps "
+                f"({1_000_000 * dt:g} ms) are kept in flight. Is the unit the one you meant?"
             )
 
     def delay_bounds(self, dt: float) -> tuple[int, int]:

@@ -88,9 +88,8 @@ def as_draw(value: Any, unit: str, where: str) -> build.Draw:
         raise ParameterError(f"{where}: is infinite. Give finite numbers in {unit}.")
     if bare.ndim == 0:
         return build.Draw(kind=build.CONSTANT, a=float(bare), low=float(bare), high=float(bare))
-    return build.Draw(
-        kind=build.ARRAY, values=np.ascontiguousarray(bare.reshape(-1)), low=bare.min(initial=0), high=bare.max(initial=0)
-    )
+    values = np.ascontiguousarray(bare.reshape(-1))
+    return build.Draw(kind=build.ARRAY, values=values, shape=bare.shape, low=bare.min(initial=0), high=bare.max(initial=0))
 
 
 def bounds(draw: build.Draw) -> tuple[float, float]:

@@ -148,8 +148,8 @@ def test_every_possible_source_once(autapses):
 @pytest.mark.parametrize(
     "rule",
     [
-        ds.fixed_indegree(0), ds.fixed_outdegree(0), ds.fixed_total_number(0), ds.pairwise_bernoulli(0.0), ds.pairwise_poisson(0.0),
-        ds.explicit_edges([], []),
+        ds.fixed_indegree(0), ds.fixed_outdegree(0), ds.fixed_total_number(0), ds.pairwise_bernoulli(0.0),
+        ds.pairwise_poisson(0.0), ds.explicit_edges([], []),
     ],
     ids=lambda rule: rule.name,
 )  # fmt: skip

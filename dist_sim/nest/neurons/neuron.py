@@ -30,6 +30,8 @@ MEMBRANE: Mapping[str, Parameter] = {
     "V_m": Parameter("mV", "E_L"),
 }
 
+LONGEST = 1e6  # ms of refractoriness: as steps of 1 us it still fits 32 bits
+
 
 class NESTNeuron(Module):
     """All neurons of one model in a network, in padded global order.
@@ -61,6 +63,9 @@ class NESTNeuron(Module):
     @classmethod
     def check(cls, values: Mapping[str, np.ndarray]) -> None:
         """Raises ParameterError where parameters do not fit each other; values are (n,) of a whole population."""
+        if (values["t_ref"] > LONGEST).any():
+            longest = values["t_ref"].max()
+            raise ParameterError(f"{cls.__name__}(t_ref={longest:g} ms): t_ref can be at most {LONGEST:g} ms. Is the unit right?")
         if (values["V_reset"] >= values["V_th"]).any():
             worst = np.argmax(values["V_reset"] >= values["V_th"])
             raise ParameterError(

@@ -22,8 +22,8 @@ class all_to_all(Rule):
     def mean_indegree(self, ends: Ends) -> float:
         return float(ends.num_pre)
 
-    def entries(self, ends: Ends) -> int:
-        return ends.num_pre * ends.num_post
+    def shape(self, ends: Ends) -> tuple[int, ...]:
+        return ends.num_post, ends.num_pre
 
     def sources(self, ends: Ends) -> Sources:
         degrees = pool_sizes(ends).astype(np.int64)

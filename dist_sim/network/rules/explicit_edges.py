@@ -35,8 +35,8 @@ class explicit_edges(Rule):
         # The largest in-degree, because a list may be as uneven as it likes.
         return float(np.bincount(self.post, minlength=1).max()) if len(self.post) else 0.0
 
-    def entries(self, ends: Ends) -> int:
-        return len(self.pre)
+    def shape(self, ends: Ends) -> tuple[int, ...]:
+        return (len(self.pre),)
 
     def sources(self, ends: Ends) -> Sources:
         order = self.entry(ends)

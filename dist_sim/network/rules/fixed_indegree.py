@@ -33,8 +33,8 @@ class fixed_indegree(Rule):
     def mean_indegree(self, ends: Ends) -> float:
         return float(self.indegree)
 
-    def entries(self, ends: Ends) -> int:
-        return ends.num_post * self.indegree
+    def shape(self, ends: Ends) -> tuple[int, ...]:
+        return ends.num_post, self.indegree
 
     def sources(self, ends: Ends) -> Sources:
         degrees = np.full(len(ends.local), self.indegree, dtype=np.int64)

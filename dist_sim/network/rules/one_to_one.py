@@ -26,8 +26,8 @@ class one_to_one(Rule):
     def mean_indegree(self, ends: Ends) -> float:
         return 1.0
 
-    def entries(self, ends: Ends) -> int:
-        return ends.num_post
+    def shape(self, ends: Ends) -> tuple[int, ...]:
+        return (ends.num_post,)
 
     def sources(self, ends: Ends) -> Sources:
         return Sources(kind=build.LISTED, degrees=self._kept(ends).astype(np.int64), source_index=self.entry(ends))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar, final
 
 from dist_sim.errors import ConnectError
@@ -21,8 +22,8 @@ class pairwise_bernoulli(Rule):
     p: float
 
     def check(self, ends: Ends, where: str) -> None:
-        if not isinstance(self.p, int | float) or not 0 <= self.p <= 1:
-            percent = " Is it in percent?" if isinstance(self.p, int | float) and 1 < self.p <= 100 else ""
+        if not isinstance(self.p, Real) or not 0 <= self.p <= 1:
+            percent = " Is it in percent?" if isinstance(self.p, Real) and 1 < self.p <= 100 else ""
             raise ConnectError(f"{where}: p must lie in [0, 1]; got {self.p!r}.{percent}")
 
     def mean_indegree(self, ends: Ends) -> float:

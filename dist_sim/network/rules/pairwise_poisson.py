@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar, final
 
 import numpy as np
@@ -24,7 +25,7 @@ class pairwise_poisson(Rule):
 
     def check(self, ends: Ends, where: str) -> None:
         mean = self.pairwise_avg_num_conns
-        if not isinstance(mean, int | float) or not 0 <= mean < np.inf:
+        if not isinstance(mean, Real) or not 0 <= mean < np.inf:
             raise ConnectError(f"{where}: pairwise_avg_num_conns must be a number of at least 0; got {mean!r}.")
         if not ends.multapses:
             raise ConnectError(f"{where}: pairwise_poisson connects pairs more than once; it cannot forbid multapses.")

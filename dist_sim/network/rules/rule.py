@@ -88,14 +88,14 @@ class Rule(ABC):
     def sources(self, ends: Ends) -> Sources:
         """The draw of this device's targets."""
 
-    def entries(self, ends: Ends) -> int | None:
-        """Size of an array of weights or delays that this rule takes; None if it takes none."""
+    def shape(self, ends: Ends) -> tuple[int, ...] | None:
+        """Form of an array of weights or delays that this rule takes; None if it takes none."""
         del ends
         return None
 
     def entry(self, ends: Ends) -> np.ndarray:
         """(num_synapses,) place in such an array of each synapse of this device, in order of (target, slot)."""
-        raise AssertionError(f"{self.name} takes no arrays, which `entries` says")
+        raise AssertionError(f"{self.name} takes no arrays, which `shape` says")
 
 
 def index_of(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
@@ -116,8 +116,9 @@ def pool_sizes(ends: Ends) -> np.ndarray:
 
 def require_source(ends: Ends, where: str) -> None:
     """Refuses a pool without any source for some target."""
-    alone = ends.num_pre == 1 and not ends.autapses and np.isin(ends.pre_ids, ends.post_ids).any()
-    if ends.num_pre == 0 or alone:
+    if ends.num_pre == 0:
+        raise ConnectError(f"{where}: there are no sources to draw from.")
+    if ends.num_pre == 1 and not ends.autapses and np.isin(ends.pre_ids, ends.post_ids).any():
         raise ConnectError(f"{where}: a target has no possible source: the only one is itself. Allow autapses or add sources.")
 
 
