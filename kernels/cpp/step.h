@@ -183,8 +183,39 @@ struct Poisson {
         if (table[i] >= 0) input[index[i]] += weight[i] * count(table[i], mine[i - begin]);
       return;
     }
+    // One table for all: eight neurons climb its thresholds together, until none is above.
+    Eight climbed[BLOCK / 8];
+    const uint32_t* threshold = thresholds + row * width;
+    for (int64_t e = 0; e < BLOCK / 8; ++e) {
+      Eight bits_above;
+      std::memcpy(&bits_above, mine + 8 * e, sizeof(bits_above));
+      bits_above ^= INT32_MIN;  // unsigned order as signed order
+      Eight n = Eight{} + int32_t(first[row]);
+      for (int64_t k = 0; k < width; ++k) {
+        const Eight above = bits_above > int32_t(threshold[k] ^ 0x80000000u);
+        if (none(above)) break;
+        n -= above;
+      }
+      climbed[e] = n;
+    }
+    int32_t counts[BLOCK];
+    std::memcpy(counts, climbed, sizeof(counts));
     W* target = input + index[begin];
-    for (int64_t i = 0; i < BLOCK; ++i) target[i] += weight[begin] * count(row, mine[i]);
+    const W w = weight[begin];
+#pragma GCC ivdep
+    for (int64_t i = 0; i < BLOCK; ++i) target[i] += w * counts[i];
+  }
+
+ private:
+  typedef int32_t Eight __attribute__((vector_size(32)));
+  static bool none(Eight mask) {
+#if defined(__AVX2__)
+    return _mm256_testz_si256(__m256i(mask), __m256i(mask));
+#else
+    int32_t any = 0;
+    for (int l = 0; l < 8; ++l) any |= mask[l];
+    return any == 0;
+#endif
   }
 };
 
@@ -212,8 +243,11 @@ struct Input {
     const W* first = input + offset + channel * n + i;
     W total[BLOCK];
     std::copy(first, first + BLOCK, total);
-    for (int64_t t = 1; t < threads; ++t)
-      for (int64_t k = 0; k < BLOCK; ++k) total[k] += first[t * size + k];
+    for (int64_t t = 1; t < threads; ++t) {
+      const W* more = first + t * size;
+#pragma GCC ivdep
+      for (int64_t k = 0; k < BLOCK; ++k) total[k] += more[k];
+    }
     for (int64_t k = 0; k < BLOCK; ++k) sum[k] = T(total[k]) * quantum;
   }
 };
@@ -231,7 +265,7 @@ inline void pack(const uint8_t* spiking, uint32_t* bits) {
 
 template <class F>
 void each_block(int64_t n, int64_t threads, F&& f) {
-  constexpr int64_t ENOUGH = 32;  // blocks for a thread to be worth waking
+  constexpr int64_t ENOUGH = 64;  // blocks for a thread to be worth waking
   const int64_t blocks = n / BLOCK, parts = std::max<int64_t>(1, std::min(threads, blocks / ENOUGH));
   Pool::instance().run(int(parts), [&](int part) {
     for (int64_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) f(b * BLOCK);
