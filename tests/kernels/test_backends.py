@@ -1,7 +1,7 @@
 """The compiled kernels do what the reference does: bit for bit where arithmetic is integer."""
 
+import functools
 import shutil
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -111,12 +111,17 @@ def test_sources_alone(kind):
 # ---- spikes in flight ----
 
 
+@functools.cache
+def compiled(kernel, backend, options):
+    return jax.jit(functools.partial(kernel, backend=backend, **dict(options)))
+
+
 def both(kernel, *operands, **options):
     """The results of both backends, as lists of numpy arrays."""
     results = []
     for backend in ("cpp", "reference"):
-        given = jax.tree.map(jnp.asarray, operands)
-        results.append([np.asarray(a) for a in jax.tree.leaves(jax.jit(partial(kernel, backend=backend, **options))(*given))])
+        run = compiled(kernel, backend, tuple(options.items()))
+        results.append([np.asarray(a) for a in jax.tree.leaves(run(*jax.tree.map(jnp.asarray, operands)))])
     return results
 
 
@@ -163,9 +168,11 @@ def test_pushes_and_deliveries_follow_each_other_alike(devices, interval, exchan
     pushes, deliveries = {}, {}
     for backend in states:
         push = history.push_masks if exchange == "mask" else history.push_ids
-        pushes[backend] = jax.jit(partial(push, num_delays=29, backend=backend))
+        pushes[backend] = jax.jit(functools.partial(push, num_delays=29, backend=backend))
         deliveries[backend] = jax.jit(
-            partial(kernels.deliver, size=SIZE, min_delay=1, num_delays=29, threads=3 if backend == "cpp" else 1, backend=backend)
+            functools.partial(
+                kernels.deliver, size=SIZE, min_delay=1, num_delays=29, threads=3 if backend == "cpp" else 1, backend=backend
+            )
         )
     for step in range(120):
         inputs = {}
