@@ -206,6 +206,7 @@ def _pass(connections: Sequence[Connection]) -> tuple[Any, list[np.ndarray]]:
 
 def _build_cpp(connections, total, num_source_slots, min_delay, num_delays, seed, dt, wide, threads) -> RawTable:
     table, kept = _pass(connections)
+    threads = min(threads, 256)  # what the pool of threads has places for
     call = {name: getattr(backends.library()._lib, f"dist_sim_{name}") for name in ("mark_sources", "count_runs", "fill_runs")}
     present = np.zeros((num_source_slots + 31) // 32, dtype=np.uint32)
     build = _Build(

@@ -150,7 +150,7 @@ def _device(node: Node, kind: type) -> Any:
 def _threads(mesh: Mesh) -> int:
     """Threads of each device's kernels: the cores of this process, shared by its devices."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // len(mesh.local_devices))
+    return min(256, max(1, cores // len(mesh.local_devices)))
 
 
 def _values(d: Description, model: type[NESTNeuron]) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
 // One step of the neurons with linear subthreshold dynamics, in place, in one pass over the states.
-// The order of operations is that of the reference in neurons.py. The arrays of a model never overlap, hence the pragmas: without
-// them every loop over a block begins with a check of all pairs of pointers.
+// The order of operations is that of the reference in neurons.py.
 #pragma once
 #include "step.h"
 
@@ -9,8 +8,7 @@ namespace dist_sim {
 // What the three models share: threshold, reset and refractoriness after V has moved.
 template <class T>
 inline void fire(const T* V_th, const T* V_reset, const int32_t* refractory_steps, T* V, int32_t* refractory, uint8_t* spiking) {
-#pragma GCC ivdep
-  for (int64_t k = 0; k < BLOCK; ++k) {
+  EACH(k) {
     const bool spike = V[k] >= V_th[k];
     spiking[k] = spike;
     V[k] = spike ? V_reset[k] : V[k];
@@ -32,21 +30,18 @@ void exp_step(const Input<W, T>& input, const Common<T>& common, const Parameter
   each_block(n, threads, [&](int64_t i) {
     const T *p22 = P22.at(i), *p20 = P20.at(i), *I_e = common.I_e.at(i), *current = common.current.at(i);
     T *v = V + i, moved[BLOCK], arriving[BLOCK];
-#pragma GCC ivdep
-    for (int64_t k = 0; k < BLOCK; ++k) moved[k] = v[k] * p22[k] + (I_e[k] + current[k]) * p20[k];
+    EACH(k) moved[k] = v[k] * p22[k] + (I_e[k] + current[k]) * p20[k];
     for (int c = 0; c < C; ++c) {
       const T *p21 = P21[c].at(i), *p11 = P11[c].at(i);
       T* g = I + c * n + i;
       input.at(c, i, arriving);
-#pragma GCC ivdep
-      for (int64_t k = 0; k < BLOCK; ++k) {
+      EACH(k) {
         moved[k] += g[k] * p21[k];
         g[k] = g[k] * p11[k] + arriving[k];
       }
     }
     int32_t* r = refractory + i;
-#pragma GCC ivdep
-    for (int64_t k = 0; k < BLOCK; ++k) {
+    EACH(k) {
       v[k] = r[k] == 0 ? moved[k] : v[k];
       r[k] = r[k] == 0 ? 0 : r[k] - 1;
     }
@@ -64,22 +59,19 @@ void alpha_step(const Input<W, T>& input, const Common<T>& common, const Paramet
   each_block(n, threads, [&](int64_t i) {
     const T *p33 = P33.at(i), *p30 = P30.at(i), *I_e = common.I_e.at(i), *current = common.current.at(i), *V_min = common.V_min.at(i);
     T *v = V + i, moved[BLOCK], arriving[BLOCK];
-#pragma GCC ivdep
-    for (int64_t k = 0; k < BLOCK; ++k) moved[k] = v[k] * p33[k] + (I_e[k] + current[k]) * p30[k];
+    EACH(k) moved[k] = v[k] * p33[k] + (I_e[k] + current[k]) * p30[k];
     for (int c = 0; c < C; ++c) {
       const T *p31 = P31[c].at(i), *p32 = P32[c].at(i), *p21 = P21[c].at(i), *p11 = P11[c].at(i), *initial = rise[c].at(i);
       T *g = I + c * n + i, *dg = dI + c * n + i;
       input.at(c, i, arriving);
-#pragma GCC ivdep
-      for (int64_t k = 0; k < BLOCK; ++k) {
+      EACH(k) {
         moved[k] += dg[k] * p31[k] + g[k] * p32[k];
         g[k] = dg[k] * p21[k] + g[k] * p11[k];
         dg[k] = dg[k] * p11[k] + initial[k] * arriving[k];
       }
     }
     int32_t* r = refractory + i;
-#pragma GCC ivdep
-    for (int64_t k = 0; k < BLOCK; ++k) {
+    EACH(k) {
       v[k] = r[k] == 0 ? std::max(moved[k], V_min[k]) : v[k];
       r[k] = r[k] == 0 ? 0 : r[k] - 1;
     }
@@ -97,8 +89,7 @@ void delta_step(const Input<W, T>& input, const Common<T>& common, const Paramet
     T *v = V + i, arriving[BLOCK];
     int32_t* r = refractory + i;
     input.at(0, i, arriving);
-#pragma GCC ivdep
-    for (int64_t k = 0; k < BLOCK; ++k) {
+    EACH(k) {
       const T moved = v[k] * p33[k] + (I_e[k] + current[k]) * p30[k] + arriving[k];
       v[k] = r[k] == 0 ? std::max(moved, V_min[k]) : v[k];
       r[k] = r[k] == 0 ? 0 : r[k] - 1;

@@ -6,6 +6,7 @@
 // therefore not depend on who runs a part, nor on parts running at the same time.
 #pragma once
 #include <atomic>
+#include <cassert>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -36,6 +37,7 @@ class Pool {
   template <class F>
   void run(int parts, F&& f) {
     if (parts <= 1) { f(0); return; }
+    assert(parts <= MOST);
     std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
     if (!lock.owns_lock()) {
       for (int p = 0; p < parts; ++p) f(p);
@@ -44,50 +46,57 @@ class Pool {
     grow(parts - 1);
     job_ = [&f](int part) { f(part); };
     left_.store(parts, std::memory_order_relaxed);
-    const uint64_t job = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-    { std::lock_guard<std::mutex> guard(sleep_); ticket_.store(job << 32 | uint64_t(parts) << 16); }
+    const uint64_t job = (ticket_.load(std::memory_order_relaxed) >> 16) + 1;
+    { std::lock_guard<std::mutex> guard(sleep_); ticket_.store(job << 16 | uint64_t(parts)); }
     if (sleeping_.load() > 0) wake_.notify_all();
-    for (int part; (part = claim()) >= 0;) perform(part);
+    help(0, ticket_.load(std::memory_order_relaxed));
     while (left_.load(std::memory_order_acquire) > 0) relax();
   }
 
  private:
-  // The next part of the job, or -1. The job's number, its parts and the next of them are one word: whoever has claimed a part
-  // holds that job open, so job_ is that job's.
-  int claim() {
-    uint64_t ticket = ticket_.load(std::memory_order_acquire);
-    while (open(ticket))
-      if (ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) return int(ticket & 0xFFFF);
-    return -1;
-  }
+  static constexpr int MOST = 256;
 
-  static bool open(uint64_t ticket) { return (ticket & 0xFFFF) < (ticket >> 16 & 0xFFFF); }
-
-  void perform(int part) {
-    job_(part);
-    left_.fetch_sub(1, std::memory_order_release);
+  // Performs what is left of a job, beginning with the thread's own part: the same thread has the same neurons at every step,
+  // as long as it is there in time, and finds them in its cache.
+  void help(int own, uint64_t ticket) {
+    const uint64_t job = ticket >> 16;
+    const int parts = int(ticket & 0xFFFF);
+    for (int k = 0; k < parts; ++k) {
+      const int part = (own + k) % parts;
+      // Whoever moves the part's number up to the job's has claimed it. A claimed part holds its job open, so job_ is that job's;
+      // a worker that comes late finds numbers that are not smaller and claims nothing.
+      uint64_t before = claimed_[part].load(std::memory_order_acquire);
+      while (before < job && !claimed_[part].compare_exchange_weak(before, job, std::memory_order_acq_rel)) {}
+      if (before >= job) continue;
+      job_(part);
+      left_.fetch_sub(1, std::memory_order_release);
+    }
   }
 
   void grow(int workers) {
-    for (; int(threads_.size()) < workers; threads_.back().detach()) threads_.emplace_back([this] { work(); });
+    for (; int(threads_.size()) < workers; threads_.back().detach())
+      threads_.emplace_back([this, own = int(threads_.size()) + 1, seen = ticket_.load()] { work(own, seen); });
   }
 
-  void work() {
+  void work(int own, uint64_t seen) {
     for (;;) {
-      for (int spin = 0; spin < 4000 && !open(ticket_.load(std::memory_order_acquire)); ++spin) relax();
-      if (!open(ticket_.load(std::memory_order_acquire))) {
+      uint64_t ticket = seen;
+      for (int spin = 0; spin < 4000 && (ticket = ticket_.load(std::memory_order_acquire)) == seen; ++spin) relax();
+      if (ticket == seen) {
         std::unique_lock<std::mutex> lock(sleep_);
         sleeping_.fetch_add(1);
-        wake_.wait(lock, [&] { return open(ticket_.load()); });
+        wake_.wait(lock, [&] { return (ticket = ticket_.load()) != seen; });
         sleeping_.fetch_sub(1);
       }
-      for (int part; (part = claim()) >= 0;) perform(part);
+      seen = ticket;
+      help(own, ticket);
     }
   }
 
   std::mutex busy_, sleep_;
   std::condition_variable wake_;
-  std::atomic<uint64_t> ticket_{0};  // number of the job << 32 | its parts << 16 | next part
+  std::atomic<uint64_t> ticket_{0};         // number of the job << 16 | its parts
+  std::atomic<uint64_t> claimed_[MOST] = {};  // per part, the last job in which it was claimed
   std::atomic<int> left_{0}, sleeping_{0};
   std::function<void(int)> job_;
   std::vector<std::thread> threads_;
