@@ -108,7 +108,7 @@ class Network(Module):
     def spikes(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
         """Steps and source slots of the spikes of the chunk [first, last), in order of steps."""
         words = np.asarray(self.log.value)[: last - first]
-        row, column = np.nonzero(words)
+        row, column = np.divmod(np.flatnonzero(words.reshape(-1) != 0), words.shape[1])
         bits = np.unpackbits(words[row, column].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
         k, bit = np.nonzero(bits)
         return first + row[k].astype(np.int64), column[k] * 32 + bit

@@ -61,7 +61,7 @@ struct Delivery {
   const Synapse<W>* synapses;
   int64_t step, capacity, slots, min_delay, num_delays, size;
 
-  static constexpr int BLOCK = 32, AHEAD = 6;
+  static constexpr int BLOCK = 32, AHEAD = 512;
 
   // One thread's share into its own input vector: integer sums, so the shares may fall anyhow.
   uint64_t share(W* input, std::atomic<int64_t>& next, const int64_t* ends) const {
@@ -76,9 +76,13 @@ struct Delivery {
       std::memcpy(where, where_next, sizeof(where));
       for (int i = 0; i < n; ++i) { from[i] = synapses + pointers[where[i]]; to[i] = synapses + pointers[where[i] + 1]; }
       n_next = locate(next, total, ends, where_next);  // its pointers travel while this block is added up
-      for (int i = 0; i < std::min(n, AHEAD); ++i) fetch(from[i], to[i]);
-      for (int i = 0; i < n; ++i) {
-        if (i + AHEAD < n) fetch(from[i + AHEAD], to[i + AHEAD]);
+      // Short runs are fetched many ahead, long ones few: what is under way is always about AHEAD synapses.
+      for (int i = 0, fetched = 0, under_way = 0; i < n; ++i) {
+        for (; fetched < n && (under_way < AHEAD || fetched <= i); ++fetched) {
+          fetch(from[fetched], to[fetched]);
+          under_way += int(to[fetched] - from[fetched]);
+        }
+        under_way -= int(to[i] - from[i]);
         for (const Synapse<W>* s = from[i]; s < to[i]; ++s) input[s->target] += s->weight;
         delivered += uint64_t(to[i] - from[i]);
       }
