@@ -127,7 +127,9 @@ void poisson(const Tensor step, const Tensor thresholds, const Tensor first, con
     const Poisson<W> source{data<uint32_t>(thresholds), data<uint32_t>(first), data<uint8_t>(guide), data<uint8_t>(alike),
                             data<int32_t>(table), data<uint32_t>(id), data<uint32_t>(index), data<W>(weight),
                             thresholds.shape(1), key0, key1, stream, uint32_t(emitted)};
-    each_block(table.numel(), threads, [&](int64_t i) { source.add(data<W>(input), i); });
+    // Into the thread's own input: the others' lie in other caches.
+    const int64_t size = input.numel() / threads;
+    each_block(table.numel(), threads, [&](int64_t i, int part) { source.add(data<W>(input) + part * size, i); });
   });
 }
 

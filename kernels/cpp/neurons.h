@@ -27,7 +27,7 @@ template <class W, class T, int C>
 void exp_step(const Input<W, T>& input, const Common<T>& common, const Parameter<T>& P22, const Parameter<T>& P20,
               const Parameter<T> (&P21)[C], const Parameter<T> (&P11)[C], T* V, T* I, int32_t* refractory, uint32_t* bits,
               int64_t n, int64_t threads) {
-  each_block(n, threads, [&](int64_t i) {
+  each_block(n, threads, [&](int64_t i, int) {
     const T *p22 = P22.at(i), *p20 = P20.at(i), *I_e = common.I_e.at(i), *current = common.current.at(i);
     T *v = V + i, moved[BLOCK], arriving[BLOCK];
     EACH(k) moved[k] = v[k] * p22[k] + (I_e[k] + current[k]) * p20[k];
@@ -56,7 +56,7 @@ void alpha_step(const Input<W, T>& input, const Common<T>& common, const Paramet
                 const Parameter<T> (&P31)[C], const Parameter<T> (&P32)[C], const Parameter<T> (&P21)[C],
                 const Parameter<T> (&P11)[C], const Parameter<T> (&rise)[C], T* V, T* I, T* dI, int32_t* refractory,
                 uint32_t* bits, int64_t n, int64_t threads) {
-  each_block(n, threads, [&](int64_t i) {
+  each_block(n, threads, [&](int64_t i, int) {
     const T *p33 = P33.at(i), *p30 = P30.at(i), *I_e = common.I_e.at(i), *current = common.current.at(i), *V_min = common.V_min.at(i);
     T *v = V + i, moved[BLOCK], arriving[BLOCK];
     EACH(k) moved[k] = v[k] * p33[k] + (I_e[k] + current[k]) * p30[k];
@@ -84,7 +84,7 @@ void alpha_step(const Input<W, T>& input, const Common<T>& common, const Paramet
 template <class W, class T>
 void delta_step(const Input<W, T>& input, const Common<T>& common, const Parameter<T>& P33, const Parameter<T>& P30,
                 T* V, int32_t* refractory, uint32_t* bits, int64_t n, int64_t threads) {
-  each_block(n, threads, [&](int64_t i) {
+  each_block(n, threads, [&](int64_t i, int) {
     const T *p33 = P33.at(i), *p30 = P30.at(i), *I_e = common.I_e.at(i), *current = common.current.at(i), *V_min = common.V_min.at(i);
     T *v = V + i, arriving[BLOCK];
     int32_t* r = refractory + i;

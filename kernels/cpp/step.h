@@ -275,7 +275,7 @@ void each_block(int64_t n, int64_t threads, F&& f) {
   constexpr int64_t ENOUGH = 16;  // blocks for a thread to be worth waking
   const int64_t blocks = n / BLOCK, parts = std::max<int64_t>(1, std::min(threads, blocks / ENOUGH));
   Pool::instance().run(int(parts), [&](int part) {
-    for (int64_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) f(b * BLOCK);
+    for (int64_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) f(b * BLOCK, part);
   });
 }
 
