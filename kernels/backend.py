@@ -45,7 +45,7 @@ def choose(name: str | None, jax_platform: str) -> str:
 def library() -> Any:
     """The compiled kernels. FFI targets are registered as `dist_sim.<kernel>`."""
     folder = Path(__file__).resolve().parent / "cpp"
-    flags = ["-O3", "-std=c++17", "-pthread", "-ffp-contract=off", "-fno-math-errno", *_vector_flags()]
+    flags = ["-O3", "-std=c++17", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", *_vector_flags()]
     return load_cpp_file(
         folder / "kernels.cpp",
         name="dist_sim_kernels",

@@ -7,7 +7,7 @@ namespace dist_sim {
 
 // What the three models share: threshold, reset and refractoriness after V has moved.
 template <class T>
-inline void fire(const T* V_th, const T* V_reset, const int32_t* refractory_steps, T* V, int32_t* refractory, uint8_t* spiking) {
+inline void fire(const T* V_th, const T* V_reset, const int32_t* refractory_steps, T* V, int32_t* refractory, int32_t* spiking) {
   EACH(k) {
     const bool spike = V[k] >= V_th[k];
     spiking[k] = spike;
@@ -28,25 +28,31 @@ void exp_step(const Input<W, T>& input, const Common<T>& common, const Parameter
               const Parameter<T> (&P21)[C], const Parameter<T> (&P11)[C], T* V, T* I, int32_t* refractory, uint32_t* bits,
               int64_t n, int64_t threads) {
   each_block(n, threads, [&](int64_t i, int) {
+    constexpr int LAST = C - 1;
     const T *p22 = P22.at(i), *p20 = P20.at(i), *I_e = common.I_e.at(i), *current = common.current.at(i);
-    T *v = V + i, moved[BLOCK], arriving[BLOCK];
-    EACH(k) moved[k] = v[k] * p22[k] + (I_e[k] + current[k]) * p20[k];
-    for (int c = 0; c < C; ++c) {
-      const T *p21 = P21[c].at(i), *p11 = P11[c].at(i);
-      T* g = I + c * n + i;
-      input.at(c, i, arriving);
-      EACH(k) {
-        moved[k] += g[k] * p21[k];
-        g[k] = g[k] * p11[k] + arriving[k];
-      }
-    }
-    int32_t* r = refractory + i;
+    const T *V_th = common.V_th.at(i), *V_reset = common.V_reset.at(i);
+    const T *p21 = P21[0].at(i), *p11 = P11[0].at(i), *p21_last = P21[LAST].at(i), *p11_last = P11[LAST].at(i);
+    const int32_t* refractory_steps = common.refractory_steps.at(i);
+    T *v = V + i, *g = I + i, *g_last = I + LAST * n + i, arriving[BLOCK], arriving_last[BLOCK];
+    int32_t *r = refractory + i, spiking[BLOCK];
+    input.at(0, i, arriving);
+    if constexpr (C == 2) input.at(1, i, arriving_last);
+    // One pass. Everything is read before it is chosen from: a choice between reads would keep the loop from being vectorised.
     EACH(k) {
-      v[k] = r[k] == 0 ? moved[k] : v[k];
-      r[k] = r[k] == 0 ? 0 : r[k] - 1;
+      T moved = v[k] * p22[k] + (I_e[k] + current[k]) * p20[k] + g[k] * p21[k];
+      g[k] = g[k] * p11[k] + arriving[k];
+      if constexpr (C == 2) {
+        moved += g_last[k] * p21_last[k];
+        g_last[k] = g_last[k] * p11_last[k] + arriving_last[k];
+      }
+      const T held = v[k], reset = V_reset[k], threshold = V_th[k];
+      const int32_t left = r[k], steps = refractory_steps[k];
+      const T x = left == 0 ? moved : held;
+      const bool spike = x >= threshold;
+      v[k] = spike ? reset : x;
+      r[k] = spike ? steps : left - (left != 0);
+      spiking[k] = spike;
     }
-    uint8_t spiking[BLOCK];
-    fire(common.V_th.at(i), common.V_reset.at(i), common.refractory_steps.at(i), v, r, spiking);
     pack(spiking, bits + i / 32);
   });
 }
@@ -75,7 +81,7 @@ void alpha_step(const Input<W, T>& input, const Common<T>& common, const Paramet
       v[k] = r[k] == 0 ? std::max(moved[k], V_min[k]) : v[k];
       r[k] = r[k] == 0 ? 0 : r[k] - 1;
     }
-    uint8_t spiking[BLOCK];
+    int32_t spiking[BLOCK];
     fire(common.V_th.at(i), common.V_reset.at(i), common.refractory_steps.at(i), v, r, spiking);
     pack(spiking, bits + i / 32);
   });
@@ -94,7 +100,7 @@ void delta_step(const Input<W, T>& input, const Common<T>& common, const Paramet
       v[k] = r[k] == 0 ? std::max(moved, V_min[k]) : v[k];
       r[k] = r[k] == 0 ? 0 : r[k] - 1;
     }
-    uint8_t spiking[BLOCK];
+    int32_t spiking[BLOCK];
     fire(common.V_th.at(i), common.V_reset.at(i), common.refractory_steps.at(i), v, r, spiking);
     pack(spiking, bits + i / 32);
   });

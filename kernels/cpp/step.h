@@ -259,7 +259,9 @@ struct Input {
   }
 };
 
-inline void pack(const uint8_t* spiking, uint32_t* bits) {
+inline void pack(const int32_t* flags, uint32_t* bits) {
+  uint8_t spiking[BLOCK];
+  EACH(k) spiking[k] = uint8_t(flags[k]);
   uint8_t packed[BLOCK / 8];
   for (int64_t b = 0; b < BLOCK / 8; ++b) {
     // Eight bytes of 0 or 1 to eight bits: byte i reaches bit 56 + i of the product, and no two terms meet.
