@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -13,6 +12,7 @@ from dist_sim import kernels, partition, units
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
 from dist_sim.nest import devices as kinds
+from dist_sim.nest.arguments import named, post_model, read_delay, read_rule, read_weight, refuse_direction
 from dist_sim.nest.assembly import Description, DirectCurrent, Drive, Sampling
 from dist_sim.nest.devices import DEVICES, Meter
 from dist_sim.nest.neurons import NEURONS, NESTNeuron
@@ -21,13 +21,11 @@ from dist_sim.nest.parameters import given_parameters, values_of
 from dist_sim.nest.result import SimulationResult
 from dist_sim.nest.simulation import Simulation
 from dist_sim.network.connection import Connection
-from dist_sim.network.distributions import Distribution, as_draw
-from dist_sim.network.rules import RULES, Rule, all_to_all
+from dist_sim.network.rules import Rule
 from dist_sim.run.session import current_session
 
 MODELS: Mapping[str, type] = {**NEURONS, **DEVICES}
 SYNAPSES = ("static_synapse",)
-ARGUMENTS = ("rule", "weight", "delay", "synapse", "receptor_type", "allow_autapses", "allow_multapses")  # of connect
 
 
 @final
@@ -73,8 +71,8 @@ class Simulator:
         if precision not in (32, 64):
             raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
         self.dt, self.seed, self.precision = float(step), int(seed), precision
-        self.plan = _named("plan", plan, partition.PLANS, "owner")
-        self.exchange = _named("exchange", exchange, partition.EXCHANGES, "grown")
+        self.plan = named("plan", plan, partition.PLANS, "owner")
+        self.exchange = named("exchange", exchange, partition.EXCHANGES, "grown")
         self.backend = kernels.choose(backend, self.mesh.devices.flat[0].platform)
         longest = units.magnitude(0 * u.ms if chunk is None else chunk, "ms", f"Simulator(chunk={chunk})")
         if chunk is not None and (longest.ndim or not 0.5 * self.dt <= longest < np.inf):
@@ -183,9 +181,9 @@ class Simulator:
             raise ConnectError(
                 f"{where}: receptor_type={receptor_type}; these models have receptor 0 alone, and route weights by sign."
             )
-        chosen = _rule(rule, rule_options, where)
+        chosen = read_rule(rule, rule_options, where)
         source, target = pre.nodes[0], post.nodes[0]
-        _refuse_direction(source, target, where)
+        refuse_direction(source, target, where)
         number = self._num_connects
         if target.model is kinds.spike_recorder:
             self._recorded.setdefault(post.node, []).append(pre.ids)
@@ -212,14 +210,14 @@ class Simulator:
         number: int,
         where: str,
     ) -> Connection:
-        model = _post_model(post, where)
+        model = post_model(post, where)
         return Connection(
             pre_ids=pre.ids,
             post_ids=post.ids,
             group=self._group(model),
             rule=rule,
-            weight=_weight(weight, model.input_unit, where),
-            delay=_delay(delay, where),
+            weight=read_weight(weight, model.input_unit, where),
+            delay=read_delay(delay, where),
             autapses=bool(autapses),
             multapses=bool(multapses),
             stream=number,
@@ -227,10 +225,10 @@ class Simulator:
         )
 
     def _stimulate(self, pre: NodeView, post: NodeView, rule: Rule, weight: Any, delay: Any, number: int, where: str) -> None:
-        model = _post_model(post, where)
+        model = post_model(post, where)
         device = pre.node.device
         unit = model.input_unit if pre.node.model is kinds.poisson_generator else None
-        steps = _delay(delay, where)
+        steps = read_delay(delay, where)
         if steps.kind != build.CONSTANT:
             raise ConnectError(f"{where}: a generator reaches all its targets after one delay; give one number.")
         edges = Connection(
@@ -238,7 +236,7 @@ class Simulator:
             post_ids=post.ids,
             group=self._group(model),
             rule=rule,
-            weight=_weight(weight, unit, where),
+            weight=read_weight(weight, unit, where),
             delay=steps,
             autapses=True,
             multapses=True,
@@ -252,7 +250,7 @@ class Simulator:
             self._currents.append(DirectCurrent(generator=device, edges=edges))
 
     def _sample(self, meter: Node, post: NodeView, where: str) -> None:
-        model = _post_model(post, where)
+        model = post_model(post, where)
         device = meter.device
         assert isinstance(device, Meter)
         for name in device.record_from:
@@ -330,76 +328,3 @@ class Simulator:
             recorded={node: np.concatenate(ids) for node, ids in self._recorded.items()},
             sampled=tuple(self._sampled),
         )
-
-
-def _refuse_direction(source: Node, target: Node, where: str) -> None:
-    def turned(allowed: bool) -> str:
-        return f" Say connect({target.name}, {source.name})." if allowed else " Connect it with neurons."
-
-    if source.model is kinds.spike_recorder:
-        raise ConnectError(f"{where}: a spike_recorder receives.{turned(target.emits_spikes)}")
-    if issubclass(target.model, Meter):
-        raise ConnectError(f"{where}: a meter asks the neurons.{turned(source.is_neuron)}")
-    if target.device is not None and target.model is not kinds.spike_recorder:
-        raise ConnectError(f"{where}: a {target.model.__name__} sends and cannot be a target.{turned(source.is_neuron)}")
-    if target.model is kinds.spike_recorder and not source.emits_spikes:
-        hint = "It sends every target a train of its own." if source.model is kinds.poisson_generator else "It has no spikes."
-        raise ConnectError(f"{where}: a {source.model.__name__} cannot be recorded by a spike_recorder. {hint}")
-
-
-def _post_model(post: NodeView, where: str) -> type[NESTNeuron]:
-    models = {n.model for n in post.nodes}
-    if len(models) != 1 or not post.nodes[0].is_neuron:
-        raise ConnectError(
-            f"{where}: the targets must be neurons of one model; got {', '.join(sorted(m.__name__ for m in models))}."
-        )
-    return models.pop()
-
-
-def _named(what: str, given: Any, known: Mapping[str, Any], method: str) -> Any:
-    if not isinstance(given, str):
-        if isinstance(given, type) or not hasattr(given, method):
-            names = ", ".join(sorted(known))
-            raise ParameterError(f"Simulator({what}={given!r:.60}): needs a name ({names}) or an object of dist_sim.partition.")
-        return given
-    if given not in known:
-        raise UnknownNameError(what, given, known, where="Simulator")
-    return known[given]
-
-
-def _rule(rule: Any, options: Mapping[str, Any], where: str) -> Rule:
-    if rule is None:
-        rule = all_to_all
-    if isinstance(rule, str):
-        if rule not in RULES:
-            raise UnknownNameError("rule", rule, RULES, where=where)
-        rule = RULES[rule]
-    if isinstance(rule, type) and issubclass(rule, Rule):
-        known = inspect.signature(rule).parameters
-        for name in options:
-            if name not in known:
-                raise UnknownNameError("argument", name, [*known, *ARGUMENTS], where=f"{where}: rule {rule.name}")
-        try:
-            return rule(**options)
-        except TypeError as error:
-            raise ConnectError(f"{where}: rule {rule.name}: {str(error).removeprefix(rule.__name__ + '.__init__() ')}.") from None
-    if options:
-        raise UnknownNameError("argument", next(iter(options)), ARGUMENTS, where=where)
-    if not isinstance(rule, Rule):
-        raise ConnectError(f"{where}: rule={rule!r} is not a connection rule. Known: {', '.join(sorted(RULES))}.")
-    return rule
-
-
-def _weight(weight: Any, unit: str | None, where: str) -> build.Draw:
-    if unit is None:
-        # The weight of a current is a factor.
-        if weight is None:
-            return build.Draw(kind=build.CONSTANT, a=1.0)
-        if isinstance(weight, u.Quantity | Distribution) or np.ndim(weight) or not np.isfinite(weight):
-            raise ConnectError(f"{where}: the weight of a current is one finite number without unit; got {weight}.")
-        return build.Draw(kind=build.CONSTANT, a=float(weight))
-    return as_draw(1.0 * units.UNITS[unit] if weight is None else weight, unit, f"{where}: weight")
-
-
-def _delay(delay: Any, where: str) -> build.Draw:
-    return as_draw(1.0 * u.ms if delay is None else delay, "ms", f"{where}: delay")

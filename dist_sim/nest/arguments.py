@@ -1,0 +1,95 @@
+"""What `connect` and the Simulator are given, read and checked: rules, weights, delays, directions, names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import brainunit as u
+import numpy as np
+
+from dist_sim import units
+from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
+from dist_sim.kernels import build
+from dist_sim.nest import devices as kinds
+from dist_sim.nest.devices import Meter
+from dist_sim.nest.neurons import NESTNeuron
+from dist_sim.nest.nodes import Node, NodeView
+from dist_sim.network.distributions import Distribution, as_draw
+from dist_sim.network.rules import RULES, Rule, all_to_all
+
+ARGUMENTS = ("rule", "weight", "delay", "synapse", "receptor_type", "allow_autapses", "allow_multapses")  # of connect
+
+
+def refuse_direction(source: Node, target: Node, where: str) -> None:
+    def turned(allowed: bool) -> str:
+        return f" Say connect({target.name}, {source.name})." if allowed else " Connect it with neurons."
+
+    if source.model is kinds.spike_recorder:
+        raise ConnectError(f"{where}: a spike_recorder receives.{turned(target.emits_spikes)}")
+    if issubclass(target.model, Meter):
+        raise ConnectError(f"{where}: a meter asks the neurons.{turned(source.is_neuron)}")
+    if target.device is not None and target.model is not kinds.spike_recorder:
+        raise ConnectError(f"{where}: a {target.model.__name__} sends and cannot be a target.{turned(source.is_neuron)}")
+    if target.model is kinds.spike_recorder and not source.emits_spikes:
+        hint = "It sends every target a train of its own." if source.model is kinds.poisson_generator else "It has no spikes."
+        raise ConnectError(f"{where}: a {source.model.__name__} cannot be recorded by a spike_recorder. {hint}")
+
+
+def post_model(post: NodeView, where: str) -> type[NESTNeuron]:
+    models = {n.model for n in post.nodes}
+    if len(models) != 1 or not post.nodes[0].is_neuron:
+        raise ConnectError(
+            f"{where}: the targets must be neurons of one model; got {', '.join(sorted(m.__name__ for m in models))}."
+        )
+    return models.pop()
+
+
+def named(what: str, given: Any, known: Mapping[str, Any], method: str) -> Any:
+    if not isinstance(given, str):
+        if isinstance(given, type) or not hasattr(given, method):
+            names = ", ".join(sorted(known))
+            raise ParameterError(f"Simulator({what}={given!r:.60}): needs a name ({names}) or an object of dist_sim.partition.")
+        return given
+    if given not in known:
+        raise UnknownNameError(what, given, known, where="Simulator")
+    return known[given]
+
+
+def read_rule(rule: Any, options: Mapping[str, Any], where: str) -> Rule:
+    if rule is None:
+        rule = all_to_all
+    if isinstance(rule, str):
+        if rule not in RULES:
+            raise UnknownNameError("rule", rule, RULES, where=where)
+        rule = RULES[rule]
+    if isinstance(rule, type) and issubclass(rule, Rule):
+        known = inspect.signature(rule).parameters
+        for name in options:
+            if name not in known:
+                raise UnknownNameError("argument", name, [*known, *ARGUMENTS], where=f"{where}: rule {rule.name}")
+        try:
+            return rule(**options)
+        except TypeError as error:
+            raise ConnectError(f"{where}: rule {rule.name}: {str(error).removeprefix(rule.__name__ + '.__init__() ')}.") from None
+    if options:
+        raise UnknownNameError("argument", next(iter(options)), ARGUMENTS, where=where)
+    if not isinstance(rule, Rule):
+        raise ConnectError(f"{where}: rule={rule!r} is not a connection rule. Known: {', '.join(sorted(RULES))}.")
+    return rule
+
+
+def read_weight(weight: Any, unit: str | None, where: str) -> build.Draw:
+    if unit is None:
+        # The weight of a current is a factor.
+        if weight is None:
+            return build.Draw(kind=build.CONSTANT, a=1.0)
+        if isinstance(weight, u.Quantity | Distribution) or np.ndim(weight) or not np.isfinite(weight):
+            raise ConnectError(f"{where}: the weight of a current is one finite number without unit; got {weight}.")
+        return build.Draw(kind=build.CONSTANT, a=float(weight))
+    return as_draw(1.0 * units.UNITS[unit] if weight is None else weight, unit, f"{where}: weight")
+
+
+def read_delay(delay: Any, where: str) -> build.Draw:
+    return as_draw(1.0 * u.ms if delay is None else delay, "ms", f"{where}: delay")
