@@ -5,7 +5,9 @@ from dist_sim.partition.exchange import AllGather as AllGather
 from dist_sim.partition.exchange import AllGatherIds as AllGatherIds
 from dist_sim.partition.layout import Layout as Layout
 from dist_sim.partition.mesh import NEURON as NEURON
+from dist_sim.partition.mesh import current_mesh as current_mesh
 from dist_sim.partition.mesh import neuron_mesh as neuron_mesh
+from dist_sim.partition.mesh import use_mesh as use_mesh
 from dist_sim.partition.methods import PLANS as PLANS
 from dist_sim.partition.methods import Balanced as Balanced
 from dist_sim.partition.methods import Block as Block

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextvars
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any
 
 import jax
@@ -41,6 +46,93 @@ def neuron_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
     return Mesh(np.array(found), (NEURON,), axis_types=(AxisType.Auto,))
 
 
+Axes = tuple[str | EllipsisType | None, ...]
+"""Names for the axes of an array: before `...` for the first ones, after it (or without it) for the last ones."""
+
+
+@dataclass(frozen=True)
+class MeshRules:
+    """A mesh, and which of its axes split the named axes of arrays.
+
+    Args:
+        rules: (name, mesh axis) pairs; a name that is not in it stands for the mesh axis of that name.
+    """
+
+    mesh: Mesh
+    rules: tuple[tuple[str, str | None], ...] = ()
+
+    def sharding(self, axes: Axes, shape: tuple[int, ...]) -> NamedSharding:
+        """Where an array with these named axes lies.
+
+        An axis stays whole if its name has no mesh axis, or if the mesh axis does not divide its size.
+        """
+        rules = dict(self.rules)
+        spec: list[str | None] = [None] * len(shape)
+        for position, name in zip(*_positions(axes, len(shape)), strict=True):
+            axis = rules.get(name, name)
+            if axis in self.mesh.shape and axis not in spec and shape[position] % self.mesh.shape[axis] == 0:
+                spec[position] = axis
+        while spec and spec[-1] is None:
+            spec.pop()
+        return sharded(self.mesh, *spec)
+
+
+_CURRENT: contextvars.ContextVar[MeshRules | None] = contextvars.ContextVar("dist_sim_mesh", default=None)
+
+
+@contextmanager
+def use_mesh(
+    mesh: Mesh | None = None,
+    *,
+    devices: int | Sequence[Any] | None = None,
+    shape: Mapping[str, int] | None = None,
+    rules: Mapping[str, str | None] | None = None,
+) -> Iterator[Mesh]:
+    """Spreads the States that are created inside over a mesh: `with use_mesh(devices=8): ...`.
+
+    States are split along their named axes (`State(..., axes=...)`; each kind of State has a default): the axis `neuron` over
+    the mesh axis `neuron`, a batch over the mesh axis `batch`, if the mesh has them.
+
+    Args:
+        mesh: a mesh as it is.
+        devices: instead, how many devices (or which) in a mesh with the one axis `neuron`.
+        shape: instead, the size of each mesh axis: `{"batch": 2, "neuron": 4}`.
+        rules: for names of axes that are not names of mesh axes: `{"neuron": "x", "batch": None}`; None keeps the axis whole.
+
+    Yields:
+        The mesh.
+
+    Raises:
+        ParameterError: not exactly one of mesh, devices and shape; a rule for a mesh axis that does not exist.
+        DeviceError: fewer devices than asked for.
+    """
+    if sum(given is not None for given in (mesh, devices, shape)) != 1:
+        raise ParameterError("use_mesh: give one of mesh=..., devices=... or shape={'batch': 2, 'neuron': 4}.")
+    if shape is not None:
+        found = neuron_mesh(math.prod(shape.values())).devices
+        mesh = Mesh(found.reshape(tuple(shape.values())), tuple(shape), axis_types=(AxisType.Auto,) * len(shape))
+    elif mesh is None:
+        mesh = neuron_mesh(devices)
+    elif any(kind != AxisType.Auto for kind in mesh.axis_types):
+        raise ParameterError(
+            "use_mesh: the mesh has Explicit or Manual axes, which refuse the slices and gathers of ordinary model code. Make it "
+            "with axis_types=(jax.sharding.AxisType.Auto,) * n."
+        )
+    for name, axis in (rules or {}).items():
+        if axis is not None and axis not in mesh.shape:
+            raise ParameterError(f"use_mesh(rules={{{name!r}: {axis!r}}}): the mesh has the axes {', '.join(mesh.shape)}.")
+    token = _CURRENT.set(MeshRules(mesh, tuple((rules or {}).items())))
+    try:
+        yield mesh
+    finally:
+        _CURRENT.reset(token)
+
+
+def current_mesh() -> MeshRules | None:
+    """What :func:`use_mesh` set here."""
+    return _CURRENT.get()
+
+
 def sharded(mesh: Mesh, *axes: str | None) -> NamedSharding:
     """The sharding with these mesh axes for the dimensions of an array; none for an array that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec(*axes))
@@ -51,6 +143,16 @@ def from_blocks(mesh: Mesh, blocks: Sequence[np.ndarray]) -> jax.Array:
     shape = (sum(b.shape[0] for b in blocks), *blocks[0].shape[1:])
     arrays = [jax.device_put(b, d, may_alias=True) for b, d in zip(blocks, mesh.devices.flat, strict=True)]
     return jax.make_array_from_single_device_arrays(shape, sharded(mesh, NEURON), arrays)
+
+
+def _positions(axes: Axes, ndim: int) -> tuple[list[int], list[str]]:
+    """The positions of the named axes of an array, and their names. Where there are too few axes, the last names win."""
+    split = axes.index(...) if ... in axes else 0
+    first, last = axes[:split], axes[split + (... in axes) :]
+    last = last[max(len(last) - ndim, 0) :]
+    first = first[: ndim - len(last)]
+    named = [*enumerate(first), *enumerate(last, ndim - len(last))]
+    return [n for n, name in named if isinstance(name, str)], [name for _, name in named if isinstance(name, str)]
 
 
 def _devices(count: int) -> list[Any]:

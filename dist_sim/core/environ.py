@@ -7,21 +7,27 @@ it as an input.
 
 from __future__ import annotations
 
+import builtins
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
+import brainunit as u
 import jax
+import numpy as np
 
-from dist_sim.core.trace import StateTrace, current_frame, has_tracer
+from dist_sim.core.trace import StateTrace, current_frame, frames_within, has_tracer
 from dist_sim.errors import ParameterError
 from dist_sim.units import magnitude
 
 STATIC = ("dt", "precision")
 """Entries that are baked into compiled functions; always concrete."""
 
-MISSING = object()
+CLOCK = ("t", "i")
+"""Entries that are inputs of compiled functions even as Python integers."""
+
+MISSING: Any = object()
 
 
 class _Entry(NamedTuple):
@@ -72,11 +78,12 @@ def get(key: str, default: Any = MISSING) -> Any:
         KeyError: not set, and no default.
     """
     entry = _find(key)
-    frame = current_frame()
-    if frame is not None and key not in STATIC and (entry is None or entry.frame is not frame):
-        frame.environ[key] = MISSING if entry is None else entry.value
-    if entry is not None:
-        return entry.value
+    value = MISSING if entry is None else entry.value
+    if key not in STATIC:
+        for frame in frames_within(None if entry is None else entry.frame):
+            value = frame.see(key, value, lambda value: parts(key, value))
+    if value is not MISSING:
+        return value
     if default is not MISSING:
         return default
     known = ", ".join(sorted(all())) or "nothing"
@@ -101,6 +108,16 @@ def get_precision() -> int:
     return 64 if jax.config.jax_enable_x64 else 32  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def dftype() -> Any:
+    """The default float: float32 or float64, as :func:`get_precision` says."""
+    return np.dtype(f"float{get_precision()}").type
+
+
+def ditype() -> Any:
+    """The default integer: int32 or int64."""
+    return np.dtype(f"int{get_precision()}").type
+
+
 def all() -> dict[str, Any]:
     """Every entry visible here."""
     return {key: entry.value for key, entry in {**_GLOBAL, **(_CONTEXT.get() or {})}.items()}
@@ -117,6 +134,18 @@ def peek(key: str) -> Any:
     """The value of an entry or MISSING, unnoticed by the transforms."""
     entry = _find(key)
     return MISSING if entry is None else entry.value
+
+
+def parts(key: str, value: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | None:
+    """The arrays of an entry that is an input of compiled functions, and how to put it together; None if it is a constant."""
+    if value is MISSING:
+        return None
+    numbers = (float, complex, np.ndarray, np.generic, jax.Array, u.Quantity) + ((int,) if key in CLOCK else ())
+    whole = jax.tree.leaves(value, is_leaf=lambda x: isinstance(x, u.Quantity))
+    if not whole or not builtins.all(isinstance(leaf, numbers) and not isinstance(leaf, bool) for leaf in whole):
+        return None
+    leaves, treedef = jax.tree.flatten(value)
+    return leaves, treedef.unflatten
 
 
 def _find(key: str) -> _Entry | None:

@@ -77,9 +77,7 @@ def rebind(old: Any, new: Any) -> Any:
         # A State that some Module holds already is shared on purpose: it replaces the old one.
         if type(old) is not type(new) or new._attribute is not None:
             return new
-        if new._sharding is not None and new._sharding != old._sharding:
-            old.sharding = new._sharding
-        old.reset_value(new.value)
+        old.become(new)
         return old
     if isinstance(new, dict) and isinstance(old, dict):
         return {key: rebind(old.get(key), item) for key, item in new.items()}

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
+from dist_sim.core.placement import Placement
 from dist_sim.core.trace import EAGER, current_trace, has_tracer
 from dist_sim.errors import StateValueError, TraceContextError
 
 Leaf = Any
+
+
+class Labelled(Protocol):
+    """What error messages name: a State."""
+
+    @property
+    def label(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Slot:
     def value(self, leaves: list[Leaf]) -> Any:
         return leaves[0] if self.treedef is _ARRAY else self.treedef.unflatten(leaves)
 
-    def fit(self, value: Any, label: str) -> Any:
+    def fit(self, value: Any, owner: Labelled) -> Any:
         """The value as the slot holds it: same structure and unit, strong dtypes.
 
         Python and numpy numbers, and JAX values of weak type, take the dtype of the slot where no kind is lost
@@ -52,14 +60,14 @@ class Slot:
             StateValueError: another structure, shape, dtype or unit.
         """
         leaves, treedef = jax.tree.flatten(value)
-        _refuse_left_behind(leaves, label)
+        _refuse_left_behind(leaves, owner)
         if treedef != self.treedef:
-            raise StateValueError(self._complaint(value, label))
+            raise StateValueError(self._complaint(value, owner.label))
         fitted = []
         for leaf, (shape, dtype) in zip(leaves, self.avals, strict=True):
             leaf = _fit_leaf(leaf, shape, dtype)
             if leaf is None:
-                raise StateValueError(self._complaint(value, label))
+                raise StateValueError(self._complaint(value, owner.label))
             fitted.append(leaf)
         # Unflattened by the slot's own structure: equal units may be spelled differently (nA MOhm, mV).
         return self.value(fitted)
@@ -67,14 +75,8 @@ class Slot:
     def place(self, value: Any) -> Any:
         """The value where the slot's sharding wants it; inside a trace, constrained to be there."""
         leaves = self.leaves(value)
-        if current_trace() is not EAGER:
-            placed = [
-                x if s is None else jax.lax.with_sharding_constraint(x, s) for x, s in zip(leaves, self.shardings, strict=True)
-            ]
-        else:
-            placed = [
-                x if s is None or x.sharding == s else jax.device_put(x, s) for x, s in zip(leaves, self.shardings, strict=True)
-            ]
+        move = _moved if current_trace() is EAGER else jax.lax.with_sharding_constraint
+        placed = [x if s is None else move(x, s) for x, s in zip(leaves, self.shardings, strict=True)]
         return self.value(placed)
 
     def __str__(self) -> str:
@@ -90,27 +92,20 @@ class Slot:
 _ARRAY = jax.tree.structure(0)
 
 
-def slot_for(value: Any, sharding: NamedSharding | None, ranks: tuple[int, ...] | None, label: str) -> tuple[Slot, Any]:
+def slot_for(value: Any, placement: Placement | None, owner: Labelled) -> tuple[Slot, Any]:
     """The slot that a first value defines, and the value as the slot holds it.
 
-    Args:
-        sharding: where every leaf shall lie.
-        ranks: number of axes, per leaf, that `sharding` was given for; axes that a value has in front of those (a batch) are
-            not split. None: those of this value.
-
     Raises:
-        StateValueError: a leaf that is no array, or one with fewer axes than the sharding splits.
+        StateValueError: a leaf that is no array, or one that cannot be placed.
     """
     # `-65 * u.mV` is a voltage like any other, not a count.
     value = jax.tree.map(_with_float, value, is_leaf=_is_quantity)
     leaves, treedef = jax.tree.flatten(value)
-    _refuse_left_behind(leaves, label)
+    _refuse_left_behind(leaves, owner)
     if treedef == _ARRAY:
         treedef = _ARRAY  # the one object, so that `is` finds it
-    arrays = [_first_leaf(leaf, label) for leaf in leaves]
-    own = tuple(x.ndim for x in arrays)
-    wanted = ranks if ranks is not None and len(ranks) == len(own) else own
-    shardings = tuple(_shift(sharding, ndim, rank, label) for ndim, rank in zip(own, wanted, strict=True))
+    arrays = [_first_leaf(leaf, owner) for leaf in leaves]
+    shardings = tuple(None if placement is None else placement.leaf(n, x.shape, owner.label) for n, x in enumerate(arrays))
     slot = Slot(treedef, tuple((x.shape, x.dtype) for x in arrays), shardings)
     return slot, slot.value(arrays)
 
@@ -118,6 +113,10 @@ def slot_for(value: Any, sharding: NamedSharding | None, ranks: tuple[int, ...] 
 def describe(value: Any) -> str:
     """A value as `float32[3] mV`, containers as Python writes them."""
     return str(jax.tree.map(lambda leaf: _Text(_describe_leaf(leaf)), value, is_leaf=_is_quantity))
+
+
+def _moved(x: jax.Array, sharding: NamedSharding) -> jax.Array:
+    return x if x.sharding is sharding or x.sharding == sharding else jax.device_put(x, sharding)
 
 
 def _is_quantity(x: Any) -> bool:
@@ -142,18 +141,18 @@ def _describe_leaf(leaf: Any) -> str:
     return f"{leaf.dtype}[{','.join(str(n) for n in leaf.shape)}]"
 
 
-def _refuse_left_behind(leaves: list[Leaf], label: str) -> None:
+def _refuse_left_behind(leaves: list[Leaf], owner: Labelled) -> None:
     if current_trace() is EAGER and has_tracer(leaves):
-        raise TraceContextError(f"{label}: the value given was left behind by a finished trace; it holds no numbers.")
+        raise TraceContextError(f"{owner.label}: the value given was left behind by a finished trace; it holds no numbers.")
 
 
-def _first_leaf(leaf: Any, label: str) -> jax.Array:
+def _first_leaf(leaf: Any, owner: Labelled) -> jax.Array:
     try:
         # A numpy array is copied: it could be changed behind the State's back.
         return _strong(leaf if isinstance(leaf, jax.Array) else jnp.array(leaf))
     except (TypeError, ValueError):
         raise StateValueError(
-            f"{label}: a State holds arrays and quantities, in any PyTree; got a {type(leaf).__name__}: {leaf!r:.60}."
+            f"{owner.label}: a State holds arrays and quantities, in any PyTree; got a {type(leaf).__name__}: {leaf!r:.60}."
         ) from None
 
 
@@ -181,19 +180,3 @@ def _keeps_kind(given: Any, wanted: Any) -> bool:
 def _strong(x: jax.Array) -> jax.Array:
     # A weak type would change the signature of a compiled function at the second call.
     return jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
-
-
-def _shift(sharding: NamedSharding | None, ndim: int, rank: int, label: str) -> NamedSharding | None:
-    """The sharding of a value that has `ndim` axes, where `sharding` was given for one with `rank` axes."""
-    if sharding is None:
-        return None
-    spec = (*sharding.spec, *(None,) * (rank - len(sharding.spec)))
-    lost = max(rank - ndim, 0)
-    if len(spec) > rank or any(axis is not None for axis in spec[:lost]):
-        raise StateValueError(
-            f"{label}: a value with {ndim} axes cannot be split by {sharding.spec}. Give a sharding for its axes."
-        )
-    spec = (None,) * (ndim - rank) + spec[lost:]
-    while spec and spec[-1] is None:
-        spec = spec[:-1]
-    return NamedSharding(sharding.mesh, PartitionSpec(*spec), memory_kind=sharding.memory_kind)

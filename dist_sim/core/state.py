@@ -6,21 +6,34 @@ all kinds work alike and none contains another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 from jax.sharding import NamedSharding
 
+from dist_sim.core.hooks import CANCELLED, Hookable, any_hooks, before_write, observe
+from dist_sim.core.placement import ByName, Given, Placement
 from dist_sim.core.slot import Slot, slot_for
-from dist_sim.core.trace import Birth, birth, check_read, check_write, current_frame
+from dist_sim.core.trace import Birth, birth, check_read, check_write, is_eager, note_write
 from dist_sim.errors import StateValueError
+from dist_sim.partition.mesh import Axes, current_mesh
 
 S = TypeVar("S", bound="State")
 
 
-class State:
+class StateInfo(NamedTuple):
+    """All of a State but its value: enough to make it again. Hashable if the metadata are."""
+
+    kind: type[State]
+    name: str | None
+    tag: str | None
+    metadata: tuple[tuple[str, Any], ...]
+    placement: Placement | None
+
+
+class State(Hookable):
     """A typed, mutable cell.
 
     Args:
@@ -28,30 +41,67 @@ class State:
         name: shown in error messages.
         sharding: where the value lies, kept at every write. With a tree, each leaf is split that way. When the State is
             re-bound to a value with more axes (a batch in front), the new axes are not split.
+        axes: instead, names for the axes, such as `("neuron",)` for the last one, `("batch", ..., "neuron")` for the first and
+            the last; inside :func:`dist_sim.use_mesh` they say how the value is split. Each kind of State has a default.
+        tag: a label to select by, as `module.states("tag")`.
+        metadata: anything else; read as attributes of the State.
 
     Raises:
-        StateValueError: a value that holds something else than arrays.
+        StateValueError: a value that holds something else than arrays, or that the sharding cannot split.
         TraceContextError: read or written from a JAX transform that is not ours.
     """
 
-    __slots__ = ("_attribute", "_birth", "_moved", "_open", "_ranks", "_sharding", "_slot", "_value", "name", "__weakref__")
+    __slots__ = (
+        "__weakref__",
+        "_attribute",
+        "_birth",
+        "_moved",
+        "_open",
+        "_placement",
+        "_slot",
+        "_value",
+        "metadata",
+        "name",
+        "tag",
+    )
+
+    axes: ClassVar[Axes] = ()
+    """The names of the axes of this kind of State, where none are given."""
 
     _value: Any
     _slot: Slot
     _birth: Birth | None
 
-    def __init__(self, value: Any, name: str | None = None, *, sharding: NamedSharding | None = None) -> None:
-        self.name = name
+    def __init__(
+        self,
+        value: Any,
+        name: str | None = None,
+        *,
+        sharding: NamedSharding | None = None,
+        axes: Axes | None = None,
+        tag: str | None = None,
+        **metadata: Any,
+    ) -> None:
+        self.name, self.tag, self.metadata = name, tag, metadata
         self._attribute: str | None = None
+        if isinstance(value, State):
+            value = value.value
+        mesh = current_mesh()
+        placement = ByName(mesh, type(self).axes if axes is None else axes) if mesh is not None and sharding is None else None
+        if sharding is not None:
+            placement = _given(sharding, value, self)
+        self._create(value, placement)
+
+    def _create(self, value: Any, placement: Placement | None) -> None:
+        self._hooks = None
         self._moved = 0  # how often a Module let go of it
         self._open = False
         self._birth = birth()
-        self._sharding = sharding
-        if isinstance(value, State):
-            value = value.value
-        self._slot, value = slot_for(value, sharding, None, self.label)
-        self._ranks = tuple(len(shape) for shape, _ in self._slot.avals) if sharding is not None else None
-        self._value = self._slot.place(value) if sharding is not None else value
+        self._placement = placement
+        self._slot, value = slot_for(value, placement, self)
+        self._value = self._slot.place(value) if self._slot.is_sharded else value
+        if any_hooks(self):
+            observe("init", self, self._value)
 
     @property
     def value(self) -> Any:
@@ -62,41 +112,74 @@ class State:
             TraceContextError: see :mod:`dist_sim.core.trace`.
         """
         check_read(self)
+        if any_hooks(self) and is_eager():
+            observe("read", self, self._value)
         return self._value
 
     @value.setter
     def value(self, value: Any) -> None:
-        if isinstance(value, State):
-            raise StateValueError(f"{self.label}: a State was assigned; assign its .value.")
         if self._open:
             self.reset_value(value)
-            return
-        value = self._slot.fit(value, self.label)
-        check_write(self)
-        self._value = self._slot.place(value)
+        else:
+            self._write(self._slot, self._slot.fit(_bare(value, self), self))
 
     def restore_value(self, value: Any) -> None:
-        """Replaces the value by a saved one, under the same checks as an assignment.
+        """Replaces the value by a saved one, under the same checks as an assignment. Fires `restore` hooks only.
 
         Raises:
             StateValueError: another structure, shape, dtype or unit.
         """
-        if isinstance(value, State):
-            raise StateValueError(f"{self.label}: a State was given; give its .value.")
-        value = self._slot.fit(value, self.label)
+        value = self._slot.fit(_bare(value, self), self)
         check_write(self)
-        self._value = self._slot.place(value)
+        note_write(self)
+        self._replace(self._slot, value, "restore")
 
     def reset_value(self, value: Any) -> None:
         """Makes this State, the same object, another slot: the value may have any structure, shape, dtype and unit.
 
-        Compiled functions notice and compile again. The sharding is kept.
+        Compiled functions notice and compile again. The State stays placed as it was: by its sharding, or by its named axes.
         """
-        slot, value = slot_for(value, self._sharding, self._ranks, self.label)
-        check_write(self)
-        value = slot.place(value)
+        slot, value = slot_for(_bare(value, self), self._placement, self)
         # An equal slot stays the same object: compiled functions compare by identity first.
-        self._slot, self._value = self._slot if slot == self._slot else slot, value
+        self._write(self._slot if slot == self._slot else slot, value)
+
+    def become(self: S, new: S) -> None:
+        """Makes this State, the same object, what another one is: its value, and its sharding if it was given one.
+
+        A sharding that was given to this State is not replaced by one that comes from a mesh in use.
+        """
+        placement = self._placement if new._placement is None else new._placement
+        if isinstance(self._placement, Given) and isinstance(placement, ByName):
+            placement = self._placement
+        if placement != self._placement and not is_eager():
+            raise StateValueError(f"{self.label}: the sharding cannot change inside a transform. Set it before.")
+        self._placement = placement
+        self.reset_value(new.value)
+
+    def value_call(self, func: Callable[[Any], Any]) -> Any:
+        """`func` of every leaf of the value (of arrays, without units), as a PyTree like the value. Changes nothing."""
+        return jax.tree.map(func, self.value)
+
+    def _write(self, slot: Slot, value: Any) -> None:
+        check_write(self)
+        if any_hooks(self):
+            if not is_eager():
+                check_read(self)  # a hook may look at the old value, which makes it an input
+            value = before_write(self, value, lambda new: slot.fit(_bare(new, self), self))
+            if value is CANCELLED:
+                return
+        note_write(self)
+        self._replace(slot, value, "write_after")
+
+    def _replace(self, slot: Slot, value: Any, operation: str) -> None:
+        before = self._slot, self._value
+        self._slot, self._value = slot, slot.place(value) if slot.is_sharded else value
+        if any_hooks(self) and is_eager():
+            try:
+                observe(operation, self, self._value, before[1])
+            except BaseException:
+                self._slot, self._value = before
+                raise
 
     @contextmanager
     def reshape_allowed(self: S) -> Iterator[S]:
@@ -108,19 +191,25 @@ class State:
             self._open = before
 
     @property
-    def sharding(self) -> NamedSharding | None:
-        """Where the value lies, as it was given; None leaves it to JAX. Assigning moves the value."""
-        return self._sharding
+    def sharding(self) -> NamedSharding | tuple[NamedSharding, ...] | None:
+        """Where the value lies; a tuple, one per leaf, where the leaves lie differently; None leaves it to JAX.
+
+        Assigning moves the value, and is for outside of transforms.
+        """
+        found = dict.fromkeys(self._slot.shardings)
+        return next(iter(found), None) if len(found) <= 1 else self._slot.shardings  # type: ignore[return-value]
 
     @sharding.setter
     def sharding(self, sharding: NamedSharding | None) -> None:
-        if current_frame() is not None:
+        if not is_eager():
             raise StateValueError(f"{self.label}: the sharding cannot change inside a transform. Set it before.")
-        slot, value = slot_for(self._value, sharding, None, self.label)
+        self._place(None if sharding is None else _given(sharding, self._value, self))
+
+    def _place(self, placement: Placement | None) -> None:
+        slot, value = slot_for(self._value, placement, self)
         check_write(self)
         self._value = slot.place(value)
-        self._slot, self._sharding = slot, sharding
-        self._ranks = tuple(len(shape) for shape, _ in slot.avals) if sharding is not None else None
+        self._slot, self._placement = slot, placement
 
     @property
     def label(self) -> str:
@@ -128,15 +217,32 @@ class State:
         known = self.name or self._attribute
         return f"{type(self).__name__} {known!r}" if known else type(self).__name__
 
+    @property
+    def info(self) -> StateInfo:
+        """All but the value; see :meth:`from_info`."""
+        return StateInfo(type(self), self.name, self.tag, tuple(self.metadata.items()), self._placement)
+
+    @staticmethod
+    def from_info(info: StateInfo, value: Any) -> State:
+        """A State as `info` says, with this value. It belongs to the trace in which it is made, and has no hooks."""
+        state = info.kind.__new__(info.kind)
+        state.name, state.tag, state.metadata, state._attribute = info.name, info.tag, dict(info.metadata), None
+        state._create(value, info.placement)
+        return state
+
     def copy(self: S) -> S:
-        """A new State of the same kind with the same value and sharding."""
-        new = type(self)(self.value, self.name)
-        new._slot, new._sharding, new._ranks = self._slot, self._sharding, self._ranks
-        return new
+        """A new State of the same kind with the same value, labels and sharding; without the hooks."""
+        return State.from_info(self.info, self.value)  # type: ignore[return-value]
 
     def numel(self) -> int:
         """Number of elements, over all leaves."""
         return sum(leaf.size for leaf in jax.tree.leaves(self._value))
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for what is not found otherwise.
+        if not name.startswith("_") and name != "metadata" and name in self.metadata:
+            return self.metadata[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"{self.label}({self._slot})"
@@ -149,9 +255,13 @@ class ParamState(State):
 class HiddenState(State):
     """A dynamical variable: membrane voltages, hidden activations, anything that evolves."""
 
+    axes = ("batch", ..., "neuron")
+
 
 class ShortTermState(State):
     """A value that lives for a single step, such as a synaptic current."""
+
+    axes = ("batch", ..., "neuron")
 
 
 class LongTermState(State):
@@ -161,9 +271,24 @@ class LongTermState(State):
 class BatchState(State):
     """A value whose leading axis is a batch."""
 
+    axes = ("batch", ...)
+
 
 def commit(state: State, slot: Slot, value: Any) -> None:
     """Takes over a State's value at the end of a transform; `slot` is what it was at the end of the traced function."""
     check_write(state)
-    state._value = slot.place(value)
-    state._slot = slot
+    note_write(state)
+    before, state._slot, state._value = state._value, slot, slot.place(value)
+    if any_hooks(state) and is_eager():
+        observe("write_after", state, state._value, before)
+
+
+def _bare(value: Any, state: State) -> Any:
+    if isinstance(value, State):
+        raise StateValueError(f"{state.label}: a State was assigned; assign its .value.")
+    return value
+
+
+def _given(sharding: NamedSharding, value: Any, state: State) -> Given:
+    slot, _ = slot_for(value, None, state)
+    return Given(sharding, tuple(len(shape) for shape, _ in slot.avals))

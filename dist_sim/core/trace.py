@@ -1,8 +1,9 @@
 """Which States a function touches, and whether it may touch them here.
 
-A *frame* (:class:`StateTrace`) is open while one of our transforms runs a user's function under a JAX trace. Reads and writes
-are noted in the innermost frame only; when the transform is done it reads and writes the same States itself, one frame
-further out, so every touch reaches each enclosing transform exactly once.
+A *frame* (:class:`StateTrace`) is open while one of our transforms runs a user's function under a JAX trace. There are two
+kinds. In a *staged* frame (jit, loops, branches) the function becomes a program: what it reads from States and from the
+environment become inputs of the program, made on first use. In the others (grad, vmap) the function runs as it is, on what
+the frame further out sees.
 
 Order is that of the first touch: it depends on the program alone, so all processes of a run see the same order.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ import jax
 from jax._src import core as jax_core
 from jax._src.interpreters.partial_eval import DynamicJaxprTrace
 from jax.core import Tracer
+from jax.extend.core import Primitive
 
 from dist_sim.errors import TraceContextError
 
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 
 EAGER = jax_core.eval_trace
 """The trace of ordinary execution: no transform at all."""
+
+INPUT = Primitive("input")
+"""Stands in a staged function for values that it read: `trace` turns its results into inputs of the program."""
+INPUT.multiple_results = True
+INPUT.def_abstract_eval(lambda *, avals, position: list(avals))
 
 
 class _Frames(threading.local):
@@ -49,6 +56,11 @@ def current_frame() -> StateTrace | None:
     return frames[-1] if frames else None
 
 
+def is_eager() -> bool:
+    """Ordinary execution: no transform of ours or of JAX is running a function."""
+    return not _FRAMES.open and current_trace() is EAGER
+
+
 class Birth(NamedTuple):
     """Where a State was created, when that was inside a trace."""
 
@@ -63,16 +75,24 @@ class StateTrace:
     transform as return values, never as tracers left in a State.
 
     Args:
-        discovering: the run only looks for touched States and shapes; transforms inside run their function in line.
+        staged: the function becomes a program, with what it reads as inputs.
+
+    Attributes:
+        reads, writes: the States touched, in order.
+        environ: environment entries read that were set outside: key to (value outside, value in here).
+        sources: what became an input so far: a State, or the key of an environment entry.
+        checks: the function contains checks, see :mod:`dist_sim.core.transform.checks`.
     """
 
-    def __init__(self, *, discovering: bool = False) -> None:
-        self.discovering = discovering
+    def __init__(self, *, staged: bool = False) -> None:
+        self.staged = staged
         self.closed = False
         self.inner: Any = None
         self.reads: dict[State, None] = {}
         self.writes: dict[State, None] = {}
-        self.environ: dict[str, Any] = {}
+        self.environ: dict[str, tuple[Any, Any]] = {}
+        self.sources: list[State | str] = []
+        self.checks = False
         self._before: dict[State, tuple[Any, Any]] = {}
 
     def __enter__(self) -> StateTrace:
@@ -89,26 +109,77 @@ class StateTrace:
         # States born in here keep this frame alive; it need not keep theirs, nor a JAX trace.
         self._before.clear()
         self.inner = None
+        if self.checks and _FRAMES.open:
+            _FRAMES.open[-1].checks = True
 
-    def bind(self, state: State, value: Any) -> None:
-        """Lets the function see `value` in `state`; neither a read nor a write."""
+    def bind(self, state: State, value: Any, slot: Any = None) -> None:
+        """Lets the function see `value` in `state` (in another `slot`); neither a read nor a write."""
         self._remember(state)
         state._value = value
+        if slot is not None:
+            state._slot = slot
 
-    def note_read(self, state: State) -> None:
+    def read(self, state: State) -> None:
+        """Notes a read, here and, if the value comes from further out, there."""
+        if state in self._before:
+            # Bound or written in here; for a frame that is not staged what was bound is a read like any other.
+            if state not in self.writes:
+                self.reads.setdefault(state)
+            return
+        if state._birth is not None and state._birth.frame is self:
+            return
+        if not self.staged:
+            outer = self._outer()
+            if outer is not None:
+                outer.read(state)
+            self._remember(state)
+        else:
+            slot = state._slot
+            avals = tuple(jax.core.ShapedArray(shape, dtype) for shape, dtype in slot.avals)
+            self.bind(state, slot.value(self._make_inputs(state, avals)))
         self.reads.setdefault(state)
 
-    def note_write(self, state: State) -> None:
+    def write(self, state: State) -> None:
+        """Notes a write that is about to happen."""
+        if state._birth is not None and state._birth.frame is self:
+            return
         self._remember(state)
         self.writes.setdefault(state)
 
-    def touched(self) -> dict[State, None]:
-        """Everything read or written, in a deterministic order: reads first."""
-        return {**self.reads, **self.writes}
+    def see(self, key: str, value: Any, split: Callable[[Any], tuple[list[Any], Any] | None]) -> Any:
+        """What an environment entry set further out is in here.
+
+        Args:
+            value: what it is in the frame around this one.
+            split: its arrays and how to put it together again, or None if it is a constant of the program.
+        """
+        if key not in self.environ:
+            inner = value
+            if self.staged and (parts := split(value)) is not None:
+                arrays, join = parts
+                inner = join(self._make_inputs(key, tuple(jax.typeof(x) for x in arrays)))
+            self.environ[key] = value, inner
+        return self.environ[key][1]
+
+    def _make_inputs(self, source: State | str, avals: tuple[Any, ...]) -> list[Any]:
+        self.sources.append(source)
+        # Where a raw JAX transform inside the function reads it, it is an input of the whole function all the same.
+        with jax_core.set_current_trace(self.inner):
+            return INPUT.bind(avals=avals, position=len(self.sources) - 1)
 
     def _remember(self, state: State) -> None:
         if state not in self._before:
             self._before[state] = (state._value, state._slot)
+
+    def _outer(self) -> StateTrace | None:
+        depth = _FRAMES.open.index(self)
+        return _FRAMES.open[depth - 1] if depth else None
+
+
+def frames_within(frame: StateTrace | None) -> list[StateTrace]:
+    """The open frames further in than this one, outermost first; all of them for None."""
+    frames = _FRAMES.open
+    return frames[frames.index(frame) + 1 :] if frame in frames else frames[:]
 
 
 def birth() -> Birth | None:
@@ -135,8 +206,7 @@ def check_read(state: State) -> None:
             "Create it outside, or return the value and assign it outside."
         )
     if frame is not None:
-        if born is None or born.frame is not frame:
-            frame.note_read(state)
+        frame.read(state)
     elif born is None and _is_staged(trace):
         # jax.jit and jax.lax loops keep compiled programs by function identity: the value read now would be there for ever.
         raise TraceContextError(
@@ -146,7 +216,7 @@ def check_read(state: State) -> None:
 
 
 def check_write(state: State) -> None:
-    """Notes a write, before it happens.
+    """Whether this State may be written here.
 
     Raises:
         TraceContextError: a raw JAX transform (jit, grad, vmap, lax.scan ...) lies between here and the place the State
@@ -169,8 +239,13 @@ def check_write(state: State) -> None:
                 "Create it outside, or assign a concrete value first."
             )
         state._birth = None
-    if frame is not None and (born is None or born.frame is not frame):
-        frame.note_write(state)
+
+
+def note_write(state: State) -> None:
+    """Notes a write, before it happens."""
+    frame = current_frame()
+    if frame is not None:
+        frame.write(state)
 
 
 def has_tracer(value: Any) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from dist_sim.core.transform.discovery import Touched, discover, discovering, gather, keep, propagate_environ, run
-from dist_sim.errors import ParameterError, StateValueError
+from dist_sim.core.transform.staging import Leaves, Staged, keep, value_of
+from dist_sim.errors import ParameterError
 
 
 def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
@@ -36,27 +36,21 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 def _choose(
     lax_choice: Callable[..., Any], branches: tuple[Callable[..., Any], ...], operands: tuple[Any, ...], where: str
 ) -> Any:
-    if discovering():
-        return [branch(*operands) for branch in branches][0]
-    found = [discover(branch, *operands)[0] for branch in branches]
-    written = tuple(dict.fromkeys(state for each in found for state in each.written))
-    # A State that some branch does not write comes out as it went in, which reads it.
-    kept = tuple(s for s in written if any(s not in each.written for each in found))
-    read = tuple(dict.fromkeys([state for each in found for state in each.read] + list(kept)))
-    touched = Touched(read, written, {key: value for each in found for key, value in each.environ.items()})
+    programs = [Staged(branch, *operands) for branch in branches]
+    written = tuple(dict.fromkeys(state for program in programs for state in program.touched.written))
+    before = [value_of(state) for state in written]
 
-    def pure(branch: Callable[..., Any]) -> Callable[..., Any]:
-        def chosen(values: list[Any], operands: tuple[Any, ...]) -> Any:
-            outcome = run(touched, written, values, branch, *operands)
-            for state, slot in zip(written, outcome.slots, strict=True):
-                if slot != state._slot:
-                    raise StateValueError(f"{where}: a branch turns {state.label} from {state._slot} into {slot}.")
-            return outcome.values, outcome.out
+    def pure(program: Staged) -> Callable[..., Any]:
+        program.refuse_reshaping(f"a branch of {where}")
+        inputs = program.gather()
+
+        def chosen(values: list[Leaves], operands: tuple[Any, ...]) -> Any:
+            out, new = program(program.replaced(inputs, written, values), *operands)
+            after = dict(zip(program.touched.written, new, strict=True))
+            return [after.get(state, value) for state, value in zip(written, values, strict=True)], out
 
         return chosen
 
-    gather(touched, read)
-    propagate_environ(touched)
-    values, out = lax_choice(*map(pure, branches), gather(touched, written), operands)
-    keep(written, [s._slot for s in written], values)
+    values, out = lax_choice(*map(pure, programs), before, operands)
+    keep(written, [state._slot for state in written], values)
     return out

@@ -8,19 +8,15 @@ from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any
 
-import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.core import environ
+from dist_sim.core.hooks import hooks_version
 from dist_sim.core.module import Module
-from dist_sim.core.state import State, commit
-from dist_sim.core.trace import EAGER, check_read, current_frame, current_trace
-from dist_sim.core.transform.discovery import Touched, discover, discovering, propagate_environ, run
-
-CLOCK = ("t", "i")
-"""Environment entries that enter a compiled program as inputs even as Python integers."""
+from dist_sim.core.state import State
+from dist_sim.core.transform.staging import Leaves, Staged, Touched, keep
 
 
 def jit(
@@ -69,16 +65,8 @@ class Jit:
         self._programs: dict[Any, list[_Program]] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if discovering():
-            return self.fun(*args, **kwargs)
-        key, leaves = self._key(args, kwargs)
-        for program in self._programs.get(key, ()):
-            if program.fits():
-                return program(leaves)
-        program = self._discover(args, kwargs)
-        out = program(leaves)
-        self._remember(key, program)
-        return out
+        program, leaves = self._program(args, kwargs)
+        return program(leaves)
 
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -100,14 +88,12 @@ class Jit:
         key, leaves = self._key(args, kwargs)
         for program in self._programs.get(key, ()):
             if program.fits():
-                return program, leaves
-        program = self._discover(args, kwargs)
-        self._remember(key, program)
-        return program, leaves
-
-    def _remember(self, key: Any, program: _Program) -> None:
-        self._programs.setdefault(key, []).append(program)
+                return program, [leaf for n, leaf in enumerate(leaves) if n not in program.fixed] if program.fixed else leaves
+        program, leaves = self._stage(args, kwargs)
         self.compilations += 1
+        if program.is_closed:
+            self._programs.setdefault(key, []).append(program)
+        return program, leaves
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         leaves, treedef = jax.tree.flatten(self._dynamic(args, kwargs))
@@ -126,7 +112,7 @@ class Jit:
             {name: arg for name, arg in kwargs.items() if name not in self._static_names},
         )
 
-    def _discover(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Program:
+    def _stage(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Program, list[Any]]:
         leaves, treedef = jax.tree.flatten(self._dynamic(args, kwargs))
         fixed = {n: leaf for n, leaf in enumerate(leaves) if isinstance(leaf, Module)}
         static_args = {n: args[n] for n in self._static_nums if n < len(args)}
@@ -139,81 +125,62 @@ class Jit:
             args = [static_args.get(n, arg) for n, arg in enumerate(args)]
             return self.fun(*args, **kwargs, **static_kwargs)
 
-        touched, _ = discover(call, [leaf for n, leaf in enumerate(leaves) if n not in fixed])
-        return _Program(call, touched, frozenset(fixed), self.donate, getattr(self.fun, "__name__", type(self.fun).__name__))
+        leaves = [leaf for n, leaf in enumerate(leaves) if n not in fixed]
+        name = getattr(self.fun, "__name__", type(self.fun).__name__)
+        return _Program(Staged(call, leaves), frozenset(fixed), self.donate, name), leaves
 
 
 class _Program:
     """One compiled version: for one set of States with their slots, one shape of the arguments, one environment."""
 
-    def __init__(
-        self, call: Callable[[list[Any]], Any], touched: Touched, fixed: frozenset[int], donate: bool, name: str
-    ) -> None:
-        # Without the entries' values, which may belong to a trace that ends.
-        self.touched = touched._replace(environ=dict.fromkeys(touched.environ))
-        self._call = call
-        self._fixed = fixed
-        self._donate = donate
-        self._written = touched.written
-        self._only_read = touched.read_only
-        self._states = self._written + self._only_read
-        self._read = tuple(s for s in self._states if s in set(touched.read))
+    def __init__(self, staged: Staged, fixed: frozenset[int], donate: bool, name: str) -> None:
+        self.touched = staged.touched
+        self.fixed = fixed
+        self.is_closed = staged.is_closed
+        self._staged = staged
+        self._written = staged.touched.written
+        self._states = tuple(dict.fromkeys((*staged.touched.written, *staged.touched.read)))
         self._slots = tuple(state._slot for state in self._states)
-        self._moved = tuple(state._moved for state in self._states)
-        self._out_slots = [state._slot for state in self._written]
-        self._clock = tuple(key for key, value in touched.environ.items() if _is_input(key, value))
-        self._constants = tuple((key, value) for key, value in touched.environ.items() if key not in self._clock)
+        self._versions = tuple((state._moved, hooks_version(state)) for state in self._states)
+        self._clock = {key: value for key, value in staged.environ.items() if key in staged.sources}
+        self._clock_avals = {key: _signature(value) for key, value in self._clock.items()}
+        self._constants = tuple((key, value) for key, value in staged.environ.items() if key not in self._clock)
+        # A program that may fail while it runs must leave the States as they were.
+        self._donate = donate and not staged.checks
+        given_away = {source for source in staged.sources if source in set(self._written)}
+        self._given_away = tuple(source in given_away for source in staged.sources)
 
-        def pure(written: list[Any], only_read: list[Any], clock: dict[str, Any], leaves: list[Any]) -> Any:
-            return self._pure(written, only_read, clock, leaves)
+        def pure(donated: list[Leaves], others: list[Leaves], leaves: list[Any]) -> Any:
+            first, second = iter(donated), iter(others)
+            inputs = [next(first if away else second) for away in self._given_away]
+            return staged(inputs, leaves)
 
         pure.__name__ = name  # what profiles and compiled programs show
-        self.jitted = jax.jit(pure, donate_argnums=(0,) if donate else ())
+        self.jitted = jax.jit(pure, donate_argnums=(0,) if self._donate else ())
 
     def fits(self) -> bool:
         """The States and the environment are still those this program was made for."""
-        for state, slot, moved in zip(self._states, self._slots, self._moved, strict=True):
-            if state._moved != moved or (state._slot is not slot and state._slot != slot):
+        for state, slot, (moved, hooks) in zip(self._states, self._slots, self._versions, strict=True):
+            if state._slot is not slot and state._slot != slot or state._moved != moved or hooks_version(state) != hooks:
                 return False
         return all(_same(environ.peek(key), value) for key, value in self._constants) and all(
-            environ.peek(key) is not environ.MISSING for key in self._clock
+            _signature(environ.peek(key)) == signature for key, signature in self._clock_avals.items()
         )
 
-    def inputs(self, leaves: list[Any]) -> tuple[list[Any], list[Any], dict[str, Any], list[Any]]:
-        written = [s._slot.leaves(s._value) for s in self._written]
-        only_read = [s._slot.leaves(s._value) for s in self._only_read]
-        if self._fixed:
-            leaves = [leaf for n, leaf in enumerate(leaves) if n not in self._fixed]
-        clock = {key: environ.peek(key) for key in self._clock}
+    def inputs(self, leaves: list[Any]) -> tuple[list[Leaves], list[Leaves], list[Any]]:
+        donated, others = [], []
+        for values, away in zip(self._staged.gather(), self._given_away, strict=True):
+            (donated if away else others).append(values)
         if self._donate:
-            written = _unshared(written, [only_read, clock, leaves])
-        return written, only_read, clock, leaves
+            donated = _unshared(donated, [others, leaves])
+        return donated, others, leaves
 
     def __call__(self, leaves: list[Any]) -> Any:
-        if current_frame() is None and current_trace() is EAGER and all(s._birth is None for s in self._states):
-            new, out = self.jitted(*self.inputs(leaves))
-            for state, slot, value in zip(self._written, self._out_slots, new, strict=True):
-                value = slot.value(value)
-                state._slot, state._value = slot, slot.place(value) if slot.is_sharded else value
-            return out
-        for state in self._read:
-            check_read(state)
-        propagate_environ(self.touched)
-        new, out = self.jitted(*self.inputs(leaves))
-        for state, slot, value in zip(self._written, self._out_slots, new, strict=True):
-            commit(state, slot, slot.value(value))
+        for key, _ in self._constants:
+            environ.get(key, None)  # a function around this one depends on it too
+        out, new = self.jitted(*self.inputs(leaves))
+        keep(self._written, self._staged.slots, new)
         return out
-
-    def _pure(self, written: list[Any], only_read: list[Any], clock: dict[str, Any], leaves: list[Any]) -> Any:
-        values = [slot.value(each) for slot, each in zip(self._slots, [*written, *only_read], strict=True)]
-        # `run` opens the frame; the clock's entries, set in here, belong to it and are not noted again.
-        outcome = run(self.touched, self._states, values, self._run_with_clock, clock, leaves)
-        self._out_slots = outcome.slots
-        return [slot.leaves(value) for slot, value in zip(outcome.slots, outcome.values, strict=True)], outcome.out
-
-    def _run_with_clock(self, clock: dict[str, Any], leaves: list[Any]) -> Any:
-        with environ.context(**clock):
-            return self._call(leaves)
 
 
 def _static(
@@ -246,12 +213,10 @@ def _leaf_key(leaf: Any) -> Any:
     raise TypeError(f"an argument of a compiled function is a {type(leaf).__name__}: {leaf!r:.60}. Name it in static_argnames.")
 
 
-def _is_input(key: str, value: Any) -> bool:
-    if value is environ.MISSING:
-        return False
-    number = (float, complex, np.ndarray, np.generic, jax.Array, u.Quantity) + ((int,) if key in CLOCK else ())
-    leaves = jax.tree.leaves(value, is_leaf=lambda x: isinstance(x, u.Quantity))
-    return bool(leaves) and all(isinstance(leaf, number) and not isinstance(leaf, bool) for leaf in leaves)
+def _signature(value: Any) -> Any:
+    """What a program is specialised to in an environment entry that is its input."""
+    leaves, treedef = jax.tree.flatten(value)
+    return treedef, [jax.typeof(leaf) if isinstance(leaf, (jax.Array, np.ndarray, np.generic)) else type(leaf) for leaf in leaves]
 
 
 def _same(now: Any, then: Any) -> bool:

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from dist_sim.core.state import State
-from dist_sim.core.transform.discovery import Outcome, Touched, discover, discovering, gather, keep, propagate_environ, run
-from dist_sim.errors import ParameterError, StateValueError, TraceContextError
+from dist_sim.core.transform.staging import Leaves, Staged, keep, value_of
+from dist_sim.errors import ParameterError, TraceContextError
 
 
 def for_loop(f: Callable[..., Any], *xs: Any, length: int | None = None, reverse: bool = False, unroll: int = 1) -> Any:
@@ -47,24 +47,10 @@ def scan(
 
     Arguments and errors: see :func:`for_loop`.
     """
-    length = _length(xs, length)
-    if discovering():
-        carry, y = f(init, jax.tree.map(lambda x: _any_slice(x, length), xs))
-        return carry, jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (length, *jnp.shape(leaf))), y)
-    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x)[1:], jnp.result_type(x)), xs)
-    touched, _ = discover(f, init, one)
-
-    def step(carry: Any, x: Any) -> Any:
-        values, user = carry
-        outcome = run(touched, touched.written, values, f, user, x)
-        _check_slots(touched.written, outcome, "a loop")
-        user, y = outcome.out
-        return (outcome.values, user), y
-
-    _enter(touched)
-    carry = (gather(touched, touched.written), init)
-    (values, user), ys = jax.lax.scan(step, carry, xs, length=length, reverse=reverse, unroll=unroll)
-    keep(touched.written, [s._slot for s in touched.written], values)
+    length = loop_length(xs, length)
+    step, states, init = stage_step(f, init, slice_of(xs))
+    (values, user), ys = jax.lax.scan(step, (states.values, init), xs, length=length, reverse=reverse, unroll=unroll)
+    states.keep(values)
     return user, ys
 
 
@@ -75,27 +61,24 @@ def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any
         TraceContextError: the condition writes a State.
         StateValueError: the body makes a State another slot.
     """
-    if discovering():
-        return _in_line(cond, body, init)
-    tested, _ = discover(cond, init)
-    if tested.written:
-        raise TraceContextError(f"while_loop: the condition writes {tested.written[0].label}. Only the body may write States.")
-    moved, _ = discover(body, init)
-    # A value that is read in the condition and written by the body is carried, and read at entry.
-    read = tuple(dict.fromkeys((*tested.read, *moved.read, *moved.written)))
-    touched = Touched(read, moved.written, {**tested.environ, **moved.environ})
+    moved, init = _stage_carrying(lambda x: (body(x), None), init)
+    tested = Staged(cond, init)
+    if tested.touched.written:
+        raise TraceContextError(
+            f"while_loop: the condition writes {tested.touched.written[0].label}. Only the body may write States."
+        )
+    states = Carried(moved, "one step of while_loop")
+    constants = tested.gather()
 
     def test(carry: Any) -> Any:
-        return run(touched, touched.written, carry[0], cond, carry[1]).out
+        return tested(tested.replaced(constants, states.written, carry[0]), carry[1])[0]
 
     def step(carry: Any) -> Any:
-        outcome = run(touched, touched.written, carry[0], body, carry[1])
-        _check_slots(touched.written, outcome, "while_loop")
-        return outcome.values, outcome.out
+        (x, _), values = states.step(carry[0], carry[1])
+        return values, x
 
-    _enter(touched)
-    values, out = jax.lax.while_loop(test, step, (gather(touched, touched.written), init))
-    keep(touched.written, [s._slot for s in touched.written], values)
+    values, out = jax.lax.while_loop(test, step, (states.values, init))
+    states.keep(values)
     return out
 
 
@@ -119,25 +102,54 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any
     return while_loop(lambda carry: carry[0] < last, step, (first, init))[1]
 
 
-def _in_line(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any) -> Any:
-    cond(init)
-    return body(init)
+class Carried:
+    """The States that one step of a loop writes, and the step as a function of their values.
+
+    Attributes:
+        written: the States.
+        values: their values at entry.
+    """
+
+    def __init__(self, staged: Staged, where: str) -> None:
+        staged.refuse_reshaping(where)
+        self._staged = staged
+        self.written: tuple[State, ...] = staged.touched.written
+        self.values: list[Leaves] = [value_of(state) for state in self.written]
+        self._inputs = staged.gather()
+
+    def step(self, values: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
+        """One step; returns what the function returns and the new values."""
+        return self._staged(self._staged.replaced(self._inputs, self.written, values), *args)
+
+    def keep(self, values: list[Leaves]) -> None:
+        keep(self.written, self._staged.slots, values)
 
 
-def _enter(touched: Touched) -> None:
-    gather(touched, touched.read)
-    propagate_environ(touched)
+def stage_step(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, x: Any) -> tuple[Callable[[Any, Any], Any], Carried, Any]:
+    """A step `carry, y = f(carry, x)` for `jax.lax.scan`, over a carry of (values of the States, user's carry).
+
+    Args:
+        x: the shapes of one x.
+
+    Returns:
+        The step; its States; init, with Python numbers as what the step makes of them.
+    """
+    staged, init = _stage_carrying(f, init, x)
+    states = Carried(staged, "one step of a loop")
+
+    def step(carry: Any, x: Any) -> Any:
+        (user, y), values = states.step(*carry, x)
+        return (values, user), y
+
+    return step, states, init
 
 
-def _check_slots(states: tuple[State, ...], outcome: Outcome, where: str) -> None:
-    for state, slot in zip(states, outcome.slots, strict=True):
-        if slot != state._slot:
-            raise StateValueError(
-                f"{where}: one step turns {state.label} from {state._slot} into {slot}. Reshape it before the loop."
-            )
+def loop_length(xs: Any, length: int | None) -> int:
+    """The number of steps of a loop over `xs`.
 
-
-def _length(xs: Any, length: int | None) -> int:
+    Raises:
+        ParameterError: neither xs nor length, or first axes that differ.
+    """
     leaves = jax.tree.leaves(xs)
     if not all(jnp.ndim(leaf) for leaf in leaves):
         raise ParameterError("for_loop, scan: each x needs a first axis to run along; got a scalar.")
@@ -148,7 +160,30 @@ def _length(xs: Any, length: int | None) -> int:
     return lengths.pop()
 
 
-def _any_slice(x: Any, length: int) -> Any:
-    if length == 0:
-        return jnp.zeros(jnp.shape(x)[1:], jnp.result_type(x))
-    return jax.lax.index_in_dim(jnp.asarray(x), 0, keepdims=False)
+def slice_of(xs: Any) -> Any:
+    """The shapes of one x along the first axis."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x)[1:], jnp.result_type(x)), xs)
+
+
+def _stage_carrying(f: Callable[..., tuple[Any, Any]], init: Any, *args: Any) -> tuple[Staged, Any]:
+    """`carry, y = f(carry, *args)` staged, and the first carry with the dtypes of the later ones.
+
+    A Python number as first carry takes the dtype that the function gives it, as in JAX's own loops.
+    """
+    staged = Staged(f, init, *args)
+    leaves, treedef = jax.tree.flatten(init)
+    carried, out_treedef = jax.tree.flatten(staged.out[0])
+    if treedef != out_treedef:
+        return staged, init  # JAX says best what differs
+    fitted = [
+        jnp.asarray(leaf, out.dtype) if _is_weak(leaf) and (out.dtype != jnp.result_type(leaf) or not out.weak_type) else leaf
+        for leaf, out in zip(leaves, carried, strict=True)
+    ]
+    if all(new is old for new, old in zip(fitted, leaves, strict=True)):
+        return staged, init
+    init = treedef.unflatten(fitted)
+    return Staged(f, init, *args), init
+
+
+def _is_weak(leaf: Any) -> bool:
+    return isinstance(leaf, (int, float, complex)) or getattr(leaf, "weak_type", False)

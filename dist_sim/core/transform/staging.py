@@ -1,0 +1,148 @@
+"""A function as a program: run once under a JAX trace, with the States it reads as inputs and those it writes as outputs.
+
+What jit, the loops and the branches share. The user's Python runs once, however deep the transforms are nested: what they
+compose are programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr
+
+from dist_sim.core import environ
+from dist_sim.core.slot import Slot
+from dist_sim.core.state import State, commit
+from dist_sim.core.trace import INPUT, StateTrace, check_read
+from dist_sim.errors import StateValueError
+
+Leaves = list[Any]
+
+
+class Touched(NamedTuple):
+    """The States of a function, in the order in which it first touches them."""
+
+    read: tuple[State, ...]
+    written: tuple[State, ...]
+
+    @property
+    def read_only(self) -> tuple[State, ...]:
+        written = set(self.written)
+        return tuple(state for state in self.read if state not in written)
+
+
+class Staged:
+    """A function of States, environment entries and arguments, as a program.
+
+    Args:
+        fun: is called once, with values that stand for those of `args`.
+        args: PyTrees of arrays or `jax.ShapeDtypeStruct`.
+
+    Attributes:
+        touched: the States it reads and writes.
+        slots: what each written State is after it.
+        sources: what its inputs are, besides the arguments: States and keys of environment entries.
+        environ: every environment entry that it read: key to the value outside, MISSING where a default was taken.
+        out: shapes of what it returns.
+        checks: it contains checks that may fail while it runs.
+    """
+
+    def __init__(self, fun: Callable[..., Any], *args: Any) -> None:
+        frame = StateTrace(staged=True)
+
+        def probe(*args: Any) -> Any:
+            with frame:
+                out = refuse_states(fun(*args))
+                self.touched = Touched(tuple(frame.reads), tuple(frame.writes))
+                self.slots = [state._slot for state in self.touched.written]
+                return out, [state._slot.leaves(state._value) for state in self.touched.written]
+
+        closed, (self.out, _) = jax.make_jaxpr(probe, return_shape=True)(*args)
+        self.sources = tuple(frame.sources)
+        self.environ = {key: outer for key, (outer, _) in frame.environ.items()}
+        self.checks = frame.checks
+        self._out_tree = jax.tree.structure(self.out)
+        self._out_size = self._out_tree.num_leaves
+        self._consts = closed.consts
+        self._jaxpr, self._taken = _inputs_first(closed)
+
+    @property
+    def is_closed(self) -> bool:
+        """It holds no values of a trace around it, and may be kept."""
+        return not any(isinstance(const, Tracer) for const in self._consts)
+
+    def gather(self) -> list[Leaves]:
+        """The values of its sources here and now; noted as read."""
+        return [self._now(source) for source in self.sources]
+
+    def replaced(self, inputs: list[Leaves], states: Sequence[State], values: Sequence[Leaves]) -> list[Leaves]:
+        """`inputs` with other values in these States."""
+        new = dict(zip(states, values, strict=True))
+        return [new.get(source, old) for source, old in zip(self.sources, inputs, strict=True)]  # type: ignore[call-overload]
+
+    def __call__(self, inputs: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
+        """Runs the program.
+
+        Returns:
+            What the function returns, and the leaves of the written States.
+        """
+        taken = [inputs[source][leaf] for source, leaf in self._taken]
+        flat = jax.core.eval_jaxpr(self._jaxpr, self._consts, *taken, *jax.tree.leaves(args))
+        written, rest = [], iter(flat[self._out_size :])
+        for slot in self.slots:
+            written.append([next(rest) for _ in slot.avals])
+        return self._out_tree.unflatten(flat[: self._out_size]), written
+
+    def refuse_reshaping(self, where: str) -> None:
+        """Raises StateValueError if a written State is another slot after it."""
+        for state, slot in zip(self.touched.written, self.slots, strict=True):
+            if slot != state._slot:
+                raise StateValueError(
+                    f"{where} turns {state.label} from {state._slot} into {slot}, and must not: reshape it before."
+                )
+
+    def _now(self, source: State | str) -> Leaves:
+        if isinstance(source, State):
+            return value_of(source)
+        return jax.tree.leaves(environ.get(source))
+
+
+def value_of(state: State) -> Leaves:
+    """The leaves of a State's value as an input of a transform; noted as read."""
+    check_read(state)
+    return state._slot.leaves(state._value)
+
+
+def keep(states: Sequence[State], slots: Sequence[Slot], values: Sequence[Leaves]) -> None:
+    """Writes back what a transform computed."""
+    for state, slot, leaves in zip(states, slots, values, strict=True):
+        commit(state, slot, slot.value(leaves))
+
+
+def refuse_states(out: Any) -> Any:
+    for leaf in jax.tree.leaves(out):
+        if isinstance(leaf, State):
+            raise TypeError(
+                f"{leaf.label} is returned from a traced function. Return its .value; the State itself is updated anyway."
+            )
+    return out
+
+
+def _inputs_first(closed: ClosedJaxpr) -> tuple[Any, list[tuple[int, int]]]:
+    """The program with the values that stand for inputs in front of its arguments, and which they are: (source, leaf)."""
+    jaxpr = closed.jaxpr
+    # What is not used has no name in the program; compared by identity, since literals cannot be hashed.
+    used = {id(var) for eqn in jaxpr.eqns for var in eqn.invars} | {id(var) for var in jaxpr.outvars}
+    taken, variables = [], []
+    for eqn in jaxpr.eqns:
+        if eqn.primitive is INPUT:
+            for leaf, var in enumerate(eqn.outvars):
+                if id(var) in used:
+                    taken.append((eqn.params["position"], leaf))
+                    variables.append(var)
+    rest = [eqn for eqn in jaxpr.eqns if eqn.primitive is not INPUT]
+    names = jaxpr.debug_info._replace(arg_names=None)
+    return jaxpr.replace(invars=[*variables, *jaxpr.invars], eqns=rest, debug_info=names), taken
