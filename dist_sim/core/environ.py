@@ -18,11 +18,14 @@ import jax
 import numpy as np
 
 from dist_sim.core.trace import StateTrace, current_frame, frames_within, has_tracer
-from dist_sim.errors import ParameterError
+from dist_sim.errors import DeviceError, ParameterError
 from dist_sim.units import magnitude
 
 STATIC = ("dt", "precision")
 """Entries that are baked into compiled functions; always concrete."""
+
+PLATFORMS = ("cpu", "gpu", "cuda", "rocm", "tpu")
+"""What :func:`set` takes as a platform."""
 
 CLOCK = ("t", "i")
 """Entries that are inputs of compiled functions even as Python integers."""
@@ -40,15 +43,32 @@ _GLOBAL: dict[str, _Entry] = {}
 _CONTEXT: contextvars.ContextVar[dict[str, _Entry] | None] = contextvars.ContextVar("dist_sim_environ", default=None)
 
 
-def set(**entries: Any) -> None:
+def set(*, platform: str | None = None, host_device_count: int | None = None, **entries: Any) -> None:
     """Sets entries for the whole process: `environ.set(dt=0.1 * u.ms, precision=64)`.
 
     `precision` (32 or 64) also sets JAX's default: with 64, `jnp.zeros(3)` is float64.
 
+    Args:
+        platform: where JAX computes, one of `cpu gpu cuda rocm tpu`.
+        host_device_count: in how many devices the CPU is divided.
+
     Raises:
-        UnitError, ParameterError: a dt that is no positive time, a precision other than 32 or 64.
+        UnitError, ParameterError: a dt that is no positive time, a precision other than 32 or 64, another platform.
+        DeviceError: a number of devices that comes too late, after JAX has started.
     """
     checked = _checked(entries, "environ.set")
+    if platform is not None and platform not in PLATFORMS:
+        raise ParameterError(f"environ.set(platform={platform!r}): allowed are {', '.join(PLATFORMS)}.")
+    if host_device_count is not None:
+        try:
+            jax.config.update("jax_num_cpu_devices", host_device_count)
+        except RuntimeError:
+            raise DeviceError(
+                f"environ.set(host_device_count={host_device_count}): JAX has started and has its devices. Set it at the top of "
+                "the script, or start the script with `dist-sim run --devices N`."
+            ) from None
+    if platform is not None:
+        jax.config.update("jax_platform_name", platform)
     if "precision" in entries:
         jax.config.update("jax_enable_x64", entries["precision"] == 64)
     _GLOBAL.update(checked)
@@ -71,8 +91,11 @@ def context(**entries: Any) -> Iterator[dict[str, Any]]:
             _CONTEXT.reset(token)
 
 
-def get(key: str, default: Any = MISSING) -> Any:
+def get(key: str, default: Any = MISSING, desc: str = "") -> Any:
     """The value of an entry, or `default`.
+
+    Args:
+        desc: what the entry is, for the error message.
 
     Raises:
         KeyError: not set, and no default.
@@ -88,10 +111,28 @@ def get(key: str, default: Any = MISSING) -> Any:
         return default
     known = ", ".join(sorted(all())) or "nothing"
     example = {"dt": "dt=0.1 * u.ms", "t": "t=0 * u.ms"}.get(key, f"{key}=...")
+    what = f", {desc}" if desc else ""
     raise KeyError(
-        f"environ has no {key!r} (set here: {known}). Set it with `environ.set({example})` or, for a block of code, "
+        f"environ has no {key!r}{what} (set here: {known}). Set it with `environ.set({example})` or, for a block of code, "
         f"`with environ.context({example}):`. A context holds in its own thread only."
     )
+
+
+def pop(key: str, default: Any = MISSING) -> Any:
+    """Removes an entry that was :func:`set`, and returns its value or `default`.
+
+    Raises:
+        KeyError: not set, and no default.
+        ParameterError: inside a context that sets the entry.
+    """
+    if key in (_CONTEXT.get() or {}):
+        raise ParameterError(f"environ.pop({key!r}): a context around here sets it. Pop it outside of that context.")
+    entry = _GLOBAL.pop(key, None)
+    if entry is not None:
+        return entry.value
+    if default is not MISSING:
+        return default
+    raise KeyError(f"environ.pop({key!r}): not set. Set for the whole process: {', '.join(sorted(_GLOBAL)) or 'nothing'}.")
 
 
 def get_dt() -> Any:
@@ -106,6 +147,11 @@ def get_dt() -> Any:
 def get_precision() -> int:
     """Bits of a default float: 32 or 64."""
     return 64 if jax.config.jax_enable_x64 else 32  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def get_platform() -> str:
+    """Where JAX computes: `cpu`, `gpu` or `tpu`. Starts JAX."""
+    return jax.default_backend()
 
 
 def dftype() -> Any:
@@ -167,6 +213,8 @@ def _token(key: str, value: Any, where: str) -> Any:
             raise ParameterError(f"{where}(dt={value}): dt must be one positive time, such as 0.1 * u.ms.")
         # The unit is part of it: a program that adds dt to bare numbers sees 0.1 ms and 100 us differently.
         return float(dt), str(value.unit)
+    if key in ("platform", "host_device_count"):
+        raise ParameterError(f"{where}({key}={value!r}): holds for the whole process; use environ.set({key}={value!r}).")
     if key == "precision" and value not in (32, 64):
         raise ParameterError(f"{where}(precision={value!r}): allowed are 32 and 64.")
     return None

@@ -1,13 +1,16 @@
 """dt and the clock are seen where they were set, and never stale in what is compiled."""
 
+import subprocess
+import sys
 import threading
 
 import brainunit as u
+import jax
 import jax.numpy as jnp
 import pytest
 
 from dist_sim.core import State, environ, transform
-from dist_sim.errors import ParameterError, UnitError
+from dist_sim.errors import DeviceError, ParameterError, UnitError
 
 
 def test_contexts_nest_and_end():
@@ -121,3 +124,66 @@ def test_other_entries_are_part_of_the_key():
         assert f() == 0
     assert f() == 0
     assert f.compilations == 3
+
+
+def test_an_entry_can_be_popped(monkeypatch):
+    monkeypatch.setattr(environ, "_GLOBAL", {})
+    environ.set(dt=0.2 * u.ms, training=True)
+    assert environ.pop("training") is True and environ.get("training", None) is None
+    assert environ.pop("training", 3) == 3
+    with pytest.raises(KeyError, match="'training'.*: dt"):
+        environ.pop("training")
+    with environ.context(dt=0.1 * u.ms), pytest.raises(ParameterError, match="a context around here sets it"):
+        environ.pop("dt")
+    assert environ.get_dt() == 0.2 * u.ms
+
+
+def test_a_missing_entry_says_what_it_is():
+    with pytest.raises(KeyError, match="environ has no 'fit', whether plasticity is on"):
+        environ.get("fit", desc="whether plasticity is on")
+    assert environ.get("fit", False, "whether plasticity is on") is False
+
+
+def test_default_types_follow_the_precision():
+    for bits in (32, 64):
+        with environ.context(precision=bits):
+            assert jnp.zeros(3).dtype == environ.dftype() and jnp.zeros(3).dtype == f"float{bits}"
+            assert jnp.arange(3).dtype == environ.ditype() and jnp.arange(3).dtype == f"int{bits}"
+
+
+def test_devices_are_for_the_whole_process_and_asked_for_early():
+    jax.devices()
+    with pytest.raises(ParameterError, match="environ.set"), environ.context(platform="cpu"):
+        pass
+    with pytest.raises(ParameterError, match="allowed are cpu"):
+        environ.set(platform="abacus")
+    with pytest.raises(DeviceError, match="top of the script"):
+        environ.set(host_device_count=3)
+    assert environ.get_platform() == jax.default_backend() and "platform" not in environ.all()
+
+
+def test_devices_are_set_at_the_top_of_a_script(checkout):
+    script = "import dist_sim as ds; ds.environ.set(platform='cpu', host_device_count=3); import jax; print(jax.device_count())"
+    done = subprocess.run([sys.executable, "-c", script], cwd=checkout, capture_output=True, text=True)
+    assert done.stdout.strip() == "3", done.stderr
+
+
+def test_threads_with_other_contexts_run_the_same_compiled_function():
+    step = transform.jit(lambda: (environ.get_dt() / u.ms, environ.get("t") / u.ms))
+    start = threading.Barrier(2)
+    wrong = []
+
+    def run(dt, t):
+        with environ.context(dt=dt * u.ms, t=t * u.ms):
+            start.wait()
+            for _ in range(100):
+                seen = [float(x) for x in step()]
+                if seen != pytest.approx([dt, t]):
+                    wrong.append(seen)
+
+    threads = [threading.Thread(target=run, args=args) for args in [(0.1, 5.0), (1.0, 7.0)]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and environ.get("t", None) is None
