@@ -11,8 +11,9 @@ __version__ = "0.1.0"
 _NAMES = {
     "dist_sim.core": (
         "State", "ParamState", "HiddenState", "ShortTermState", "LongTermState", "BatchState", "Module",
-        "environ", "transform", "random",
+        "environ", "filters", "graph", "transform", "random",
     ),
+    "dist_sim.models.neurons": ("LIF", "Neuron"),
     "dist_sim.nest": ("Simulator", "SimulationResult", "NodeView"),
     "dist_sim.nest.neurons": ("iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp"),
     "dist_sim.nest.devices": (
@@ -22,17 +23,29 @@ _NAMES = {
         "all_to_all", "explicit_edges", "fixed_indegree", "fixed_outdegree", "fixed_total_number", "one_to_one",
         "pairwise_bernoulli", "pairwise_poisson",
     ),
-    "dist_sim.partition": ("AllGather", "AllGatherIds", "Balanced", "Block", "RoundRobin", "neuron_mesh"),
+    "dist_sim.partition": ("AllGather", "AllGatherIds", "Balanced", "Block", "RoundRobin", "neuron_mesh", "use_mesh"),
     "dist_sim.run.session": ("param",),
 }  # fmt: skip
-_MODULES = {"dist": "dist_sim.network.distributions", "nn": "dist_sim.core.nn", "errors": "dist_sim.errors"}
+_MODULES = {
+    "dist": "dist_sim.network.distributions",
+    "errors": "dist_sim.errors",
+    "init": "dist_sim.models.init",
+    "nn": "dist_sim.core.nn",
+    # This namespace itself: after `import dist_sim as brainpy`, `brainpy.state.LIF` is found where the models are.
+    "state": "dist_sim",
+    "surrogate": "dist_sim.models.surrogate",
+}
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = sorted([*_HOME, *_MODULES])
 
 if TYPE_CHECKING:
+    import dist_sim as state  # noqa: F401
     from dist_sim import errors as errors
     from dist_sim.core import *  # noqa: F403
+    from dist_sim.models import init as init
+    from dist_sim.models import surrogate as surrogate
+    from dist_sim.models.neurons import *  # noqa: F403
     from dist_sim.nest import *  # noqa: F403
     from dist_sim.nest.devices import *  # noqa: F403
     from dist_sim.nest.neurons import *  # noqa: F403

@@ -14,9 +14,32 @@ from dist_sim.errors import ParameterError, UnitError
 
 ms, mV, pA, nS, pF, Hz = u.ms, u.mV, u.pA, u.nS, u.pF, u.Hz
 
-# What a person would call each unit of the system.
-KINDS = {"ms": "a time", "mV": "a voltage", "pA": "a current", "nS": "a conductance", "pF": "a capacitance", "Hz": "a rate"}
 UNITS = {"ms": ms, "mV": mV, "pA": pA, "nS": nS, "pF": pF, "Hz": Hz}
+# What a person would call each unit of the system, and those that quantities of the BrainPy-style models come in.
+KINDS = {
+    "ms": "a time", "mV": "a voltage", "pA": "a current", "nS": "a conductance", "pF": "a capacitance", "Hz": "a rate",
+    "mA": "a current", "mS": "a conductance", "ohm": "a resistance",
+}  # fmt: skip
+
+
+def checked(value: Any, unit: Any, where: str) -> u.Quantity:
+    """The value itself, if it is a quantity of the dimension of `unit`.
+
+    Args:
+        value: a brainunit quantity, scalar or array, concrete or traced.
+        unit: a brainunit unit.
+        where: what the value is, for the error message: `LIF(tau=...)`.
+
+    Raises:
+        UnitError: the value has no unit, or the unit of something else.
+    """
+    wanted = f"{KINDS.get(str(unit), 'a quantity')} ({unit})"
+    if not isinstance(value, u.Quantity):
+        hint = f" Did you mean {_short(value)} * u.{unit}?" if hasattr(u, str(unit)) else ""
+        raise UnitError(f"{where}: needs {wanted}; got {_short(value)} without unit.{hint}")
+    if not u.have_same_dim(value, unit):
+        raise UnitError(f"{where}: needs {wanted}; got {_short(value)}.")
+    return value
 
 
 def magnitude(value: Any, unit: str, where: str) -> np.ndarray:
@@ -31,14 +54,7 @@ def magnitude(value: Any, unit: str, where: str) -> np.ndarray:
         UnitError: the value has no unit, or the unit of something else.
         ParameterError: a NaN among the values.
     """
-    wanted = UNITS[unit]
-    if not isinstance(value, u.Quantity):
-        raise UnitError(
-            f"{where}: needs {KINDS[unit]} ({unit}); got {_short(value)} without unit. Did you mean {_short(value)} * u.{unit}?"
-        )
-    if not u.have_same_dim(value, wanted):
-        raise UnitError(f"{where}: needs {KINDS[unit]} ({unit}); got {_short(value)}.")
-    bare = np.asarray(value.to_decimal(wanted), dtype=np.float64)
+    bare = np.asarray(checked(value, UNITS[unit], where).to_decimal(UNITS[unit]), dtype=np.float64)
     if np.isnan(bare).any():
         raise ParameterError(f"{where}: is NaN. Give a number in {unit}.")
     return bare

@@ -1,0 +1,91 @@
+"""A parameter of a model, declared once per class: its unit, its bound, and how it is kept."""
+
+from __future__ import annotations
+
+from typing import Any, overload
+
+import brainunit as u
+import numpy as np
+
+from dist_sim import units
+from dist_sim.core import State
+from dist_sim.core.trace import has_tracer
+from dist_sim.errors import ParameterError
+
+
+class Parameter:
+    """Declares a parameter in the body of a model: `tau = Parameter(u.ms, positive=True)`.
+
+    `__init__` assigns it, once; reading gives a quantity in the declared unit. What is assigned may be
+
+    - one number: a constant of every compiled program;
+    - an array that broadcasts to the model's `in_size`: kept in a State of the present precision, so that no program contains
+      it as a constant;
+    - a State that holds either, such as a ParamState to train: kept as it is, found by `states()`.
+
+    Args:
+        unit: of the parameter.
+        positive: must be above 0.
+
+    Raises:
+        UnitError: on assignment, without unit or with that of something else.
+        ParameterError: on assignment, not finite, out of bounds, of a shape that does not fit, or assigned before.
+    """
+
+    def __init__(self, unit: Any, *, positive: bool = False) -> None:
+        self.unit = unit
+        self.positive = positive
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, model: None, owner: type) -> Parameter: ...
+
+    @overload
+    def __get__(self, model: Any, owner: type) -> u.Quantity: ...
+
+    def __get__(self, model: Any, owner: type) -> Parameter | u.Quantity:
+        if model is None:
+            return self
+        # Under its own name: the walk over a model's attributes finds the State there.
+        kept = vars(model)[self.name]
+        return kept.value.in_unit(self.unit) if isinstance(kept, State) else kept
+
+    def __set__(self, model: Any, given: Any) -> None:
+        where = f"{type(model).__name__}({self.name}=...)"
+        if self.name in vars(model):
+            raise ParameterError(
+                f"{type(model).__name__}.{self.name} is set when the model is made, as compiled programs contain it. "
+                f"Give {self.name} as a State and assign the State's value, or make another model."
+            )
+        value = units.checked(given.value if isinstance(given, State) else given, self.unit, where)
+        if not _broadcasts(value.shape, model.in_size):
+            raise ParameterError(
+                f"{where}: has shape {value.shape}; the model has shape {model.in_size}. Give one number, or one per neuron."
+            )
+        traced = has_tracer(value)
+        bare = value.to_decimal(self.unit) if traced else self._bounded(value, where)
+        if isinstance(given, State):
+            kept = given
+        elif traced:
+            kept = bare * self.unit
+        elif bare.shape:
+            kept = State(bare * self.unit)
+        else:
+            # A Python number takes the precision of what it meets.
+            kept = float(bare) * self.unit
+        vars(model)[self.name] = kept
+
+    def _bounded(self, value: u.Quantity, where: str) -> np.ndarray:
+        bare = np.asarray(value.to_decimal(self.unit), dtype=np.float64)
+        if not np.isfinite(bare).all():
+            raise ParameterError(f"{where}: holds NaN or infinity. Give finite numbers in {self.unit}.")
+        if self.positive and (bare <= 0).any():
+            raise ParameterError(f"{where}: must be above 0 {self.unit}; got {bare.min():g} {self.unit}.")
+        return bare
+
+
+def _broadcasts(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    fits = all(n in (1, m) for n, m in zip(reversed(shape), reversed(wanted), strict=False))
+    return len(shape) <= len(wanted) and fits
