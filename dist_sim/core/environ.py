@@ -19,6 +19,7 @@ import numpy as np
 
 from dist_sim.core.trace import StateTrace, current_frame, frames_within, has_tracer
 from dist_sim.errors import DeviceError, ParameterError
+from dist_sim.partition.mesh import current_mesh
 from dist_sim.units import magnitude
 
 STATIC = ("dt", "precision")
@@ -173,7 +174,7 @@ def fingerprint() -> tuple[Any, ...]:
     """Equal in two places exactly when compiled functions may be shared between them."""
     inner = _CONTEXT.get() or _GLOBAL
     dt = inner.get("dt") or _GLOBAL.get("dt")
-    return (None if dt is None else dt.token, get_precision())
+    return (None if dt is None else dt.token, get_precision(), current_mesh())
 
 
 def peek(key: str) -> Any:

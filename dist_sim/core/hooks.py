@@ -9,7 +9,8 @@
 | `restore` | :meth:`State.restore_value` put a saved value back | look |
 
 Each fires once per operation: first those of all States, then the State's own, each by priority (highest first), then by age.
-An exception in a hook rejects the operation: the State keeps its value and the exception goes to the caller.
+An exception in a hook rejects the operation: the State keeps its value and the exception goes to the caller. (After a compiled
+function the values stand: the memory of the old ones was reused.)
 
 Hooks belong to eager execution, with one rule for compiled code: `write_before` is part of the program, traced in once for
 every assignment written there; registering or removing one compiles anew. The others see no traced values: a compiled
@@ -144,7 +145,6 @@ class Hooks:
         handle = HookHandle(hook_type, callback, priority, name or getattr(callback, "__name__", "hook"), self, enabled)
         # A stable sort keeps the order of registration among equals.
         self._by_type[hook_type] = tuple(sorted((*self._by_type[hook_type], handle), key=lambda hook: -hook.priority))
-        self.used = True
         self.changed(hook_type)
         return handle
 
@@ -170,6 +170,7 @@ class Hooks:
         return tuple(hook for hook in self._by_type[hook_type] if hook._enabled)
 
     def changed(self, hook_type: str) -> None:
+        self.used = any(self._by_type.values())
         self.version += hook_type == "write_before"
 
 
@@ -285,15 +286,17 @@ def hooks_version(state: Hookable) -> int:
 CANCELLED: Any = object()
 
 
-def before_write(state: State, value: Any, fit: Callable[[Any], Any]) -> Any:
+def before_write(state: State, value: Any, fit: Callable[[Any], Any], read: Callable[[], None]) -> Any:
     """The value that the `write_before` hooks make of the one assigned, or CANCELLED.
 
     Args:
         fit: what a hook puts in place must fit the slot too.
+        read: called before a hook may look at the old value: in compiled code that makes it an input.
     """
     hooks = _active("write_before", state)
     if not hooks:
         return value
+    read()
     context = WriteBeforeContext(state, value, state._value)
     for hook in hooks:
         before = context.value

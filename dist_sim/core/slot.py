@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -10,10 +11,10 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import ManualAxisType, Mesh, NamedSharding, PartitionSpec
 
 from dist_sim.core.placement import Placement
-from dist_sim.core.trace import EAGER, current_trace, has_tracer
+from dist_sim.core.trace import CONCRETE, EAGER, current_trace, has_tracer
 from dist_sim.errors import StateValueError, TraceContextError
 
 Leaf = Any
@@ -34,15 +35,32 @@ class Slot:
         treedef: structure of the value.
         avals: (shape, dtype) per leaf.
         shardings: sharding per leaf, or None where JAX places it.
+        varying: inside shard_map, the mesh axes along which the devices hold different values, per leaf.
     """
 
     treedef: Any
     avals: tuple[tuple[tuple[int, ...], Any], ...]
     shardings: tuple[NamedSharding | None, ...]
+    varying: tuple[frozenset[str], ...] | None = None
+
+    @cached_property
+    def shapes(self) -> tuple[jax.core.ShapedArray, ...]:
+        """The leaves as JAX describes arrays."""
+        types = [ManualAxisType(varying=axes) for axes in self.varying or (frozenset(),) * len(self.avals)]
+        return tuple(
+            jax.core.ShapedArray(shape, dtype, manual_axis_type=varies)
+            for (shape, dtype), varies in zip(self.avals, types, strict=True)
+        )
 
     @cached_property
     def is_sharded(self) -> bool:
         return any(sharding is not None for sharding in self.shardings)
+
+    @cached_property
+    def _unit(self) -> Any:
+        """The unit of a slot for one quantity, else a thing that is no unit."""
+        value = self.treedef.unflatten([None] * self.treedef.num_leaves)
+        return value.unit if isinstance(value, u.Quantity) and len(self.avals) == 1 else self
 
     def leaves(self, value: Any) -> list[Leaf]:
         return [value] if self.treedef is _ARRAY else self.treedef.flatten_up_to(value)
@@ -59,6 +77,12 @@ class Slot:
         Raises:
             StateValueError: another structure, shape, dtype or unit.
         """
+        # What most writes are: an array with the slot's shape and dtype, bare or with the slot's unit.
+        array = value.mantissa if type(value) is u.Quantity and value.unit is self._unit else value
+        if type(array) is CONCRETE and self.varying is None and (array is not value or self.treedef is _ARRAY):
+            shape, dtype = self.avals[0]
+            if array.dtype is dtype and array.shape == shape and not array.weak_type:
+                return value if array is value else self.value([array])  # a quantity can be changed in place
         leaves, treedef = jax.tree.flatten(value)
         _refuse_left_behind(leaves, owner)
         if treedef != self.treedef:
@@ -69,6 +93,8 @@ class Slot:
             if leaf is None:
                 raise StateValueError(self._complaint(value, owner.label))
             fitted.append(leaf)
+        if self.varying is not None:
+            fitted = [_vary(leaf, axes, owner) for leaf, axes in zip(fitted, self.varying, strict=True)]
         # Unflattened by the slot's own structure: equal units may be spelled differently (nA MOhm, mV).
         return self.value(fitted)
 
@@ -78,6 +104,59 @@ class Slot:
         move = _moved if current_trace() is EAGER else jax.lax.with_sharding_constraint
         placed = [x if s is None else move(x, s) for x, s in zip(leaves, self.shardings, strict=True)]
         return self.value(placed)
+
+    def without_axis(self, axis: int) -> Slot:
+        """The slot of one lane, where lanes lie along `axis`. The other axes stay split as they are."""
+        avals, shardings = [], []
+        for (shape, dtype), sharding in zip(self.avals, self.shardings, strict=True):
+            at = axis % len(shape)
+            spec = _spec(sharding, len(shape))
+            avals.append((shape[:at] + shape[at + 1 :], dtype))
+            shardings.append(_respecified(sharding, spec[:at] + spec[at + 1 :]))
+        return replace(self, avals=tuple(avals), shardings=tuple(shardings))
+
+    def with_axis(self, axis: int, size: int, split: Sequence[Any] = ()) -> Slot:
+        """The slot of `size` lanes along `axis`, where this is the slot of one.
+
+        Args:
+            split: the mesh axes that split the new axis, per leaf: see :meth:`split_of`.
+        """
+        avals, shardings = [], []
+        for n, ((shape, dtype), sharding) in enumerate(zip(self.avals, self.shardings, strict=True)):
+            at = axis % (len(shape) + 1)
+            spec = _spec(sharding, len(shape))
+            lanes = split[n] if n < len(split) and split[n] not in spec else None
+            avals.append((shape[:at] + (size,) + shape[at:], dtype))
+            shardings.append(_respecified(sharding, (*spec[:at], lanes, *spec[at:])))
+        return replace(self, avals=tuple(avals), shardings=tuple(shardings))
+
+    def split_of(self, axis: int) -> tuple[Any, ...]:
+        """The mesh axes that split `axis`, per leaf; None where nothing does."""
+        return tuple(
+            _spec(sharding, len(shape))[axis] for (shape, _), sharding in zip(self.avals, self.shardings, strict=True)
+        )
+
+    def shard(self, mesh: Mesh, spec: PartitionSpec | None, owner: Labelled) -> tuple[Slot, tuple[PartitionSpec, ...]]:
+        """The slot of what one device of a mesh holds, and how each leaf is cut.
+
+        Args:
+            spec: how to cut every leaf; None cuts as the leaf lies, if it lies on that mesh.
+
+        Raises:
+            StateValueError: `spec` does not divide the value.
+        """
+        avals, specs = [], []
+        for (shape, dtype), sharding in zip(self.avals, self.shardings, strict=True):
+            own = sharding.spec if sharding is not None and sharding.mesh == mesh else PartitionSpec()
+            specs.append(own if spec is None else spec)
+            try:
+                avals.append((NamedSharding(mesh, specs[-1]).shard_shape(shape), dtype))
+            except ValueError:
+                raise StateValueError(
+                    f"{owner.label}: {specs[-1]} on a mesh of {dict(mesh.shape)} does not divide the shape {shape}."
+                ) from None
+        names = [frozenset(axis for entry in spec if entry for axis in ((entry,) if isinstance(entry, str) else entry)) for spec in specs]
+        return Slot(self.treedef, tuple(avals), (None,) * len(avals), tuple(names)), tuple(specs)
 
     def __str__(self) -> str:
         return describe(self.treedef.unflatten([jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in self.avals]))
@@ -117,6 +196,33 @@ def describe(value: Any) -> str:
 
 def _moved(x: jax.Array, sharding: NamedSharding) -> jax.Array:
     return x if x.sharding is sharding or x.sharding == sharding else jax.device_put(x, sharding)
+
+
+def _spec(sharding: NamedSharding | None, rank: int) -> tuple[Any, ...]:
+    """What splits each of the axes."""
+    spec = () if sharding is None else tuple(sharding.spec)
+    return spec + (None,) * (rank - len(spec))
+
+
+def _respecified(sharding: NamedSharding | None, spec: tuple[Any, ...]) -> NamedSharding | None:
+    if sharding is None:
+        return None
+    while spec and spec[-1] is None:
+        spec = spec[:-1]
+    return NamedSharding(sharding.mesh, PartitionSpec(*spec), memory_kind=sharding.memory_kind)
+
+
+def _vary(leaf: Leaf, axes: frozenset[str], owner: Labelled) -> Leaf:
+    """The leaf as one that differs between devices along these mesh axes, and no others."""
+    varies = jax.typeof(leaf).manual_axis_type.varying
+    if varies - axes:
+        raise StateValueError(
+            f"{owner.label}: the value written may differ between devices along the mesh axis {', '.join(sorted(varies - axes))}, "
+            "along which the State is not split. Reduce it first (jax.lax.psum, pmax, ...), or split the State: give it a "
+            "sharding, or name it in state_specs."
+        )
+    missing = tuple(sorted(axes - varies))
+    return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
 
 
 def _is_quantity(x: Any) -> bool:

@@ -6,7 +6,7 @@ all kinds work alike and none contains another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding
 from dist_sim.core.hooks import CANCELLED, Hookable, any_hooks, before_write, observe
 from dist_sim.core.placement import ByName, Given, Placement
 from dist_sim.core.slot import Slot, slot_for
-from dist_sim.core.trace import Birth, birth, check_read, check_write, is_eager, note_write
+from dist_sim.core.trace import Birth, birth, check_read, check_write, enter, is_eager, note_write
 from dist_sim.errors import StateValueError
 from dist_sim.partition.mesh import Axes, current_mesh
 
@@ -96,7 +96,7 @@ class State(Hookable):
         self._hooks = None
         self._moved = 0  # how often a Module let go of it
         self._open = False
-        self._birth = birth()
+        self._birth = birth(self)
         self._placement = placement
         self._slot, value = slot_for(value, placement, self)
         self._value = self._slot.place(value) if self._slot.is_sharded else value
@@ -111,8 +111,10 @@ class State(Hookable):
             StateValueError: on assigning another structure, shape, dtype or unit.
             TraceContextError: see :mod:`dist_sim.core.trace`.
         """
-        check_read(self)
-        if any_hooks(self) and is_eager():
+        eager = is_eager()
+        if not eager or self._birth is not None:
+            check_read(self)
+        if eager and any_hooks(self):
             observe("read", self, self._value)
         return self._value
 
@@ -120,7 +122,13 @@ class State(Hookable):
     def value(self, value: Any) -> None:
         if self._open:
             self.reset_value(value)
+            return
+        if self._birth is None and is_eager() and not any_hooks(self):
+            # The short way of what _write does: eager code writes often.
+            value = self._slot.fit(_bare(value, self), self)
+            self._value = self._slot.place(value) if self._slot.is_sharded else value
         else:
+            enter(self)
             self._write(self._slot, self._slot.fit(_bare(value, self), self))
 
     def restore_value(self, value: Any) -> None:
@@ -129,6 +137,7 @@ class State(Hookable):
         Raises:
             StateValueError: another structure, shape, dtype or unit.
         """
+        enter(self)
         value = self._slot.fit(_bare(value, self), self)
         check_write(self)
         note_write(self)
@@ -163,9 +172,7 @@ class State(Hookable):
     def _write(self, slot: Slot, value: Any) -> None:
         check_write(self)
         if any_hooks(self):
-            if not is_eager():
-                check_read(self)  # a hook may look at the old value, which makes it an input
-            value = before_write(self, value, lambda new: slot.fit(_bare(new, self), self))
+            value = before_write(self, value, lambda new: slot.fit(_bare(new, self), self), lambda: check_read(self))
             if value is CANCELLED:
                 return
         note_write(self)
@@ -274,13 +281,20 @@ class BatchState(State):
     axes = ("batch", ...)
 
 
-def commit(state: State, slot: Slot, value: Any) -> None:
-    """Takes over a State's value at the end of a transform; `slot` is what it was at the end of the traced function."""
-    check_write(state)
-    note_write(state)
-    before, state._slot, state._value = state._value, slot, slot.place(value)
-    if any_hooks(state) and is_eager():
-        observe("write_after", state, state._value, before)
+def commit(states: Sequence[State], slots: Sequence[Slot], values: Sequence[Any]) -> None:
+    """Takes over the values of States at the end of a transform; `slots` is what they were at the end of the traced function."""
+    if is_eager() and all(state._birth is None for state in states):
+        before = [state._value for state in states] if any(map(any_hooks, states)) else None
+        for state, slot, value in zip(states, slots, values, strict=True):
+            state._slot, state._value = slot, slot.place(value) if slot.is_sharded else value
+        if before is not None:
+            for state, old in zip(states, before, strict=True):
+                observe("write_after", state, state._value, old)
+        return
+    for state, slot, value in zip(states, slots, values, strict=True):
+        check_write(state)
+        note_write(state)
+        state._slot, state._value = slot, slot.place(value)
 
 
 def _bare(value: Any, state: State) -> Any:

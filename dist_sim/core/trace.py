@@ -19,6 +19,7 @@ import jax
 
 # JAX offers no public way to ask which trace is current (jax.extend.core hands out an opaque object without its parents).
 from jax._src import core as jax_core
+from jax._src.array import ArrayImpl
 from jax._src.interpreters.partial_eval import DynamicJaxprTrace
 from jax.core import Tracer
 from jax.extend.core import Primitive
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 EAGER = jax_core.eval_trace
 """The trace of ordinary execution: no transform at all."""
+
+CONCRETE = ArrayImpl
+"""The type of arrays that hold numbers, as tracers do not."""
 
 INPUT = Primitive("input")
 """Stands in a staged function for values that it read: `trace` turns its results into inputs of the program."""
@@ -76,16 +80,21 @@ class StateTrace:
 
     Args:
         staged: the function becomes a program, with what it reads as inputs.
+        enter: what a State is in here, as (value, slot), where that is not what it is outside; else None. Is asked once per
+            State, before its slot is looked at, under the JAX trace of the function.
 
     Attributes:
+        born: the States created in it.
         reads, writes: the States touched, in order.
         environ: environment entries read that were set outside: key to (value outside, value in here).
         sources: what became an input so far: a State, or the key of an environment entry.
         checks: the function contains checks, see :mod:`dist_sim.core.transform.checks`.
     """
 
-    def __init__(self, *, staged: bool = False) -> None:
+    def __init__(self, *, staged: bool = False, enter: Callable[[State], tuple[Any, Any] | None] | None = None) -> None:
         self.staged = staged
+        self.born: list[State] = []
+        self._inside = enter
         self.closed = False
         self.inner: Any = None
         self.reads: dict[State, None] = {}
@@ -108,6 +117,8 @@ class StateTrace:
         self.closed = True
         # States born in here keep this frame alive; it need not keep theirs, nor a JAX trace.
         self._before.clear()
+        self.born.clear()
+        self._inside = None
         self.inner = None
         if self.checks and _FRAMES.open:
             _FRAMES.open[-1].checks = True
@@ -126,22 +137,42 @@ class StateTrace:
             if state not in self.writes:
                 self.reads.setdefault(state)
             return
-        if state._birth is not None and state._birth.frame is self:
+        if self._is_born_here(state):
             return
-        if not self.staged:
-            outer = self._outer()
-            if outer is not None:
-                outer.read(state)
-            self._remember(state)
-        else:
-            slot = state._slot
-            avals = tuple(jax.core.ShapedArray(shape, dtype) for shape, dtype in slot.avals)
-            self.bind(state, slot.value(self._make_inputs(state, avals)))
+        self.enter(state)
+        if state not in self._before:
+            if self.staged:
+                self.bind(state, state._slot.value(self.make_inputs(state, state._slot.shapes)))
+            else:
+                self.read_outside(state)
+                self._remember(state)
         self.reads.setdefault(state)
+
+    def enter(self, state: State) -> None:
+        """Lets a State be what it is in here (see `enter` of the class), and before that in the frames further out."""
+        if state in self._before or self._is_born_here(state):
+            return
+        outer = self._outer()
+        if outer is not None:
+            outer.enter(state)
+        if self._inside is not None:
+            with jax_core.set_current_trace(self.inner):
+                inside = self._inside(state)
+            if inside is not None:
+                self.bind(state, *inside)
+
+    def read_outside(self, state: State) -> Any:
+        """What a State that is not bound in here is outside; noted as read there."""
+        outer = self._outer()
+        if outer is not None:
+            outer.read(state)
+        elif state._birth is None and _is_staged(self.inner):
+            raise TraceContextError(_compiled_in(state))
+        return state._value
 
     def write(self, state: State) -> None:
         """Notes a write that is about to happen."""
-        if state._birth is not None and state._birth.frame is self:
+        if self._is_born_here(state):
             return
         self._remember(state)
         self.writes.setdefault(state)
@@ -157,15 +188,19 @@ class StateTrace:
             inner = value
             if self.staged and (parts := split(value)) is not None:
                 arrays, join = parts
-                inner = join(self._make_inputs(key, tuple(jax.typeof(x) for x in arrays)))
+                inner = join(self.make_inputs(key, tuple(jax.typeof(x) for x in arrays)))
             self.environ[key] = value, inner
         return self.environ[key][1]
 
-    def _make_inputs(self, source: State | str, avals: tuple[Any, ...]) -> list[Any]:
+    def make_inputs(self, source: State | str, avals: tuple[Any, ...]) -> list[Any]:
+        """Values that stand for the arrays of a source in a staged function."""
         self.sources.append(source)
         # Where a raw JAX transform inside the function reads it, it is an input of the whole function all the same.
         with jax_core.set_current_trace(self.inner):
             return INPUT.bind(avals=avals, position=len(self.sources) - 1)
+
+    def _is_born_here(self, state: State) -> bool:
+        return state._birth is not None and state._birth.frame is self
 
     def _remember(self, state: State) -> None:
         if state not in self._before:
@@ -182,12 +217,21 @@ def frames_within(frame: StateTrace | None) -> list[StateTrace]:
     return frames[frames.index(frame) + 1 :] if frame in frames else frames[:]
 
 
-def birth() -> Birth | None:
+def birth(state: State) -> Birth | None:
     """Where a State created now belongs; None outside of every trace."""
     frame, trace = current_frame(), current_trace()
     if frame is None and trace is EAGER:
         return None
+    if frame is not None:
+        frame.born.append(state)
     return Birth(frame, weakref.ref(trace))
+
+
+def enter(state: State) -> None:
+    """Lets a State be what it is under the transforms that are open here, before its slot is looked at."""
+    frame = current_frame()
+    if frame is not None:
+        frame.enter(state)
 
 
 def check_read(state: State) -> None:
@@ -209,10 +253,7 @@ def check_read(state: State) -> None:
         frame.read(state)
     elif born is None and _is_staged(trace):
         # jax.jit and jax.lax loops keep compiled programs by function identity: the value read now would be there for ever.
-        raise TraceContextError(
-            f"{state.label} is read inside a raw jax.jit or jax.lax loop, which would compile its present value in as a "
-            "constant. Use dist_sim.transform (jit, for_loop, while_loop, cond), or pass the value as an argument."
-        )
+        raise TraceContextError(_compiled_in(state))
 
 
 def check_write(state: State) -> None:
@@ -250,7 +291,7 @@ def note_write(state: State) -> None:
 
 def has_tracer(value: Any) -> bool:
     """Some array in this PyTree is only a name for one, inside a trace."""
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
+    return any(type(leaf) is not CONCRETE and isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def _is_dead(state: State, trace: Any) -> bool:
@@ -260,6 +301,13 @@ def _is_dead(state: State, trace: Any) -> bool:
     alive = (born.frame is None or not born.frame.closed) and any(t is home for t in _enclosing(trace))
     # A constant made inside a trace outlives it.
     return not alive and has_tracer(state._value)
+
+
+def _compiled_in(state: State) -> str:
+    return (
+        f"{state.label} is read inside a raw jax.jit or jax.lax loop, which would compile its present value in as a "
+        "constant. Use dist_sim.transform (jit, for_loop, while_loop, cond), or pass the value as an argument."
+    )
 
 
 def _is_staged(trace: Any) -> bool:

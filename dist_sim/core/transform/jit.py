@@ -9,14 +9,13 @@ from types import MethodType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from dist_sim.core import environ
-from dist_sim.core.hooks import hooks_version
+from dist_sim.core import environ, hooks
 from dist_sim.core.module import Module
 from dist_sim.core.state import State
-from dist_sim.core.transform.staging import Leaves, Staged, Touched, keep
+from dist_sim.core.transform.program import Program
+from dist_sim.core.transform.staging import Staged, Touched
 
 
 def jit(
@@ -24,7 +23,7 @@ def jit(
     *,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
-    donate: bool = False,
+    donate: bool = True,
 ) -> Any:
     """Compiles a function that reads and writes States.
 
@@ -36,7 +35,8 @@ def jit(
 
     Args:
         static_argnums, static_argnames: arguments that are Python values for the function; hashable.
-        donate: the program may reuse the memory of the written States. Arrays taken from them before a call are gone after it.
+        donate: the program may reuse the memory of the States that it writes. A value that somebody else holds, having read it
+            before, is copied first and stays valid.
 
     Returns:
         A callable with `.lower(*args)`, `.states(*args)`, `.compilations` and `.clear_cache()`: compiled programs keep the
@@ -55,14 +55,14 @@ class Jit:
         *,
         static_argnums: int | Sequence[int] = (),
         static_argnames: str | Sequence[str] = (),
-        donate: bool = False,
+        donate: bool = True,
     ) -> None:
         functools.update_wrapper(self, fun, updated=())
         self.fun = fun
         self.donate = donate
         self.compilations = 0
         self._static_nums, self._static_names = _static(fun, static_argnums, static_argnames)
-        self._programs: dict[Any, list[_Program]] = {}
+        self._programs: dict[Any, list[Program]] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         program, leaves = self._program(args, kwargs)
@@ -74,24 +74,24 @@ class Jit:
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """The program for these arguments and the present States, as JAX's Lowered; nothing is run."""
         program, leaves = self._program(args, kwargs)
-        return program.jitted.lower(*program.inputs(leaves))
+        return program.donating.lower(*program.inputs(leaves))
 
     def states(self, *args: Any, **kwargs: Any) -> Touched:
         """The States that a call with these arguments reads and writes."""
-        return self._program(args, kwargs)[0].touched
+        return self._program(args, kwargs)[0].staged.touched
 
     def clear_cache(self) -> None:
         """Forgets every compiled program."""
         self._programs.clear()
 
-    def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Program, list[Any]]:
+    def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Program, list[Any]]:
         key, leaves = self._key(args, kwargs)
         for program in self._programs.get(key, ()):
             if program.fits():
                 return program, [leaf for n, leaf in enumerate(leaves) if n not in program.fixed] if program.fixed else leaves
         program, leaves = self._stage(args, kwargs)
         self.compilations += 1
-        if program.is_closed:
+        if program.staged.is_closed:
             self._programs.setdefault(key, []).append(program)
         return program, leaves
 
@@ -102,7 +102,7 @@ class Jit:
             # With the type: 1, 1.0 and True are equal, and compile to different programs.
             static = tuple((n, type(args[n]), args[n]) for n in self._static_nums if n < len(args))
             static += tuple((name, type(kwargs[name]), kwargs[name]) for name in self._static_names if name in kwargs)
-        return (treedef, tuple(map(_leaf_key, leaves)), static, environ.fingerprint()), leaves
+        return (treedef, tuple(map(_leaf_key, leaves)), static, environ.fingerprint(), hooks.GLOBAL.version), leaves
 
     def _dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         if not self._static_nums and not self._static_names:
@@ -112,7 +112,7 @@ class Jit:
             {name: arg for name, arg in kwargs.items() if name not in self._static_names},
         )
 
-    def _stage(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Program, list[Any]]:
+    def _stage(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Program, list[Any]]:
         leaves, treedef = jax.tree.flatten(self._dynamic(args, kwargs))
         fixed = {n: leaf for n, leaf in enumerate(leaves) if isinstance(leaf, Module)}
         static_args = {n: args[n] for n in self._static_nums if n < len(args)}
@@ -127,60 +127,7 @@ class Jit:
 
         leaves = [leaf for n, leaf in enumerate(leaves) if n not in fixed]
         name = getattr(self.fun, "__name__", type(self.fun).__name__)
-        return _Program(Staged(call, leaves), frozenset(fixed), self.donate, name), leaves
-
-
-class _Program:
-    """One compiled version: for one set of States with their slots, one shape of the arguments, one environment."""
-
-    def __init__(self, staged: Staged, fixed: frozenset[int], donate: bool, name: str) -> None:
-        self.touched = staged.touched
-        self.fixed = fixed
-        self.is_closed = staged.is_closed
-        self._staged = staged
-        self._written = staged.touched.written
-        self._states = tuple(dict.fromkeys((*staged.touched.written, *staged.touched.read)))
-        self._slots = tuple(state._slot for state in self._states)
-        self._versions = tuple((state._moved, hooks_version(state)) for state in self._states)
-        self._clock = {key: value for key, value in staged.environ.items() if key in staged.sources}
-        self._clock_avals = {key: _signature(value) for key, value in self._clock.items()}
-        self._constants = tuple((key, value) for key, value in staged.environ.items() if key not in self._clock)
-        # A program that may fail while it runs must leave the States as they were.
-        self._donate = donate and not staged.checks
-        given_away = {source for source in staged.sources if source in set(self._written)}
-        self._given_away = tuple(source in given_away for source in staged.sources)
-
-        def pure(donated: list[Leaves], others: list[Leaves], leaves: list[Any]) -> Any:
-            first, second = iter(donated), iter(others)
-            inputs = [next(first if away else second) for away in self._given_away]
-            return staged(inputs, leaves)
-
-        pure.__name__ = name  # what profiles and compiled programs show
-        self.jitted = jax.jit(pure, donate_argnums=(0,) if self._donate else ())
-
-    def fits(self) -> bool:
-        """The States and the environment are still those this program was made for."""
-        for state, slot, (moved, hooks) in zip(self._states, self._slots, self._versions, strict=True):
-            if state._slot is not slot and state._slot != slot or state._moved != moved or hooks_version(state) != hooks:
-                return False
-        return all(_same(environ.peek(key), value) for key, value in self._constants) and all(
-            _signature(environ.peek(key)) == signature for key, signature in self._clock_avals.items()
-        )
-
-    def inputs(self, leaves: list[Any]) -> tuple[list[Leaves], list[Leaves], list[Any]]:
-        donated, others = [], []
-        for values, away in zip(self._staged.gather(), self._given_away, strict=True):
-            (donated if away else others).append(values)
-        if self._donate:
-            donated = _unshared(donated, [others, leaves])
-        return donated, others, leaves
-
-    def __call__(self, leaves: list[Any]) -> Any:
-        for key, _ in self._constants:
-            environ.get(key, None)  # a function around this one depends on it too
-        out, new = self.jitted(*self.inputs(leaves))
-        keep(self._written, self._staged.slots, new)
-        return out
+        return Program(Staged(call, leaves), frozenset(fixed), self.donate, name), leaves
 
 
 def _static(
@@ -211,28 +158,3 @@ def _leaf_key(leaf: Any) -> Any:
             f"{leaf.label} is an argument of a compiled function. Pass its .value, or let the function read the State."
         )
     raise TypeError(f"an argument of a compiled function is a {type(leaf).__name__}: {leaf!r:.60}. Name it in static_argnames.")
-
-
-def _signature(value: Any) -> Any:
-    """What a program is specialised to in an environment entry that is its input."""
-    leaves, treedef = jax.tree.flatten(value)
-    return treedef, [jax.typeof(leaf) if isinstance(leaf, (jax.Array, np.ndarray, np.generic)) else type(leaf) for leaf in leaves]
-
-
-def _same(now: Any, then: Any) -> bool:
-    if now is then:
-        return True
-    try:
-        return type(now) is type(then) and bool(now == then)
-    except (TypeError, ValueError):
-        return False
-
-
-def _unshared(donated: list[list[Any]], others: Any) -> list[list[Any]]:
-    """Copies of what would be donated twice, or donated and read."""
-    seen = {id(leaf) for leaf in jax.tree.leaves(others)}
-    result = []
-    for leaves in donated:
-        result.append([jnp.copy(leaf) if id(leaf) in seen else leaf for leaf in leaves])
-        seen.update(map(id, leaves))
-    return result

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-from jax.core import Tracer
+from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import ClosedJaxpr
 
 from dist_sim.core import environ
@@ -50,6 +50,9 @@ class Staged:
         checks: it contains checks that may fail while it runs.
     """
 
+    touched: Touched
+    slots: list[Slot]
+
     def __init__(self, fun: Callable[..., Any], *args: Any) -> None:
         frame = StateTrace(staged=True)
 
@@ -76,7 +79,7 @@ class Staged:
 
     def gather(self) -> list[Leaves]:
         """The values of its sources here and now; noted as read."""
-        return [self._now(source) for source in self.sources]
+        return [self.now(source) for source in self.sources]
 
     def replaced(self, inputs: list[Leaves], states: Sequence[State], values: Sequence[Leaves]) -> list[Leaves]:
         """`inputs` with other values in these States."""
@@ -90,7 +93,7 @@ class Staged:
             What the function returns, and the leaves of the written States.
         """
         taken = [inputs[source][leaf] for source, leaf in self._taken]
-        flat = jax.core.eval_jaxpr(self._jaxpr, self._consts, *taken, *jax.tree.leaves(args))
+        flat = eval_jaxpr(self._jaxpr, self._consts, *taken, *jax.tree.leaves(args))
         written, rest = [], iter(flat[self._out_size :])
         for slot in self.slots:
             written.append([next(rest) for _ in slot.avals])
@@ -104,7 +107,8 @@ class Staged:
                     f"{where} turns {state.label} from {state._slot} into {slot}, and must not: reshape it before."
                 )
 
-    def _now(self, source: State | str) -> Leaves:
+    def now(self, source: State | str) -> Leaves:
+        """The value of one source here and now; noted as read."""
         if isinstance(source, State):
             return value_of(source)
         return jax.tree.leaves(environ.get(source))
@@ -118,8 +122,7 @@ def value_of(state: State) -> Leaves:
 
 def keep(states: Sequence[State], slots: Sequence[Slot], values: Sequence[Leaves]) -> None:
     """Writes back what a transform computed."""
-    for state, slot, leaves in zip(states, slots, values, strict=True):
-        commit(state, slot, slot.value(leaves))
+    commit(states, slots, [slot.value(leaves) for slot, leaves in zip(slots, values, strict=True)])
 
 
 def refuse_states(out: Any) -> Any:
