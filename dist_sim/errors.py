@@ -49,8 +49,16 @@ class StateValueError(DistSimError, ValueError):
     """A value that does not fit the slot a State's first value defined: structure, shape, dtype or unit."""
 
 
+class BatchAxisError(DistSimError, ValueError):
+    """Lanes of a vmap that do not fit together, or that write different values to one shared State."""
+
+
 class NumericalError(DistSimError, ArithmeticError):
     """NaN or infinity in a state."""
+
+
+class CompiledError(DistSimError, RuntimeError):
+    """A condition that a model checks while it runs, and that does not hold."""
 
 
 class OutputError(DistSimError, OSError):

@@ -130,11 +130,14 @@ class Slot:
             shardings.append(_respecified(sharding, (*spec[:at], lanes, *spec[at:])))
         return replace(self, avals=tuple(avals), shardings=tuple(shardings))
 
+    def placed(self, placement: Placement | None, owner: Labelled) -> Slot:
+        """The same slot, lying where `placement` says."""
+        shapes = [shape for shape, _ in self.avals]
+        return replace(self, shardings=_shardings(placement, shapes, owner))
+
     def split_of(self, axis: int) -> tuple[Any, ...]:
         """The mesh axes that split `axis`, per leaf; None where nothing does."""
-        return tuple(
-            _spec(sharding, len(shape))[axis] for (shape, _), sharding in zip(self.avals, self.shardings, strict=True)
-        )
+        return tuple(_spec(sharding, len(shape))[axis] for (shape, _), sharding in zip(self.avals, self.shardings, strict=True))
 
     def shard(self, mesh: Mesh, spec: PartitionSpec | None, owner: Labelled) -> tuple[Slot, tuple[PartitionSpec, ...]]:
         """The slot of what one device of a mesh holds, and how each leaf is cut.
@@ -155,7 +158,10 @@ class Slot:
                 raise StateValueError(
                     f"{owner.label}: {specs[-1]} on a mesh of {dict(mesh.shape)} does not divide the shape {shape}."
                 ) from None
-        names = [frozenset(axis for entry in spec if entry for axis in ((entry,) if isinstance(entry, str) else entry)) for spec in specs]
+        names = [
+            frozenset(axis for entry in spec if entry for axis in ((entry,) if isinstance(entry, str) else entry))
+            for spec in specs
+        ]
         return Slot(self.treedef, tuple(avals), (None,) * len(avals), tuple(names)), tuple(specs)
 
     def __str__(self) -> str:
@@ -184,8 +190,7 @@ def slot_for(value: Any, placement: Placement | None, owner: Labelled) -> tuple[
     if treedef == _ARRAY:
         treedef = _ARRAY  # the one object, so that `is` finds it
     arrays = [_first_leaf(leaf, owner) for leaf in leaves]
-    shardings = tuple(None if placement is None else placement.leaf(n, x.shape, owner.label) for n, x in enumerate(arrays))
-    slot = Slot(treedef, tuple((x.shape, x.dtype) for x in arrays), shardings)
+    slot = Slot(treedef, tuple((x.shape, x.dtype) for x in arrays), _shardings(placement, [x.shape for x in arrays], owner))
     return slot, slot.value(arrays)
 
 
@@ -196,6 +201,12 @@ def describe(value: Any) -> str:
 
 def _moved(x: jax.Array, sharding: NamedSharding) -> jax.Array:
     return x if x.sharding is sharding or x.sharding == sharding else jax.device_put(x, sharding)
+
+
+def _shardings(
+    placement: Placement | None, shapes: Sequence[tuple[int, ...]], owner: Labelled
+) -> tuple[NamedSharding | None, ...]:
+    return tuple(None if placement is None else placement.leaf(n, shape, owner.label) for n, shape in enumerate(shapes))
 
 
 def _spec(sharding: NamedSharding | None, rank: int) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -225,6 +225,12 @@ def birth(state: State) -> Birth | None:
     if frame is not None:
         frame.born.append(state)
     return Birth(frame, weakref.ref(trace))
+
+
+def adopt(states: Iterable[State]) -> None:
+    """Lets States that were created inside a transform belong here, where they get their values next."""
+    for state in states:
+        state._birth = birth(state)
 
 
 def enter(state: State) -> None:
