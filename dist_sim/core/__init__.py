@@ -1,6 +1,8 @@
 """State, Module, the environment and the transforms: what models are written with."""
 
 from dist_sim.core import environ as environ
+from dist_sim.core import filters as filters
+from dist_sim.core import graph as graph
 from dist_sim.core import random as random
 from dist_sim.core import transform as transform
 from dist_sim.core.lifecycle import init_all_states as init_all_states

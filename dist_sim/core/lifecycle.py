@@ -1,86 +1,164 @@
-"""Allocating and resetting the States of a whole model, in place.
-
-`init_state` may create States at every call. While it runs, a new State that is assigned to an attribute which holds one
-already gives its value to the old one: object, sharding and every compiled function that knows it go on.
-"""
+"""Allocating and resetting the States of a whole model, and loading values into them; see also :mod:`dist_sim.core.rebind`."""
 
 from __future__ import annotations
 
-import contextvars
-import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
+from dist_sim.core.filters import Filter, Path, to_predicate
+from dist_sim.core.module import Module
 from dist_sim.core.state import State
+from dist_sim.core.walk import dotted
+from dist_sim.errors import ParameterError
 
-if TYPE_CHECKING:
-    from dist_sim.core.module import Module
+M = TypeVar("M", bound=Module)
+F = TypeVar("F", bound=Callable[..., Any])
 
-M = TypeVar("M", bound="Module")
-
-_KEEP: Any = object()
-_IN_PLACE: contextvars.ContextVar[bool] = contextvars.ContextVar("dist_sim_in_place", default=False)
+LEVELS = 10
 
 
-def init_all_states(module: M, batch_size: int | None = None, **kwargs: Any) -> M:
-    """Allocates the States of a model: calls `init_state` of every Module in the tree, in the order of definition.
+def call_order(level: int = 0, check_order_boundary: bool = True) -> Callable[[F], F]:
+    """Says when an `init_state` or `reset_state` is called, among those of a model.
 
-    May be called again at any time: States keep their identity and sharding.
+    First those without it, then by ascending level; among equals in the order of definition.
 
     Args:
-        batch_size: number of independent copies, the first axis of every State allocated; None for no such axis.
-        kwargs: handed to every `init_state`.
+        level: from 0 to 9.
+        check_order_boundary: False allows any number.
+
+    Raises:
+        ParameterError: another level.
+    """
+    if check_order_boundary and not 0 <= level < LEVELS:
+        raise ParameterError(f"call_order({level}): allowed are 0 to {LEVELS - 1}.")
+
+    def mark(method: F) -> F:
+        method.call_order = level  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def init_all_states(target: M, *init_args: Any, node_to_exclude: Filter = None, **init_kwargs: Any) -> M:
+    """Allocates the States of a model: calls `init_state` of every Module in the tree. For the order see :func:`call_order`.
+
+    May be called again at any time: States keep their identity, hooks and sharding.
+
+    Args:
+        init_args, init_kwargs: handed to every `init_state`. The first one is `batch_size`: the number of independent copies,
+            the first axis of every State allocated; None for no such axis. A Module that defines no `init_state` has
+            nothing to allocate.
+        node_to_exclude: Modules to leave as they are; a filter of :mod:`dist_sim.core.filters`.
 
     Returns:
-        The module.
+        The model.
+
+    Raises:
+        ParameterError: an `init_state` that does not take these arguments, such as one without batches. Nothing was called.
     """
-    for node in module.nodes().values():
-        if batch_size is not None:
-            kwargs["batch_size"] = batch_size
-        node.init_state(**kwargs)
-        object.__setattr__(node, "_batch_size", batch_size)
-    return module
+    return _call_all(target, "init_state", init_args, init_kwargs, node_to_exclude)
 
 
-def reset_all_states(module: M, batch_size: int | None = _KEEP, **kwargs: Any) -> M:
+def reset_all_states(target: M, *reset_args: Any, node_to_exclude: Filter = None, **reset_kwargs: Any) -> M:
     """Sets the States of a model back to their start: calls `reset_state` of every Module in the tree.
 
-    Args:
-        batch_size: as for :func:`init_all_states`; left out, it stays what it was there.
+    Arguments and errors: as :func:`init_all_states`; `batch_size`, left out, stays what it was there.
     """
-    for node in module.nodes().values():
-        size = getattr(node, "_batch_size", None) if batch_size is _KEEP else batch_size
-        node.reset_state(**kwargs, **({} if size is None else {"batch_size": size}))
-        object.__setattr__(node, "_batch_size", size)
-    return module
+    return _call_all(target, "reset_state", reset_args, reset_kwargs, node_to_exclude)
 
 
-def in_place(method: Callable[..., Any]) -> Callable[..., Any]:
-    """`init_state` or `reset_state`, with States re-bound rather than replaced while it runs."""
+def assign_state_values(target: Module, *state_by_abs_path: Mapping[Any, Any]) -> tuple[list[Any], list[Path]]:
+    """Loads saved values into the States of a model, in place. Either all fit and are loaded, or none is.
 
-    @functools.wraps(method)
-    def rebinding(*args: Any, **kwargs: Any) -> Any:
-        token = _IN_PLACE.set(True)
-        try:
-            return method(*args, **kwargs)
-        finally:
-            _IN_PLACE.reset(token)
+    Args:
+        state_by_abs_path: values keyed by path, as a tuple or dotted (`"layers.0.w"`); of several dicts the last one counts.
 
-    return rebinding
+    Returns:
+        The keys for which the model has no State, and the paths of the States for which there is no value.
+
+    Raises:
+        StateValueError: another structure, shape, dtype or unit.
+    """
+    found = target.states()
+    by_name = {dotted(path): path for path in found}
+    values, unexpected = {}, []
+    for key, value in {key: value for given in state_by_abs_path for key, value in given.items()}.items():
+        path = key if key in found else by_name.get(dotted(key) if isinstance(key, tuple) else key)
+        if path is None:
+            unexpected.append(key)
+        else:
+            values[path] = value
+    restore(found, values)
+    return unexpected, [path for path in found if path not in values]
 
 
-def rebind(old: Any, new: Any) -> Any:
-    """What an attribute that holds `old` shall hold when `new` is assigned to it."""
-    if not _IN_PLACE.get() or new is old:
-        return new
-    if isinstance(new, State):
-        # A State that some Module holds already is shared on purpose: it replaces the old one.
-        if type(old) is not type(new) or new._attribute is not None:
-            return new
-        old.become(new)
-        return old
-    if isinstance(new, dict) and isinstance(old, dict):
-        return {key: rebind(old.get(key), item) for key, item in new.items()}
-    if type(new) in (list, tuple) and type(old) is type(new):
-        return type(new)(rebind(old[n] if n < len(old) else None, item) for n, item in enumerate(new))
-    return new
+def restore(states: Mapping[Path, State], values: Mapping[Path, Any]) -> None:
+    """Gives States saved values, after all of them were found to fit. Fires `restore` hooks.
+
+    Raises:
+        StateValueError: another structure, shape, dtype or unit; names the path.
+    """
+    fitted = {}
+    for path, value in values.items():
+        state = states[path]
+        fitted[path] = state._slot.fit(value, _At(f"{type(state).__name__} at {dotted(path)}"))
+    for path, value in fitted.items():
+        states[path].restore_value(value)
+
+
+class _At(NamedTuple):
+    """What error messages call a State of a model."""
+
+    label: str
+
+
+def _call_all(target: M, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], node_to_exclude: Filter) -> M:
+    excluded = to_predicate(node_to_exclude, "node_to_exclude")
+    nodes = {path: node for path, node in target.nodes().items() if not excluded(path, node)}
+    calls = [call for path, node in nodes.items() if (call := _call(path, node, name, args, kwargs)) is not None]
+    for call in sorted(calls, key=lambda call: call.order):
+        getattr(call.node, call.method)(*call.bound.args, **call.bound.kwargs)
+        call.node._batch_size = call.batch_size
+    return target
+
+
+class _Call(NamedTuple):
+    node: Module
+    method: str
+    order: tuple[bool, float]
+    bound: inspect.BoundArguments
+    batch_size: int | None
+
+
+def _call(path: Path, node: Module, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
+    """The call of `init_state` or `reset_state` of one Module; None where there is nothing to call."""
+    again = name == "reset_state"
+    if again and type(node).reset_state is Module.reset_state:
+        name = "init_state"
+    method = getattr(node, name)
+    if getattr(type(node), name) is Module.init_state:
+        return None
+    signature = inspect.signature(method)
+    takes_batch = "batch_size" in signature.parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()
+    )
+    batch_size = kwargs.get("batch_size")
+    given = {key: x for key, x in kwargs.items() if key != "batch_size"}
+    if again and not args and "batch_size" not in kwargs and takes_batch:
+        batch_size = node._batch_size
+    if batch_size is not None:
+        given["batch_size"] = batch_size
+    where = f"{type(node).__name__} ({dotted(path)})"
+    try:
+        bound = signature.bind(*args, **given)
+    except TypeError as error:
+        if (args or batch_size is not None) and not takes_batch:
+            raise ParameterError(
+                f"{where} does not support batches: its {name} takes no batch_size. "
+                f"Define {name}(self, batch_size=None), or leave it out with node_to_exclude."
+            ) from None
+        raise ParameterError(f"{where}: {name}{signature} does not take what it was given: {error}.") from None
+    size = bound.arguments.get("batch_size", batch_size) if takes_batch else node._batch_size
+    level = getattr(method, "call_order", None)
+    return _Call(node, name, (level is not None, level or 0), bound, size)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import EllipsisType
+from collections.abc import Iterator
 from typing import Any
 
-from dist_sim.core import lifecycle
-from dist_sim.core.state import State
-from dist_sim.errors import ParameterError
-
-Path = tuple[str | int, ...]
-Filter = type | EllipsisType | Callable[[Path, Any], bool]
+from dist_sim.core import rebind, walk
+from dist_sim.core.filters import Filter
+from dist_sim.core.outline import outline
+from dist_sim.core.state import ParamState, State
 
 
-class Module:
+class Module(walk.Node):
     """A model, or part of one.
 
-    States and Modules assigned as attributes, also inside lists, tuples and dicts, belong to it. Calling it calls `update`.
-    Attributes are walked in the order of their definition.
+    States and Modules assigned as attributes, also inside lists, tuples and dicts, belong to it. Calling it calls `update`;
+    `x >> module` is `module(x)` for arrays (for quantities, call it: brainunit's `>>` hands over bare numbers). Attributes are
+    walked in the order of their definition.
     """
+
+    name: str | None = None
+    _batch_size: int | None = None
+
+    __array_ufunc__ = None  # numpy leaves `array >> module` to the Module
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None:
@@ -30,7 +33,7 @@ class Module:
         # Also when called by hand, these re-bind the States that are there: compiled functions hold the objects.
         for name in ("init_state", "reset_state"):
             if name in vars(cls):
-                setattr(cls, name, lifecycle.in_place(vars(cls)[name]))
+                setattr(cls, name, rebind.in_place(vars(cls)[name]))
 
     def init_state(self, batch_size: int | None = None) -> None:
         """Allocates the States of this Module (not of those inside it). To be defined by models; see init_all_states.
@@ -49,122 +52,98 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.update(*args, **kwargs)
 
+    def __rrshift__(self, x: Any) -> Any:
+        return self(x)
+
     def __setattr__(self, name: str, value: Any) -> None:
         old = vars(self).get(name)
-        value = lifecycle.rebind(old, value)
+        value = rebind.rebind(old, value)
         if old is not None and old is not value:
             _let_go(old)
-        for path, state in _walk(value, (name,)):
-            if isinstance(state, State) and state._attribute is None:
-                state._attribute = ".".join((type(self).__name__, *map(str, path)))
+        adopt(self, name, value)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         _let_go(vars(self).get(name))
         object.__delattr__(self, name)
 
-    def states(self, *filters: Filter) -> Any:
-        """The States of the tree, keyed by path: `{("layers", 0, "w"): ...}`.
+    def states(self, *filters: Filter, allowed_hierarchy: tuple[int, int] = walk.WHOLE) -> Any:
+        """The States of the tree, keyed by path: `{("layers", 0, "w"): ...}`, a PyTree for JAX.
 
-        A State that can be reached in several ways is there once, under the first path.
+        A State that can be reached in several ways is there once, under the first path, depth first. The keys of a dict that
+        holds States are ints if all of them are, and strings otherwise.
 
         Args:
-            filters: a kind of State, a function of (path, state), or `...` for all. With several, a tuple of dicts; each
-                State is in the first that it fits.
-        """
-        return _select({path: x for path, x in _tree(self).items() if isinstance(x, State)}, filters, "states")
+            filters: see :mod:`dist_sim.core.filters`. With several, a tuple of dicts; each State is in the first that it fits.
+            allowed_hierarchy: the lowest and highest depth. This Module and its own States have the depth 0, the Modules that
+                it holds (also in containers) and their States 1, and so on. With it, a State is found by the shortest way,
+                and keyed by that.
 
-    def nodes(self, *filters: Filter) -> Any:
-        """The Modules of the tree, this one first under the path (), keyed by path. Filters: as :meth:`states`."""
-        return _select({path: x for path, x in _tree(self).items() if isinstance(x, Module)}, filters, "nodes")
+        Raises:
+            ParameterError: something that is no filter, or no pair of depths.
+        """
+        return walk.states(self, *filters, allowed_hierarchy=allowed_hierarchy)
+
+    def nodes(self, *filters: Filter, allowed_hierarchy: tuple[int, int] = walk.WHOLE) -> Any:
+        """The Modules of the tree, this one first under the path (), keyed by path. Arguments and errors: as :meth:`states`."""
+        return walk.nodes(self, *filters, allowed_hierarchy=allowed_hierarchy)
+
+    def state_trees(self, *filters: Filter) -> Any:
+        """The States as dicts inside dicts: `{"layers": {0: {"w": ...}}}`. Filters: as :meth:`states`."""
+        found = self.states(*filters)
+        return tuple(map(walk.nested, found)) if len(filters) > 1 else walk.nested(found)
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, ParamState]]:
+        """(dotted path, State) of the ParamStates.
+
+        Args:
+            prefix: put in front of every path.
+            recurse: those of the whole tree; False for those that this Module itself holds.
+        """
+        found = self.states(ParamState, allowed_hierarchy=walk.WHOLE if recurse else (0, 0))
+        yield from _named(found, prefix)
+
+    def parameters(self, recurse: bool = True) -> Iterator[ParamState]:
+        """The ParamStates; see :meth:`named_parameters`."""
+        return (state for _, state in self.named_parameters(recurse=recurse))
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(dotted path, Module) of those that this Module itself holds, also in containers."""
+        yield from _named(self.nodes(allowed_hierarchy=(1, 1)), "")
+
+    def children(self) -> Iterator[Module]:
+        """The Modules that this one itself holds, also in containers."""
+        return (module for _, module in self.named_children())
+
+    def named_modules(self, prefix: str = "", include_self: bool = True) -> Iterator[tuple[str, Module]]:
+        """(dotted path, Module) of the whole tree, this one first under "" (or the prefix)."""
+        found = self.nodes()
+        if not include_self:
+            del found[()]
+        yield from _named(found, prefix)
+
+    def modules(self, include_self: bool = True) -> Iterator[Module]:
+        """The Modules of the whole tree, this one first."""
+        return (module for _, module in self.named_modules(include_self=include_self))
 
     def __repr__(self) -> str:
-        return _text(self)
+        return outline(self)
 
 
-def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """(path, State or Module) for what an attribute holds directly, or in lists, tuples and dicts."""
-    if isinstance(value, (State, Module)):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _walk(item, (*path, key if isinstance(key, int) else str(key)))
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _walk(item, (*path, index))
-
-
-def _tree(root: Module) -> dict[Path, Any]:
-    """Every State and Module under its first path, in the order of definition."""
-    found: dict[Path, Any] = {(): root}
-    seen = {id(root)}
-
-    def visit(module: Module, path: Path) -> None:
-        for name, attribute in vars(module).items():
-            for below, item in _walk(attribute, (*path, name)):
-                if id(item) not in seen:
-                    seen.add(id(item))
-                    found[below] = item
-                    if isinstance(item, Module):
-                        visit(item, below)
-
-    visit(root, ())
-    return found
+def adopt(module: Module, name: str, value: Any) -> None:
+    """Lets error messages call the States in `value` by the attribute that holds them, if no other one did before."""
+    for path, state in walk.held(value, (name,)):
+        if isinstance(state, State) and state._attribute is None:
+            state._attribute = ".".join((type(module).__name__, *map(str, path)))
 
 
 def _let_go(old: Any) -> None:
     """Makes compiled functions look again for the States they touch: those of a replaced attribute may be other ones now."""
-    for _, item in _walk(old, ()):
-        for state in [item] if isinstance(item, State) else item.states().values():
-            state._moved += 1
+    for state in walk.states(old).values():
+        state._moved += 1
 
 
-def _select(found: dict[Path, Any], filters: tuple[Filter, ...], where: str) -> Any:
-    for wanted in filters:
-        if not (wanted is ... or callable(wanted)):
-            raise ParameterError(f"{where}({wanted!r}): a filter is a class, a function of (path, object), or `...` for all.")
-    if not filters:
-        return found
-    selected: tuple[dict[Path, Any], ...] = tuple({} for _ in filters)
+def _named(found: dict[walk.Path, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    start = (prefix,) if prefix else ()
     for path, item in found.items():
-        place = next((n for n, wanted in enumerate(filters) if _fits(wanted, path, item)), None)
-        if place is not None:
-            selected[place][path] = item
-    return selected[0] if len(filters) == 1 else selected
-
-
-def _fits(wanted: Filter, path: Path, item: Any) -> bool:
-    if wanted is ...:
-        return True
-    return isinstance(item, wanted) if isinstance(wanted, type) else bool(wanted(path, item))
-
-
-def _text(root: Module) -> str:
-    first: dict[int, Path] = {}
-    lines: list[str] = []
-
-    def show(item: Any, path: Path, title: str, depth: int) -> None:
-        indent = "  " * depth
-        if id(item) in first:
-            lines.append(f"{indent}{title}{type(item).__name__} at {_dotted(first[id(item)])}")
-            return
-        first[id(item)] = path
-        if isinstance(item, State):
-            lines.append(f"{indent}{title}{type(item).__name__} {item._slot}")
-            return
-        lines.append(f"{indent}{title}{type(item).__name__}(")
-        opened = len(lines)
-        for name, attribute in vars(item).items():
-            for below, inner in _walk(attribute, (name,)):
-                show(inner, (*path, *below), f"{_dotted(below)}: ", depth + 1)
-        if len(lines) == opened:
-            lines[-1] += ")"
-        else:
-            lines.append(f"{indent})")
-
-    show(root, (), "", 0)
-    return "\n".join(lines)
-
-
-def _dotted(path: Path) -> str:
-    return ".".join(map(str, path)) or "the root"
+        yield ".".join(map(str, (*start, *path))), item

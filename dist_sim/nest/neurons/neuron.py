@@ -83,6 +83,9 @@ class NESTNeuron(Module):
     def build(self, values: Mapping[str, np.ndarray]) -> None:
         """Makes the states and derives what the step needs."""
 
+    def init_state(self) -> None:
+        """Nothing: `build` makes the states, for one copy of the network. Without a `batch_size`, one is refused."""
+
     @abstractmethod
     def update(self, arriving: jax.Array, current: jax.Array) -> jax.Array:
         """One step.

@@ -1,0 +1,64 @@
+"""What `print(model)` shows: the tree, with what each State holds, how it is split and how large it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from jax.sharding import NamedSharding
+
+from dist_sim.core.filters import Path
+from dist_sim.core.state import State
+from dist_sim.core.walk import Item, Node, dotted, members
+
+
+def outline(root: Node) -> str:
+    """One line per State and Module; what was shown before, by reference.
+
+    A State: kind, dtype, shape, unit; the mesh axes that split it; its size on all devices together.
+    """
+    first: dict[int, Path] = {id(root): ()}
+    lines = [f"{type(root).__name__}("]
+    # Open Modules: their path, what is left of them, the line that opened them.
+    pending: list[tuple[Path, Iterator[tuple[Path, Item]], int]] = [((), members(root), 0)]
+    while pending:
+        above, rest, opened = pending[-1]
+        path, item = next(rest, (None, None))
+        if path is None or item is None:
+            pending.pop()
+            if len(lines) == opened + 1:
+                lines[-1] += ")"
+            else:
+                lines.append("  " * len(pending) + ")")
+            continue
+        title = f"{'  ' * len(pending)}{dotted(path[len(above) :])}: {type(item).__name__}"
+        if id(item) in first:
+            lines.append(f"{title} at {dotted(first[id(item)])}")
+            continue
+        first[id(item)] = path
+        if isinstance(item, State):
+            lines.append(f"{title} {_described(item)}")
+        else:
+            pending.append((path, members(item, path), len(lines)))
+            lines.append(f"{title}(")
+    return "\n".join(lines)
+
+
+def _described(state: State) -> str:
+    slot = state._slot
+    size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in slot.avals)
+    split = dict.fromkeys(text for sharding in slot.shardings if sharding is not None for text in _split(sharding))
+    return ", ".join([str(slot), *split, _bytes(size)])
+
+
+def _split(sharding: NamedSharding) -> list[str]:
+    names = [name for entry in sharding.spec for name in ((entry,) if isinstance(entry, str) else entry or ())]
+    return [f"{name}:{sharding.mesh.shape[name]}" for name in names] or [f"whole on {sharding.mesh.size} devices"]
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
