@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from dist_sim.core import Random, environ, transform
-from dist_sim.core.random import FRACTION, _lower_half
+from dist_sim.core.random.keyed import FRACTION, _lower_half
 from dist_sim.errors import ParameterError
 from dist_sim.kernels.philox import philox4x32
 
