@@ -6,6 +6,7 @@ enter as constants of the loop. Called outside of `jit`, a loop is compiled at e
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,19 @@ import jax
 import jax.numpy as jnp
 
 from dist_sim.core.state import State
+from dist_sim.core.transform.progress import Pbar, followed
 from dist_sim.core.transform.staging import Leaves, Staged, keep, value_of
 from dist_sim.errors import ParameterError, TraceContextError
 
 
-def for_loop(f: Callable[..., Any], *xs: Any, length: int | None = None, reverse: bool = False, unroll: int = 1) -> Any:
+def for_loop(
+    f: Callable[..., Any],
+    *xs: Any,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int = 1,
+    pbar: Pbar = None,
+) -> Any:
     """Runs `f(*x)` for each x along the first axis of `xs` and stacks what it returns; States are carried.
 
     Args:
@@ -25,12 +34,13 @@ def for_loop(f: Callable[..., Any], *xs: Any, length: int | None = None, reverse
         length: number of steps; may be left out where `xs` says it.
         reverse: run from the last x to the first. Outputs lie where their x lay.
         unroll: steps per iteration of the compiled loop.
+        pbar: how to show the progress: a :class:`ProgressBar`, a number of steps between updates, or True.
 
     Raises:
         ParameterError: neither xs nor length, or first axes that differ.
         StateValueError: a step that makes a State another slot.
     """
-    _, ys = scan(lambda carry, x: (carry, f(*x)), (), xs, length=length, reverse=reverse, unroll=unroll)
+    _, ys = scan(lambda carry, x: (carry, f(*x)), (), xs, length=length, reverse=reverse, unroll=unroll, pbar=pbar)
     return ys
 
 
@@ -42,6 +52,7 @@ def scan(
     *,
     reverse: bool = False,
     unroll: int = 1,
+    pbar: Pbar = None,
 ) -> tuple[Any, Any]:
     """`carry, y = f(carry, x)` for each x along the first axis of `xs`; returns the last carry and the stacked ys.
 
@@ -49,7 +60,8 @@ def scan(
     """
     length = loop_length(xs, length)
     step, states, init = stage_step(f, init, slice_of(xs))
-    (values, user), ys = jax.lax.scan(step, (states.values, init), xs, length=length, reverse=reverse, unroll=unroll)
+    loop = functools.partial(jax.lax.scan, xs=xs, length=length, reverse=reverse, unroll=unroll)
+    (values, user), ys = followed(pbar, length, step, (states.values, init), loop)
     states.keep(values)
     return user, ys
 
@@ -61,22 +73,7 @@ def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any
         TraceContextError: the condition writes a State.
         StateValueError: the body makes a State another slot.
     """
-    moved, init = _stage_carrying(lambda x: (body(x), None), init)
-    tested = Staged(cond, init)
-    if tested.touched.written:
-        raise TraceContextError(
-            f"while_loop: the condition writes {tested.touched.written[0].label}. Only the body may write States."
-        )
-    states = Carried(moved, "one step of while_loop")
-    constants = tested.gather()
-
-    def test(carry: Any) -> Any:
-        return tested(tested.replaced(constants, states.written, carry[0]), carry[1])[0]
-
-    def step(carry: Any) -> Any:
-        (x, _), values = states.step(carry[0], carry[1])
-        return values, x
-
+    test, step, states, init = stage_while(cond, body, init)
     values, out = jax.lax.while_loop(test, step, (states.values, init))
     states.keep(values)
     return out
@@ -144,6 +141,33 @@ def stage_step(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, x: Any) -> t
     return step, states, init
 
 
+def stage_while(
+    cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any
+) -> tuple[Callable[[Any], Any], Callable[[Any], Any], Carried, Any]:
+    """Condition and body of a while loop, over a carry of (values of the States, x).
+
+    Returns:
+        The condition; the body; the States; init, with Python numbers as what the body makes of them.
+    """
+    moved, init = _stage_carrying(lambda x: (body(x), None), init)
+    tested = Staged(cond, init)
+    if tested.touched.written:
+        raise TraceContextError(
+            f"while_loop: the condition writes {tested.touched.written[0].label}. Only the body may write States."
+        )
+    states = Carried(moved, "one step of while_loop")
+    constants = tested.gather()
+
+    def test(carry: Any) -> Any:
+        return tested(tested.replaced(constants, states.written, carry[0]), carry[1])[0]
+
+    def step(carry: Any) -> Any:
+        (x, _), values = states.step(carry[0], carry[1])
+        return values, x
+
+    return test, step, states, init
+
+
 def loop_length(xs: Any, length: int | None) -> int:
     """The number of steps of a loop over `xs`.
 
@@ -162,7 +186,12 @@ def loop_length(xs: Any, length: int | None) -> int:
 
 def slice_of(xs: Any) -> Any:
     """The shapes of one x along the first axis."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x)[1:], jnp.result_type(x)), xs)
+
+    def first(x: Any) -> jax.ShapeDtypeStruct:
+        # Inside shard_map the type of an array also says along which mesh axes the devices hold different values.
+        return jax.ShapeDtypeStruct(jnp.shape(x)[1:], jnp.result_type(x), manual_axis_type=jax.typeof(x).manual_axis_type)
+
+    return jax.tree.map(first, xs)
 
 
 def _stage_carrying(f: Callable[..., tuple[Any, Any]], init: Any, *args: Any) -> tuple[Staged, Any]:
