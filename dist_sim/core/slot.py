@@ -11,6 +11,7 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import ShapedArray
 from jax.sharding import ManualAxisType, Mesh, NamedSharding, PartitionSpec
 
 from dist_sim.core.placement import Placement
@@ -43,13 +44,14 @@ class Slot:
     shardings: tuple[NamedSharding | None, ...]
     varying: tuple[frozenset[str], ...] | None = None
 
-    @cached_property
-    def shapes(self) -> tuple[jax.core.ShapedArray, ...]:
+    def shapes(self) -> tuple[ShapedArray, ...]:
         """The leaves as JAX describes arrays."""
-        types = [ManualAxisType(varying=axes) for axes in self.varying or (frozenset(),) * len(self.avals)]
+        if self.varying is None:
+            return tuple(ShapedArray(shape, dtype) for shape, dtype in self.avals)
+        whole = NamedSharding(jax.sharding.get_abstract_mesh(), PartitionSpec())
         return tuple(
-            jax.core.ShapedArray(shape, dtype, manual_axis_type=varies)
-            for (shape, dtype), varies in zip(self.avals, types, strict=True)
+            ShapedArray(shape, dtype, sharding=whole, manual_axis_type=ManualAxisType(varying=axes))
+            for (shape, dtype), axes in zip(self.avals, self.varying, strict=True)
         )
 
     @cached_property
@@ -139,11 +141,14 @@ class Slot:
         """The mesh axes that split `axis`, per leaf; None where nothing does."""
         return tuple(_spec(sharding, len(shape))[axis] for (shape, _), sharding in zip(self.avals, self.shardings, strict=True))
 
-    def shard(self, mesh: Mesh, spec: PartitionSpec | None, owner: Labelled) -> tuple[Slot, tuple[PartitionSpec, ...]]:
+    def shard(
+        self, mesh: Mesh, spec: PartitionSpec | None, owner: Labelled, *, check_vma: bool
+    ) -> tuple[Slot, list[PartitionSpec]]:
         """The slot of what one device of a mesh holds, and how each leaf is cut.
 
         Args:
             spec: how to cut every leaf; None cuts as the leaf lies, if it lies on that mesh.
+            check_vma: values are checked to differ between devices only where they are cut.
 
         Raises:
             StateValueError: `spec` does not divide the value.
@@ -158,11 +163,8 @@ class Slot:
                 raise StateValueError(
                     f"{owner.label}: {specs[-1]} on a mesh of {dict(mesh.shape)} does not divide the shape {shape}."
                 ) from None
-        names = [
-            frozenset(axis for entry in spec if entry for axis in ((entry,) if isinstance(entry, str) else entry))
-            for spec in specs
-        ]
-        return Slot(self.treedef, tuple(avals), (None,) * len(avals), tuple(names)), tuple(specs)
+        varying = tuple(frozenset(jax.tree.leaves(tuple(spec))) for spec in specs) if check_vma else None
+        return Slot(self.treedef, tuple(avals), (None,) * len(avals), varying), specs
 
     def __str__(self) -> str:
         return describe(self.treedef.unflatten([jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in self.avals]))
@@ -227,10 +229,11 @@ def _vary(leaf: Leaf, axes: frozenset[str], owner: Labelled) -> Leaf:
     """The leaf as one that differs between devices along these mesh axes, and no others."""
     varies = jax.typeof(leaf).manual_axis_type.varying
     if varies - axes:
+        along = ", ".join(sorted(varies - axes))
         raise StateValueError(
-            f"{owner.label}: the value written may differ between devices along the mesh axis {', '.join(sorted(varies - axes))}, "
-            "along which the State is not split. Reduce it first (jax.lax.psum, pmax, ...), or split the State: give it a "
-            "sharding, or name it in state_specs."
+            f"{owner.label}: the value written may differ between devices along the mesh axis {along}, along which the State is "
+            "not split. Reduce it first (jax.lax.psum, pmax, ...), or split the State: give it a sharding, or name it in "
+            "state_specs."
         )
     missing = tuple(sorted(axes - varies))
     return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf

@@ -142,7 +142,7 @@ class StateTrace:
         self.enter(state)
         if state not in self._before:
             if self.staged:
-                self.bind(state, state._slot.value(self.make_inputs(state, state._slot.shapes)))
+                self.bind(state, state._slot.value(self.make_inputs(state, state._slot.shapes())))
             else:
                 self.read_outside(state)
                 self._remember(state)
