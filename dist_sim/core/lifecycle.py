@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from dist_sim.core.filters import Filter, Path, to_predicate
 from dist_sim.core.module import Module
 from dist_sim.core.state import State
+from dist_sim.core.transform.vmap import vmap_new_states
 from dist_sim.core.walk import dotted
 from dist_sim.errors import ParameterError
 
@@ -63,9 +64,40 @@ def init_all_states(target: M, *init_args: Any, node_to_exclude: Filter = None, 
 def reset_all_states(target: M, *reset_args: Any, node_to_exclude: Filter = None, **reset_kwargs: Any) -> M:
     """Sets the States of a model back to their start: calls `reset_state` of every Module in the tree.
 
-    Arguments and errors: as :func:`init_all_states`; `batch_size`, left out, stays what it was there.
+    Arguments and errors: as :func:`init_all_states`; `batch_size`, left out, stays what it was there. What was allocated by
+    :func:`vmap_init_all_states` is refused: that, called again, starts all lanes anew.
     """
     return _call_all(target, "reset_state", reset_args, reset_kwargs, node_to_exclude)
+
+
+def vmap_init_all_states(
+    target: M,
+    *init_args: Any,
+    axis_size: int,
+    node_to_exclude: Filter = None,
+    state_to_exclude: Filter = None,
+    state_tag: str | None = None,
+    **init_kwargs: Any,
+) -> M:
+    """Allocates the States of a model once per lane: each gets an axis of lanes in front, and random values of its own in each.
+
+    To be run by `transform.vmap(model, in_states=...)`. May be called again, as :func:`init_all_states`, whose other arguments,
+    result and errors it has.
+
+    Args:
+        axis_size: number of lanes.
+        state_to_exclude: States that stay one for all lanes; a kind, a tag, or a function of ((), state).
+        state_tag: becomes the tag of the States created.
+    """
+    if isinstance(axis_size, bool) or not isinstance(axis_size, int) or axis_size < 1:
+        raise ParameterError(f"vmap_init_all_states(axis_size={axis_size!r}): needs a positive whole number.")
+
+    @vmap_new_states(axis_size=axis_size, state_tag=state_tag, state_to_exclude=state_to_exclude)
+    def each_lane() -> None:
+        _call_all(target, "init_state", init_args, init_kwargs, node_to_exclude, lanes=axis_size)
+
+    each_lane()
+    return target
 
 
 def assign_state_values(target: Module, *state_by_abs_path: Mapping[Any, Any]) -> tuple[list[Any], list[Path]]:
@@ -113,13 +145,15 @@ class _At(NamedTuple):
     label: str
 
 
-def _call_all(target: M, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], node_to_exclude: Filter) -> M:
+def _call_all(
+    target: M, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], node_to_exclude: Filter, lanes: int | None = None
+) -> M:
     excluded = to_predicate(node_to_exclude, "node_to_exclude")
     nodes = {path: node for path, node in target.nodes().items() if not excluded(path, node)}
     calls = [call for path, node in nodes.items() if (call := _call(path, node, name, args, kwargs)) is not None]
     for call in sorted(calls, key=lambda call: call.order):
         getattr(call.node, call.method)(*call.bound.args, **call.bound.kwargs)
-        call.node._batch_size = call.batch_size
+        call.node._batch_size, call.node._lanes = call.batch_size, lanes
     return target
 
 
@@ -139,6 +173,11 @@ def _call(path: Path, node: Module, name: str, args: tuple[Any, ...], kwargs: di
     method = getattr(node, name)
     if getattr(type(node), name) is Module.init_state:
         return None
+    where = f"{type(node).__name__} ({dotted(path)})"
+    if again and node._lanes is not None:
+        raise ParameterError(
+            f"{where} was allocated by vmap_init_all_states for {node._lanes} lanes, which a reset would drop. Call that again."
+        )
     signature = inspect.signature(method)
     takes_batch = "batch_size" in signature.parameters or any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()
@@ -149,7 +188,6 @@ def _call(path: Path, node: Module, name: str, args: tuple[Any, ...], kwargs: di
         batch_size = node._batch_size
     if batch_size is not None:
         given["batch_size"] = batch_size
-    where = f"{type(node).__name__} ({dotted(path)})"
     try:
         bound = signature.bind(*args, **given)
     except TypeError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dist_sim.core import rebind, walk
-from dist_sim.core.filters import Filter
+from dist_sim.core.filters import Filter, Path
 from dist_sim.core.outline import outline
 from dist_sim.core.state import ParamState, State
 
@@ -20,7 +20,9 @@ class Module(walk.Node):
     """
 
     name: str | None = None
+    # What it was last allocated for, see lifecycle.
     _batch_size: int | None = None
+    _lanes: int | None = None
 
     __array_ufunc__ = None  # numpy leaves `array >> module` to the Module
 
@@ -143,7 +145,7 @@ def _let_go(old: Any) -> None:
         state._moved += 1
 
 
-def _named(found: dict[walk.Path, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _named(found: dict[Path, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     start = (prefix,) if prefix else ()
     for path, item in found.items():
         yield ".".join(map(str, (*start, *path))), item

@@ -52,8 +52,10 @@ def _described(state: State) -> str:
 
 
 def _split(sharding: NamedSharding) -> list[str]:
+    mesh = sharding.mesh
     names = [name for entry in sharding.spec for name in ((entry,) if isinstance(entry, str) else entry or ())]
-    return [f"{name}:{sharding.mesh.shape[name]}" for name in names] or [f"whole on {sharding.mesh.size} devices"]
+    split = [f"{name}:{mesh.shape[name]}" for name in names if mesh.shape[name] > 1]
+    return split or [f"whole on {mesh.size} devices"][: mesh.size > 1]
 
 
 def _bytes(size: float) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import dist_sim as ds
-from dist_sim.core import HiddenState, Module, ParamState, State, init_all_states, reset_all_states
-from dist_sim.core.nn import assign_state_values, call_order
+from dist_sim.core import HiddenState, Module, ParamState, State, init_all_states, reset_all_states, transform
+from dist_sim.core.nn import assign_state_values, call_order, vmap_init_all_states
 from dist_sim.errors import ParameterError, StateValueError
 from dist_sim.nest.neurons import iaf_psc_delta
 
@@ -170,6 +170,46 @@ def test_re_initialising_keeps_hooks():
     assert log == ["write_after"]
 
 
+class Noisy(Module):
+    def init_state(self, batch_size=None):
+        self.v = HiddenState(ds.random.normal(0 * u.mV, 1 * u.mV, size=3))
+        self.shared = State(jnp.zeros(()))
+
+    def update(self, x):
+        self.v.value = self.v.value + x
+
+
+def is_plain(path, state):
+    return type(state) is State
+
+
+def test_lanes_start_with_random_numbers_of_their_own():
+    ds.random.seed(3)
+    model = net(Noisy(), Noisy())
+    assert vmap_init_all_states(model, axis_size=4, state_to_exclude=is_plain, state_tag="lane") is model
+    one, two = model.layers
+    assert one.v.value.shape == two.v.value.shape == (4, 3) and one.shared.value.shape == ()
+    assert len(np.unique(np.concatenate([one.v.value.mantissa, two.v.value.mantissa]))) == 24
+    assert set(model.states("lane").values()) >= {one.v, two.v}
+    first, object_ = one.v.value, one.v
+    vmap_init_all_states(model, axis_size=4, state_to_exclude=is_plain)
+    assert one.v is object_ and one.v.value.shape == (4, 3) and (one.v.value != first).all()
+    before = one.v.value
+    transform.vmap(one, in_states=one.v)(jnp.arange(4.0) * u.mV)
+    np.testing.assert_allclose((one.v.value - before).mantissa, np.arange(4.0)[:, None] * np.ones(3), rtol=1e-5)
+
+
+def test_a_reset_does_not_drop_lanes():
+    model = vmap_init_all_states(net(Cell()), axis_size=4)
+    with pytest.raises(ParameterError, match=r"Cell \(layers.0\) was allocated by vmap_init_all_states for 4 lanes"):
+        reset_all_states(model)
+    init_all_states(model)
+    reset_all_states(model)
+    assert model.layers[0].v.value.shape == (3,)
+    with pytest.raises(ParameterError, match="axis_size=0"):
+        vmap_init_all_states(model, axis_size=0)
+
+
 def test_values_are_loaded_by_path():
     source, target = (init_all_states(net(Cell(), Cell(2)), start=start) for start in (1.0, 0.0))
     values = {path: state.value for path, state in source.states().items()}
@@ -194,6 +234,14 @@ def test_what_does_not_fit_is_refused_and_nothing_is_loaded(value):
 
 
 def test_names_are_public():
-    for name in ("Module", "Sequential", "init_all_states", "reset_all_states", "assign_state_values", "call_order"):
+    for name in (
+        "Module",
+        "Sequential",
+        "init_all_states",
+        "reset_all_states",
+        "assign_state_values",
+        "call_order",
+        "vmap_init_all_states",
+    ):
         assert callable(getattr(ds.nn, name))
     assert ds.graph.treefy_split and ds.filters.Not

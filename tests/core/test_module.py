@@ -93,11 +93,14 @@ def test_repr_shows_where_states_lie():
         net.part = HiddenState(jnp.zeros((3, 4000), jnp.float16))
         net.tree = HiddenState({"g": jnp.zeros((2, 4)) * u.mS, "n": jnp.zeros(3, int)})
         net.one = HiddenState(jnp.zeros(3))
+    with use_mesh(devices=1):
+        net.single = HiddenState(jnp.zeros(1000))
     assert repr(net).splitlines()[1:-1] == [
         "  V: HiddenState float32[2,4000] mV, batch:2, neuron:4, 32 kB",
         "  part: HiddenState float16[3,4000], neuron:4, 24 kB",
         "  tree: HiddenState {'g': float32[2,4] mS, 'n': int32[3]}, batch:2, neuron:4, whole on 8 devices, 44 B",
         "  one: HiddenState float32[3], whole on 8 devices, 12 B",
+        "  single: HiddenState float32[1000], 4 kB",
     ]
 
 
