@@ -23,6 +23,7 @@ import brainstate
 import brainunit as u
 import jax
 import jax.numpy as jnp
+from bare_jax import Program, nesting_of_arrays, network_of_arrays, new_adaptation, new_potential, repeated, threaded
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -56,26 +57,16 @@ def calls(lib: Any) -> Iterator[tuple[str, Measure]]:
         yield title, per_call(lib.transform.jit(lambda step=step: step()), 100)
 
 
-def threaded(step: Callable[..., list[Any]], written: list[Any], only_read: list[Any]) -> Callable[[], Any]:
-    """Calls `step` on what it gave the last time."""
-
-    def call() -> list[Any]:
-        written[:] = step(written, only_read)
-        return written
-
-    return call
-
-
 def network(lib: Any) -> Iterator[tuple[str, Measure]]:
     """100 steps of 50 Modules with 2 HiddenStates and 2 ParamStates each, with units: from Python to a program."""
     xs = jnp.ones((100, 10)) * u.mV
-    new = bare_network() if lib is jax else network_of_modules(lib)
-    yield "50 modules, trace and lower", timed(new, lambda run: run.lower(xs))
+    new = network_of_arrays() if lib is jax else network_of_modules(lib)
+    yield "50 modules, trace and lower", timed(new, lambda program: program.lower(xs))
     yield "50 modules, XLA compile", timed(lambda: new().lower(xs), lambda lowered: lowered.compile())
-    yield "50 modules, first call", timed(new, lambda run: run(xs))
+    yield "50 modules, first call", timed(new, lambda program: program.run(xs))
 
 
-def network_of_modules(lib: Any) -> Callable[[], Any]:
+def network_of_modules(lib: Any) -> Callable[[], Program]:
     class Unit(lib.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -101,49 +92,16 @@ def network_of_modules(lib: Any) -> Callable[[], Any]:
             return x
 
     model = Network()
-    return lambda: lib.transform.jit(lambda xs: lib.transform.for_loop(model, xs))
 
+    def new() -> Program:
+        jitted = lib.transform.jit(lambda xs: lib.transform.for_loop(model, xs))
+        return Program(jitted.lower, jitted)
 
-def bare_network() -> Callable[[], Any]:
-    states = [(jnp.zeros(10) * u.mV, jnp.zeros(10) * u.mV) for _ in range(50)]
-    parameters = [(jnp.full(10, 20.0) * u.ms, jnp.full(10, -65.0) * u.mV) for _ in range(50)]
-
-    def run(states: Any, parameters: Any, xs: Any) -> Any:
-        def step(states: Any, x: Any) -> Any:
-            dt, stepped = 0.1 * u.ms, []
-            for (V, w), (tau, E_L) in zip(states, parameters, strict=True):
-                V = new_potential(V, w, tau, E_L, x, dt)
-                stepped.append((V, new_adaptation(V, w, tau, E_L, dt)))
-                x = 0.5 * V
-            return stepped, x
-
-        return jax.lax.scan(step, states, xs)
-
-    class Run:
-        def __init__(self) -> None:
-            self.jitted = jax.jit(lambda *inputs: run(*inputs))
-
-        def lower(self, xs: Any) -> Any:
-            return self.jitted.lower(states, parameters, xs)
-
-        def __call__(self, xs: Any) -> Any:
-            return self.jitted(states, parameters, xs)
-
-    return Run
-
-
-def new_potential(V: Any, w: Any, tau: Any, E_L: Any, x: Any, dt: Any) -> Any:
-    return V + (E_L - V - w + x) / tau * dt
-
-
-def new_adaptation(V: Any, w: Any, tau: Any, E_L: Any, dt: Any) -> Any:
-    return w + (0.1 * (V - E_L) - w) / tau * dt
+    return new
 
 
 def eager(lib: Any) -> Iterator[tuple[str, Measure]]:
     """Reading and writing a State outside of every transform."""
-    if lib is jax:
-        return
     array, other = jnp.zeros(10), jnp.ones(10)
     values = {
         "array": (array, other),
@@ -151,6 +109,8 @@ def eager(lib: Any) -> Iterator[tuple[str, Measure]]:
         "tree of 3 arrays": ({"a": array, "b": [array, array]}, {"a": other, "b": [other, other]}),
     }
     for title, (value, new) in values.items():
+        if lib is jax:
+            continue
         state = lib.State(value)
 
         def write(state: Any = state, new: Any = new) -> None:
@@ -162,8 +122,13 @@ def eager(lib: Any) -> Iterator[tuple[str, Measure]]:
 
 def nested(lib: Any) -> Iterator[tuple[str, Measure]]:
     """Tracing jit(for_loop(cond(jit(...)))), the whole once, twice and three times inside itself."""
-    if lib is jax:
-        return
+    new = nesting_of_arrays() if lib is jax else nesting_of_states(lib)
+    x = jnp.ones(10)
+    for depth in (1, 2, 3):
+        yield f"{depth} deep, trace and lower", timed(lambda depth=depth: new(depth), lambda run: run(x))
+
+
+def nesting_of_states(lib: Any) -> Callable[[int], Any]:
     transform = lib.transform
     states = [lib.State(jnp.full(10, float(n))) for n in range(5)]
 
@@ -180,15 +145,7 @@ def nested(lib: Any) -> Iterator[tuple[str, Measure]]:
 
         return lambda x: transform.for_loop(step, jnp.stack([x, -x])).sum(0)
 
-    def new(depth: int) -> Any:
-        function = leaf
-        for _ in range(depth):
-            function = around(function)
-        return transform.jit(function)
-
-    x = jnp.ones(10)
-    for depth in (1, 2, 3):
-        yield f"{depth} deep, trace and lower", timed(lambda depth=depth: new(depth), lambda run: run.lower(x))
+    return lambda depth: transform.jit(repeated(around, leaf, depth)).lower
 
 
 def per_call(call: Callable[[], Any], times: int) -> Measure:
