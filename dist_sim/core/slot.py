@@ -201,6 +201,17 @@ def describe(value: Any) -> str:
     return str(jax.tree.map(lambda leaf: _Text(_describe_leaf(leaf)), value, is_leaf=_is_quantity))
 
 
+def unbound(x: jax.Array) -> jax.Array:
+    """An array that is the same on all its devices, as one that JAX may use with arrays on any devices. Copies nothing."""
+    if not x.committed:
+        return x
+    part = x.addressable_data(0)
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(unbound(jax.random.key_data(part)), impl=jax.random.key_impl(x))
+    # JAX has no public way to say so without a copy through the host, which would wait for the program.
+    return CONCRETE(part.aval, part.sharding, [part], committed=False)
+
+
 def _moved(x: jax.Array, sharding: NamedSharding) -> jax.Array:
     return x if x.sharding is sharding or x.sharding == sharding else jax.device_put(x, sharding)
 

@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding
 
 from dist_sim.core.hooks import CANCELLED, Hookable, any_hooks, before_write, observe
 from dist_sim.core.placement import ByName, Given, Placement
-from dist_sim.core.slot import Slot, slot_for
+from dist_sim.core.slot import Slot, slot_for, unbound
 from dist_sim.core.trace import Birth, birth, check_read, check_write, enter, is_eager, note_write
 from dist_sim.errors import StateValueError
 from dist_sim.partition.mesh import Axes, current_mesh
@@ -67,6 +67,9 @@ class State(Hookable):
 
     axes: ClassVar[Axes] = ()
     """The names of the axes of this kind of State, where none are given."""
+
+    roams: ClassVar[bool] = False
+    """Its value goes to whatever devices it is used on next, rather than staying where a program computed it."""
 
     _value: Any
     _slot: Slot
@@ -203,6 +206,7 @@ class State(Hookable):
 
         Assigning moves the value, and is for outside of transforms.
         """
+        enter(self)
         found = dict.fromkeys(self._slot.shardings)
         return next(iter(found), None) if len(found) <= 1 else self._slot.shardings  # type: ignore[return-value]
 
@@ -243,6 +247,7 @@ class State(Hookable):
 
     def numel(self) -> int:
         """Number of elements, over all leaves."""
+        enter(self)
         return sum(leaf.size for leaf in jax.tree.leaves(self._value))
 
     def __getattr__(self, name: str) -> Any:
@@ -286,6 +291,8 @@ def commit(states: Sequence[State], slots: Sequence[Slot], values: Sequence[Any]
     if is_eager() and all(state._birth is None for state in states):
         before = [state._value for state in states] if any(map(any_hooks, states)) else None
         for state, slot, value in zip(states, slots, values, strict=True):
+            if state.roams:
+                value = jax.tree.map(unbound, value)
             state._slot, state._value = slot, slot.place(value) if slot.is_sharded else value
         if before is not None:
             for state, old in zip(states, before, strict=True):

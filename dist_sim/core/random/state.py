@@ -43,6 +43,8 @@ class RandomState(Distributions, State):
         ParameterError: a seed or key that is none of these; no seed where several processes must agree on one.
     """
 
+    roams = True
+
     def __init__(self, seed_or_key: SeedOrKey = None, name: str | None = None, **options: Any) -> None:
         super().__init__(_seeded(seed_or_key), name, **options)
 

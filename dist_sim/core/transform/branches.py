@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from dist_sim.core.transform.checks import jit_error_if, running
 from dist_sim.core.transform.staging import Leaves, Staged, keep, value_of
 from dist_sim.errors import ParameterError
 
@@ -33,6 +35,25 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     return _choose(lambda *chosen: jax.lax.switch(index, chosen[:-2], *chosen[-2:]), tuple(branches), operands, "switch")
 
 
+def ifelse(conditions: Sequence[Any], branches: Sequence[Callable[..., Any]], *operands: Any, check_cond: bool = True) -> Any:
+    """The branch whose condition holds, of `(*operands)`: if, elif and else in one. See :func:`cond`.
+
+    Args:
+        conditions: one bool for each branch; the last one can be left out, for what else there is.
+        check_cond: exactly one condition must hold. Otherwise it is the first that holds which counts, or else the last branch.
+
+    Raises:
+        ParameterError: another number of conditions.
+        CompiledError: not exactly one holds.
+    """
+    if not branches or len(branches) - len(conditions) not in (0, 1):
+        raise ParameterError(f"ifelse: {len(conditions)} conditions for {len(branches)} branches; each branch needs one.")
+    holds = jnp.array([*conditions, *[True] * (len(branches) - len(conditions))], bool)
+    if check_cond and len(conditions) == len(branches):
+        jit_error_if(holds.sum() != 1, "ifelse: exactly one condition must hold; these do: {holds}.", holds=holds)
+    return switch(jnp.where(holds.any(), holds.argmax(), len(branches) - 1), branches, *operands)
+
+
 def _choose(
     lax_choice: Callable[..., Any], branches: tuple[Callable[..., Any], ...], operands: tuple[Any, ...], where: str
 ) -> Any:
@@ -51,6 +72,7 @@ def _choose(
 
         return chosen
 
-    values, out = lax_choice(*map(pure, programs), before, operands)
+    with running(*programs):
+        values, out = lax_choice(*map(pure, programs), before, operands)
     keep(written, [state._slot for state in written], values)
     return out

@@ -52,7 +52,8 @@ def checkpointed_scan(
 
     # A loop without chunks is an ordinary one.
     repeats = any(len(factors) > 1 for factors in cuts)
-    (values, user), ys = followed(pbar, length, step, (states.values, init), loop, repeats=repeats)
+    with states.running():
+        (values, user), ys = followed(pbar, length, step, (states.values, init), loop, repeats=repeats)
     states.keep(values)
     return user, ys
 
@@ -80,7 +81,8 @@ def bounded_while_loop(
         """The step, or nothing where the condition does not hold any more."""
         return lambda carry, x: (jax.lax.cond(test(carry), lambda carry: step(carry, x)[0], lambda carry: carry, carry), None)
 
-    carry, _ = _in_pieces(lambda carry, _: (body(carry), None), (states.values, init), None, cuts, each=while_true)
+    with states.running():
+        carry, _ = _in_pieces(lambda carry, _: (body(carry), None), (states.values, init), None, cuts, each=while_true)
     states.keep(carry[0])
     return carry[1]
 

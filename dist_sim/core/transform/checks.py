@@ -13,7 +13,7 @@ import re
 import string
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import brainunit as u
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify as jax_checkify
 
-from dist_sim.core.trace import EAGER, current_frame, current_trace
+from dist_sim.core.trace import EAGER, current_frame, current_trace, is_eager
 from dist_sim.core.transform.staging import Staged, keep
 from dist_sim.errors import CompiledError, ParameterError
 
@@ -133,6 +133,16 @@ def surfaced() -> Iterator[None]:
             _runs.pop()
     if found:
         raise found[0]
+
+
+def running(*programs: Staged) -> AbstractContextManager[None]:
+    """What programs are run in: :func:`surfaced` if one of them contains checks and nothing around this does it."""
+    if not any(program.checks for program in programs):
+        return nullcontext()
+    if is_eager():
+        return surfaced()
+    note_check()
+    return nullcontext()
 
 
 def note_check() -> None:

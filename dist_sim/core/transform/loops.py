@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from dist_sim.core.state import State
+from dist_sim.core.transform.checks import running
 from dist_sim.core.transform.progress import Pbar, followed
 from dist_sim.core.transform.staging import Leaves, Staged, keep, value_of
 from dist_sim.errors import ParameterError, TraceContextError
@@ -61,9 +64,31 @@ def scan(
     length = loop_length(xs, length)
     step, states, init = stage_step(f, init, slice_of(xs))
     loop = functools.partial(jax.lax.scan, xs=xs, length=length, reverse=reverse, unroll=unroll)
-    (values, user), ys = followed(pbar, length, step, (states.values, init), loop)
+    with states.running():
+        (values, user), ys = followed(pbar, length, step, (states.values, init), loop)
     states.keep(values)
     return user, ys
+
+
+def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
+    """`f(*x)` for each x along the first axis of `xs`, stacked; one after the other, or `batch_size` of them at a time.
+
+    Raises:
+        ParameterError: as :func:`for_loop`; a batch size below 1, or a function that writes States given one.
+    """
+    if batch_size is None:
+        return for_loop(f, *xs)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ParameterError(f"map(batch_size={batch_size!r}): a whole number of 1 or more is needed.")
+    loop_length(xs, None)
+    staged = Staged(f, *slice_of(xs))
+    if staged.touched.written:
+        raise ParameterError(
+            f"map(batch_size={batch_size}): the function writes {staged.touched.written[0].label}, and those run together have "
+            "no order. Leave out batch_size."
+        )
+    inputs = staged.gather()
+    return jax.lax.map(lambda x: staged(inputs, *x)[0], xs, batch_size=batch_size)
 
 
 def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any) -> Any:
@@ -74,7 +99,8 @@ def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any
         StateValueError: the body makes a State another slot.
     """
     test, step, states, init = stage_while(cond, body, init)
-    values, out = jax.lax.while_loop(test, step, (states.values, init))
+    with states.running():
+        values, out = jax.lax.while_loop(test, step, (states.values, init))
     states.keep(values)
     return out
 
@@ -102,14 +128,19 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any
 class Carried:
     """The States that one step of a loop writes, and the step as a function of their values.
 
+    Args:
+        where: what the step is, for error messages.
+        others: what else the loop runs.
+
     Attributes:
         written: the States.
         values: their values at entry.
     """
 
-    def __init__(self, staged: Staged, where: str) -> None:
+    def __init__(self, staged: Staged, where: str, *others: Staged) -> None:
         staged.refuse_reshaping(where)
         self._staged = staged
+        self._programs = (staged, *others)
         self.written: tuple[State, ...] = staged.touched.written
         self.values: list[Leaves] = [value_of(state) for state in self.written]
         self._inputs = staged.gather()
@@ -117,6 +148,10 @@ class Carried:
     def step(self, values: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
         """One step; returns what the function returns and the new values."""
         return self._staged(self._staged.replaced(self._inputs, self.written, values), *args)
+
+    def running(self) -> AbstractContextManager[None]:
+        """What the loop is run in: raises where a check in it fails."""
+        return running(*self._programs)
 
     def keep(self, values: list[Leaves]) -> None:
         keep(self.written, self._staged.slots, values)
@@ -155,7 +190,7 @@ def stage_while(
         raise TraceContextError(
             f"while_loop: the condition writes {tested.touched.written[0].label}. Only the body may write States."
         )
-    states = Carried(moved, "one step of while_loop")
+    states = Carried(moved, "one step of while_loop", tested)
     constants = tested.gather()
 
     def test(carry: Any) -> Any:
@@ -188,8 +223,12 @@ def slice_of(xs: Any) -> Any:
     """The shapes of one x along the first axis."""
 
     def first(x: Any) -> jax.ShapeDtypeStruct:
-        # Inside shard_map the type of an array also says along which mesh axes the devices hold different values.
-        return jax.ShapeDtypeStruct(jnp.shape(x)[1:], jnp.result_type(x), manual_axis_type=jax.typeof(x).manual_axis_type)
+        shape, dtype, aval = jnp.shape(x)[1:], jnp.result_type(x), jax.typeof(x)
+        if not aval.manual_axis_type.varying:
+            return jax.ShapeDtypeStruct(shape, dtype)
+        # Inside shard_map the type also says along which mesh axes the devices hold different values.
+        whole = NamedSharding(aval.sharding.mesh, PartitionSpec())
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=whole, manual_axis_type=aval.manual_axis_type)
 
     return jax.tree.map(first, xs)
 

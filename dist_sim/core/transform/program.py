@@ -13,6 +13,7 @@ from dist_sim.core import environ
 from dist_sim.core.hooks import hooks_version
 from dist_sim.core.state import State
 from dist_sim.core.trace import check_read, enter, is_eager
+from dist_sim.core.transform.checks import running
 from dist_sim.core.transform.staging import Leaves, Staged, keep
 
 
@@ -65,15 +66,16 @@ class Program:
         return [_own_leaves(state) for state in self._reused], [self.staged.now(source) for source in self._others], leaves
 
     def __call__(self, leaves: list[Any]) -> Any:
-        if is_eager():
-            out, new = self.donating(*self.inputs(leaves))
-        else:
-            for key, _ in self._constants:
-                environ.get(key, None)  # a function around this one depends on it too
-            # The values belong to the function around this one: nothing is given away.
-            inputs = self.staged.gather()
-            ordered = [inputs[n] for n in self._order]
-            out, new = self._inline(ordered[: len(self._reused)], ordered[len(self._reused) :], leaves)
+        with running(self.staged):
+            if is_eager():
+                out, new = self.donating(*self.inputs(leaves))
+            else:
+                for key, _ in self._constants:
+                    environ.get(key, None)  # a function around this one depends on it too
+                # The values belong to the function around this one: nothing is given away.
+                inputs = self.staged.gather()
+                ordered = [inputs[n] for n in self._order]
+                out, new = self._inline(ordered[: len(self._reused)], ordered[len(self._reused) :], leaves)
         keep(self.staged.touched.written, self.staged.slots, new)
         return out
 
