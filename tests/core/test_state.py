@@ -153,3 +153,34 @@ def test_copy_is_apart():
     other = state.copy()
     other.value = other.value + 1 * u.mV
     assert type(other) is ParamState and not state.value.mantissa.any()
+
+
+def test_tags_and_metadata_are_labels():
+    s = HiddenState(jnp.zeros(3), "v", tag="membrane", source="a paper", order=2)
+    assert (s.tag, s.source, s.order, s.metadata) == ("membrane", "a paper", 2, {"source": "a paper", "order": 2})
+    assert s.copy().info == s.info
+    with pytest.raises(AttributeError, match="'HiddenState' object has no attribute 'sources'"):
+        s.sources  # noqa: B018
+
+    model = Module()
+    model.v, model.w = s, HiddenState(0.0)
+    assert model.states("membrane") == {("v",): s}
+
+
+def test_value_call_looks_and_changes_nothing():
+    s = State({"w": jnp.ones(3), "b": jnp.ones(2) * u.mV})
+    assert s.value_call(lambda x: x.shape[0])["w"] == 3
+    assert s.numel() == 5 and s.value["w"].sum() == 3
+
+
+def test_a_kind_of_ones_own():
+    class TraceState(HiddenState):
+        """An eligibility trace."""
+
+        axes = ("neuron", ...)
+
+    model = Module()
+    model.e, model.v = TraceState(jnp.zeros(3)), HiddenState(0.0)
+    assert list(model.states(TraceState)) == [("e",)]
+    transform.jit(lambda: setattr(model.e, "value", model.e.value + 1))()
+    assert model.e.value.sum() == 3
