@@ -151,6 +151,7 @@ class State(Hookable):
 
         Compiled functions notice and compile again. The State stays placed as it was: by its sharding, or by its named axes.
         """
+        enter(self)
         slot, value = slot_for(_bare(value, self), self._placement, self)
         # An equal slot stays the same object: compiled functions compare by identity first.
         self._write(self._slot if slot == self._slot else slot, value)
