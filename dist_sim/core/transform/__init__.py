@@ -22,3 +22,6 @@ from dist_sim.core.transform.products import vjp as vjp
 from dist_sim.core.transform.progress import ProgressBar as ProgressBar
 from dist_sim.core.transform.remat import checkpoint as checkpoint
 from dist_sim.core.transform.remat import remat as remat
+from dist_sim.core.transform.shard_map import shard_map as shard_map
+from dist_sim.core.transform.vmap import vmap as vmap
+from dist_sim.core.transform.vmap import vmap_new_states as vmap_new_states
