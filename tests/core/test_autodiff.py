@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from dist_sim.core import HiddenState, Module, ParamState, State, transform
-from dist_sim.errors import ParameterError, TraceContextError, UnitError
+from dist_sim.errors import CompiledError, ParameterError, TraceContextError, UnitError
 
 W, B, X, Y = jnp.array([1.0, -2.0, 3.0]), jnp.array([0.5, 0.25, 2.0]), jnp.array([2.0, 1.0, -1.0]), jnp.float32(1.5)
 
@@ -67,14 +67,13 @@ def same(a, b, tolerance=1e-6):
 COLLECTIONS = {
     "none": lambda w, b: None,
     "state": lambda w, b: w,
-    "list": lambda w, b: [w, b],
-    "tuple": lambda w, b: (b, w),
+    "list": lambda w, b: [b, w],
     "dict": lambda w, b: {"w": w, "b": b},
 }
 
 
 @pytest.mark.parametrize("collection", COLLECTIONS.values(), ids=COLLECTIONS)
-@pytest.mark.parametrize("argnums", [None, 0, [0], (1, 0)], ids=str)
+@pytest.mark.parametrize("argnums", [None, 0, (1, 0)], ids=str)
 def test_structure_and_numbers_are_those_of_the_reference(collection, argnums):
     for has_aux, return_value in itertools.product([False, True], repeat=2):
         found = []
@@ -298,7 +297,7 @@ def test_units_of_gradients():
     v.value = v.value - 0.5 * grads  # fits the slot
     v.value = jnp.array([1.0, 2.0]) * u.mV
     for g in (transform.grad, transform.vector_grad, transform.jacrev, transform.jacfwd):
-        (by_v, by_i), value = g(power, [v, i], unit_aware=True, return_value=True)()
+        (by_v, by_i), value = transform.jit(g(power, [v, i], unit_aware=True, return_value=True))()
         assert (by_v == 3 * u.nA).all() and by_i == 3 * u.mV and value == 9 * u.mV * u.nA
         with pytest.raises(UnitError, match="needs unit_aware=True"):
             g(power, [v, i])()
@@ -306,7 +305,7 @@ def test_units_of_gradients():
     assert transform.grad(lambda: i.value / (1 * u.nA), i, unit_aware=True)() == 1 / u.nA
     ratio = transform.grad(lambda: i.value * 2, i, unit_aware=True)()
     assert ratio == 2 and not isinstance(ratio, u.Quantity)
-    hessian = transform.hessian(lambda: (v.value**2 * i.value).sum(), {"v": v, "i": i}, unit_aware=True)()
+    hessian = transform.jit(transform.hessian(lambda: (v.value**2 * i.value).sum(), {"v": v, "i": i}, unit_aware=True))()
     assert (hessian["v"]["v"] == 6 * jnp.eye(2) * u.nA).all() and (hessian["v"]["i"] == jnp.array([2.0, 4.0]) * u.mV).all()
 
 
@@ -387,7 +386,7 @@ def test_vector_grad(model):
     same(transform.vector_grad(lambda x, y: {"a": x * y, "b": x}, argnums=(0, 1))(X, B), (B + 1, X))
 
 
-@pytest.mark.parametrize("jacobian", [transform.jacrev, transform.jacfwd, transform.jacobian])
+@pytest.mark.parametrize("jacobian", [transform.jacrev, transform.jacfwd])
 def test_jacobians(model, jacobian):
     def f(w, b, x):
         return {"outer": jnp.outer(w, b)[:2], "sum": (w * x).sum()}
@@ -397,12 +396,12 @@ def test_jacobians(model, jacobian):
         model.h.value = model.w.value * x
         return {"outer": jnp.outer(model.w.value, model.b.value)[:2], "sum": model.h.value.sum()}, model.h.value
 
-    found, value, aux = jacobian(g, {"w": model.w, "b": model.b}, argnums=0, has_aux=True, return_value=True)(X)
+    derive = jacobian(g, {"w": model.w, "b": model.b}, argnums=0, has_aux=True, return_value=True)
+    found, value, aux = derive(X) if jacobian is transform.jacfwd else transform.jit(derive)(X)
     w, b, x = (jax.jacrev(f, n)(W, B, X) for n in range(3))
     same(found, {key: ({"w": w[key], "b": b[key]}, x[key]) for key in ("outer", "sum")})
     same((value, aux), (f(W, B, X), W * X))
-    assert model.count.value == 1 and (model.h.value == W * X).all()
-    same(transform.jit(jacobian(lambda: model.w.value**2, model.w))(), jnp.diag(2 * W))
+    assert model.count.value == 1 and (model.h.value == W * X).all() and transform.jacobian is transform.jacrev
 
 
 def test_hessian(model):
@@ -412,8 +411,7 @@ def test_hessian(model):
         same(found, [list(row) for row in jax.hessian(pure, (0, 1))(W, B)])
         same(value, pure(W, B))
         assert fresh.count.value == 1 and fresh.calls == 1
-    same(transform.hessian(lambda x: (x**3).sum())(X), jnp.diag(6 * X))
-    (rows, _) = transform.hessian(lambda x: (x * model.w.value**2).sum(), model.w, 0)(X)
+    (rows, _) = transform.jit(transform.hessian(lambda x: (x * model.w.value**2).sum(), model.w, 0))(X)
     same(rows, (jnp.diag(2 * X), jnp.diag(2 * W)))
 
 
@@ -479,22 +477,21 @@ class Wide(Module):
         return (self.v.value**2).mean()
 
 
+def loops(loop):
+    return lambda m: transform.jit(transform.grad(lambda: loop(m).sum(), m.states(ParamState)))()
+
+
 WIDE = {
     "grad": lambda m: transform.grad(m, m.states(ParamState))(),
     "jit(grad)": lambda m: transform.jit(transform.grad(m, m.states(ParamState)))(),
-    "grad(for_loop)": lambda m: transform.grad(lambda: transform.for_loop(m, length=3).sum(), m.states(ParamState))(),
-    "jit(grad(for_loop))": lambda m: transform.jit(
-        transform.grad(lambda: transform.for_loop(m, length=3).sum(), m.states(ParamState))
-    )(),
+    "jit(grad(for_loop))": loops(lambda m: transform.for_loop(m, length=3)),
+    "jit(grad(checkpointed))": loops(lambda m: transform.checkpointed_for_loop(m, length=5, base=2)),
+    "jit(grad(remat))": loops(lambda m: transform.remat(m)()),
     "for_loop(grad)": lambda m: jax.tree.map(
         lambda x: x[-1], transform.for_loop(transform.grad(m, m.states(ParamState)), length=2)
     ),
-    "grad(remat)": lambda m: transform.grad(transform.remat(m), m.states(ParamState))(),
-    "grad(checkpointed)": lambda m: transform.jit(
-        transform.grad(lambda: transform.checkpointed_for_loop(m, length=5, base=2).sum(), m.states(ParamState))
-    )(),
-    "vjp": lambda m: transform.vjp(m, grad_states=m.states(ParamState))[1](1.0),
-    "jacrev": lambda m: transform.jacrev(m, m.states(ParamState))(),
+    "vjp": lambda m: transform.jit(lambda: transform.vjp(m, grad_states=m.states(ParamState))[1](1.0))(),
+    "jit(jacrev)": lambda m: transform.jit(transform.jacrev(m, m.states(ParamState)))(),
     "jit(jacfwd)": lambda m: transform.jit(transform.jacfwd(m, m.states(ParamState)))(),
 }
 
@@ -517,8 +514,36 @@ def test_derivatives_lie_as_the_parameters_do(mesh, derive):
 
 def test_matrices_lie_as_their_last_parameter_does(mesh):
     split, alone = Wide(mesh), Wide()
-    for derive in (lambda m: transform.jacrev(lambda: m()[None] * m.v.value, m.bias)(), lambda m: transform.hessian(m, m.bias)()):
+    for derive in (
+        lambda m: transform.jit(transform.jacrev(lambda: m() * m.v.value, m.bias))(),
+        lambda m: transform.jit(transform.hessian(m, m.bias))(),
+    ):
         found = derive(split)
         same(found, derive(alone), 1e-5)
         (leaf,) = jax.tree.leaves(found)
         assert leaf.sharding.is_equivalent_to(NamedSharding(mesh, P(*(None,) * (leaf.ndim - 1), "neuron")), leaf.ndim)
+
+
+def test_a_check_that_fails_in_a_derivative_leaves_the_states():
+    a, w = State(0.0), ParamState(2.0)
+
+    def loss(x=1.0):
+        a.value = a.value + 1
+        transform.jit_error_if(w.value > 1, "w is {w}", w=w.value)
+        return w.value**2 * x
+
+    for derive in (
+        transform.grad(loss, w),
+        transform.jit(transform.grad(loss, w)),
+        transform.grad(transform.remat(loss), w),
+        transform.grad(lambda: transform.for_loop(loss, length=2).sum(), w),
+        transform.hessian(loss, w),
+        lambda: transform.vjp(loss, grad_states=w),
+        lambda: transform.jvp(loss, (1.0,), (1.0,)),
+        lambda: transform.map(transform.remat(loss), jnp.ones(3)),
+    ):
+        with pytest.raises(CompiledError, match="w is 2.0"):
+            derive()
+        assert a.value == 0
+    w.value = jnp.float32(0.5)
+    assert transform.grad(loss, w)() == 1 and a.value == 1

@@ -1,12 +1,15 @@
 """State-aware transforms: the States a function reads and writes are threaded through JAX's own."""
 
 from dist_sim.core.transform.branches import cond as cond
+from dist_sim.core.transform.branches import ifelse as ifelse
 from dist_sim.core.transform.branches import switch as switch
 from dist_sim.core.transform.checkpointed import bounded_while_loop as bounded_while_loop
 from dist_sim.core.transform.checkpointed import checkpointed_for_loop as checkpointed_for_loop
 from dist_sim.core.transform.checkpointed import checkpointed_scan as checkpointed_scan
 from dist_sim.core.transform.grad import grad as grad
 from dist_sim.core.transform.grad import vector_grad as vector_grad
+from dist_sim.core.transform.inspect import eval_shape as eval_shape
+from dist_sim.core.transform.inspect import make_jaxpr as make_jaxpr
 from dist_sim.core.transform.jacobian import hessian as hessian
 from dist_sim.core.transform.jacobian import jacfwd as jacfwd
 from dist_sim.core.transform.jacobian import jacobian as jacobian
@@ -15,6 +18,7 @@ from dist_sim.core.transform.jit import Jit as Jit
 from dist_sim.core.transform.jit import jit as jit
 from dist_sim.core.transform.loops import for_loop as for_loop
 from dist_sim.core.transform.loops import fori_loop as fori_loop
+from dist_sim.core.transform.loops import map as map
 from dist_sim.core.transform.loops import scan as scan
 from dist_sim.core.transform.loops import while_loop as while_loop
 from dist_sim.core.transform.products import jvp as jvp

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from dist_sim.core.transform.loops import loop_length, slice_of, stage_step, stage_while
-from dist_sim.core.transform.progress import Pbar, followed
+from dist_sim.core.transform.progress import Chunks, Pbar, followed
 from dist_sim.errors import ParameterError
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
@@ -50,10 +50,9 @@ def checkpointed_scan(
     def loop(step: Step, carry: Any, begin: Callable[[Any], None] | None) -> tuple[Any, Any]:
         return _in_pieces(step, carry, xs, cuts, begin)
 
-    # A loop without chunks is an ordinary one.
-    repeats = any(len(factors) > 1 for factors in cuts)
+    chunks = Chunks(told=length - 1 if cuts[-1] == [1] and length > 1 else length, again=len(cuts[0]) > 1)
     with states.running():
-        (values, user), ys = followed(pbar, length, step, (states.values, init), loop, repeats=repeats)
+        (values, user), ys = followed(pbar, length, step, (states.values, init), loop, chunks)
     states.keep(values)
     return user, ys
 

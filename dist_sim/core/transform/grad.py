@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dist_sim.core.transform.pure import Argnums, PureCall, States, decorator, default_argnums
+from dist_sim.core.transform.pure import Argnums, PureCall, States, decorator, default_argnums, surfacing
 from dist_sim.errors import UnitError
 
 
@@ -120,8 +120,9 @@ def derived(
             allow_int=allow_int,
             where=where,
         )
-        # Of an empty collection there is nothing to derive.
-        found, carried = derive(call) if call.leaves else (call.row([]), call([])[1])
+        with surfacing():
+            # Of an empty collection there is nothing to derive.
+            found, carried = derive(call) if call.leaves else (call.row([]), call([])[1])
         if not unit_aware:
             call.refuse_units()
         value, aux = call.finish(carried)

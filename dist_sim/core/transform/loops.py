@@ -36,7 +36,7 @@ def for_loop(
         xs: PyTrees of arrays with one common first axis. Without any, `f()` is called `length` times.
         length: number of steps; may be left out where `xs` says it.
         reverse: run from the last x to the first. Outputs lie where their x lay.
-        unroll: steps per iteration of the compiled loop.
+        unroll: steps per iteration of the compiled loop; without a bar.
         pbar: how to show the progress: a :class:`ProgressBar`, a number of steps between updates, or True.
 
     Raises:
@@ -63,6 +63,8 @@ def scan(
     """
     length = loop_length(xs, length)
     step, states, init = stage_step(f, init, slice_of(xs))
+    # The steps of one iteration have no order among each other in what they tell the host.
+    unroll = 1 if pbar else unroll
     loop = functools.partial(jax.lax.scan, xs=xs, length=length, reverse=reverse, unroll=unroll)
     with states.running():
         (values, user), ys = followed(pbar, length, step, (states.values, init), loop)
@@ -88,7 +90,8 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
             "no order. Leave out batch_size."
         )
     inputs = staged.gather()
-    return jax.lax.map(lambda x: staged(inputs, *x)[0], xs, batch_size=batch_size)
+    with running(staged):
+        return jax.lax.map(lambda x: staged(inputs, *x)[0], xs, batch_size=batch_size)
 
 
 def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from dist_sim.core.transform.pure import Argnums, PureCall, States
+from dist_sim.core.transform.pure import Argnums, PureCall, States, surfacing
 from dist_sim.errors import ParameterError
 
 
@@ -35,7 +35,8 @@ def vjp(
     if grad_states is None and argnums is None:
         raise ParameterError("vjp: nothing to pull back to. Give arguments and argnums, or grad_states.")
     call = PureCall(fun, primals, {}, states=grad_states, argnums=argnums, has_aux=has_aux, where="vjp")
-    out, pull, carried = jax.vjp(call, call.leaves, has_aux=True)
+    with surfacing():
+        out, pull, carried = jax.vjp(call, call.leaves, has_aux=True)
     value, aux = call.finish(carried)
 
     def pullback(cotangent: Any) -> Any:
@@ -58,7 +59,8 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     """
     nums = range(len(primals))
     call = PureCall(fun, tuple(primals), {}, states=None, argnums=nums, has_aux=has_aux, allow_int=True, where="jvp")
-    _, found, carried = jax.jvp(call, (call.leaves,), (call.bare_arguments(tangents),), has_aux=True)
+    with surfacing():
+        _, found, carried = jax.jvp(call, (call.leaves,), (call.bare_arguments(tangents),), has_aux=True)
     tangent = call.result(found)
     value, aux = call.finish(carried)
     return (value, tangent, aux) if has_aux else (value, tangent)

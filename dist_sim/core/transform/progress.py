@@ -8,10 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -59,21 +61,33 @@ class ProgressBar:
 Pbar = ProgressBar | int | bool | None
 
 
+class Chunks(NamedTuple):
+    """How a loop is cut.
+
+    Args:
+        told: its first so many steps are in compiled loops; what follows may be compiled as straight code.
+        again: a gradient runs steps again.
+    """
+
+    told: int
+    again: bool
+
+
 def followed(
-    pbar: Pbar, length: int, step: Callable[[Any, Any], Any], carry: Any, loop: Callable[..., Any], *, repeats: bool = False
+    pbar: Pbar, length: int, step: Callable[[Any, Any], Any], carry: Any, loop: Callable[..., Any], chunks: Chunks | None = None
 ) -> tuple[Any, Any]:
     """`loop(step, carry)`, shown as `pbar` says.
 
     Args:
         step: `carry, y = step(carry, x)`; the carry is a pair (values of States, the user's carry).
-        loop: runs a step from a carry on; returns the last carry and the ys.
-        repeats: a gradient runs the steps again. The loop is then called as `loop(step, carry, begin)`, and does
-            `begin(carry)` where it does not run again: after some steps at the latest, and before the last.
+        loop: runs a step from a carry on, in a compiled loop; returns the last carry and the ys. With `chunks` it is called as
+            `loop(step, carry, begin)` and calls `begin(carry)`, unless that is None, in each of its outermost steps.
     """
-    extra = (None,) if repeats else ()
+    extra = () if chunks is None else (None,)
     if pbar is None or pbar is False or not length:
         return loop(step, carry, *extra)
-    run = _Run(pbar if isinstance(pbar, ProgressBar) else ProgressBar(None if pbar is True else pbar), length, repeats)
+    pbar = pbar if isinstance(pbar, ProgressBar) else ProgressBar(None if pbar is True else pbar)
+    run = _Run(pbar, length, chunks or Chunks(length, False))
 
     def counting(carry: Any, x: Any) -> Any:
         done, inner = carry
@@ -81,56 +95,78 @@ def followed(
         run.tick(done, inner[1], y)
         return (done + 1, inner), y
 
-    if repeats:
+    if chunks is not None and chunks.again:
         extra = (lambda carry: _tell(carry[0] == 0, run.begin),)
-    (done, carry), ys = loop(counting, (jnp.int32(0), carry), *extra)
-    jax.debug.callback(run.finish, done)
+    (_, carry), ys = loop(counting, (jnp.int32(0), carry), *extra)
     return carry, ys
 
 
-def _tell(when: Any, what: Callable[..., None], **values: Any) -> None:
-    """Calls the host from a compiled program. Calls are not ordered among each other, but by the values they are given."""
-    jax.lax.cond(when, lambda values: jax.debug.callback(what, **values), lambda values: None, values)
+def _tell(when: Any, what: Callable[..., None], *values: Any) -> None:
+    """Calls the host from a compiled program.
+
+    Such calls have an order only from one iteration of a compiled loop to the next. So nothing is told before or after a loop:
+    the number of its steps is known to the compiler, and a call that depends on no more than that comes at any time.
+    """
+    jax.lax.cond(when, lambda *values: jax.debug.callback(what, *values), lambda *values: None, *values)
 
 
 class _Run:
     """A loop with a bar, on the host; begins again each time that the compiled loop does."""
 
-    def __init__(self, pbar: ProgressBar, total: int, repeats: bool) -> None:
+    def __init__(self, pbar: ProgressBar, total: int, chunks: Chunks) -> None:
         self.total = self.done = total
         self.began = 0.0
         text, self._values = pbar.desc if isinstance(pbar.desc, (tuple, list)) else (pbar.desc, None)
         self.text = f"{total:,} steps" if text is None or self._values else text
         self._template = text
         self._every = pbar.steps(total)
-        self._repeats = repeats
+        self._chunks = chunks
+        self._lock = threading.Lock()
 
     def tick(self, done: Any, carry: Any, y: Any) -> None:
         """In the compiled step: tells the host, every so many steps."""
         values = {} if self._values is None else self._values({"i": done, "carry": carry, "y": y})
         if not isinstance(values, dict):
             raise ParameterError(f"ProgressBar(desc=...): the function must return a dict; got a {type(values).__name__}.")
-        _tell(done % self._every == 0, self.update, steps_done=done, **values)
+        self._refuse_misfit(values)
+        told = self._chunks.told
+        _tell((done < told) & (done % self._every == 0) | (done == told - 1), self.update, done, values)
+
+    def _formatted(self, values: dict[str, Any]) -> str:
+        return str(self._template).format(**values)
+
+    def _refuse_misfit(self, values: dict[str, Any]) -> None:
+        """Tries the text out: an exception in a compiled program would stop one device, and the others would wait for it."""
+        try:
+            if self._values is not None:
+                self._formatted(jax.tree.map(lambda x: np.zeros(jnp.shape(x), jnp.result_type(x)), values))
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise ParameterError(
+                f"ProgressBar(desc=({self._template!r}, ...)): the function returns {', '.join(values) or 'nothing'}, which does "
+                f"not fit the text ({type(error).__name__}: {error})."
+            ) from None
 
     def begin(self) -> None:
+        with self._lock:
+            self._begin()
+
+    def _begin(self) -> None:
         self.done, self.began = 0, time.monotonic()
         _SCREEN.begin(self)
 
-    def update(self, steps_done: Any, **values: Any) -> None:
-        done = int(steps_done)
-        if done == 0 and not self._repeats:
-            self.begin()
-        # Steps that a gradient runs again come after the end, or before the beginning was told.
-        elif done <= self.done:
-            return
-        self.done = done
-        if values:
-            self.text = str(self._template).format(**values)
-        _SCREEN.update(self)
-
-    def finish(self, done: Any) -> None:
-        self.done = self.total
-        _SCREEN.finish(self)
+    def update(self, step: Any, values: dict[str, Any]) -> None:
+        done = int(step)
+        with self._lock:
+            if done == 0 and not self._chunks.again:
+                self._begin()
+            # Steps that a gradient runs again come after the end; so may the first ones, before the beginning was told.
+            elif done <= self.done:
+                return
+            is_last = done == self._chunks.told - 1
+            self.done = self.total if is_last else done
+            if values:
+                self.text = self._formatted(jax.tree.map(np.asarray, values))
+            (_SCREEN.finish if is_last else _SCREEN.update)(self)
 
 
 class _Screen:
@@ -195,7 +231,8 @@ class _Screen:
         spent = now - run.began
         left = f", {spent / run.done * (run.total - run.done):.0f} s left" if 0 < run.done < run.total else ""
         part = f"{run.done:,} of {run.total:,} ({100 * run.done / run.total:.0f} %)"
-        print(f"{run.text}: {part} in {spent:.0f} s{left}", file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            print(f"{run.text}: {part} in {spent:.0f} s{left}", file=sys.stderr, flush=True)
 
 
 def _columns() -> list[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import brainunit as u
@@ -18,7 +19,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from dist_sim.core.slot import Slot, describe
 from dist_sim.core.state import State
-from dist_sim.core.trace import EAGER, StateTrace, current_trace
+from dist_sim.core.trace import EAGER, StateTrace, current_trace, is_eager
+from dist_sim.core.transform.checks import surfaced
 from dist_sim.core.transform.staging import keep, refuse_states, value_of
 from dist_sim.errors import ParameterError, UnitError
 
@@ -206,6 +208,11 @@ class PureCall:
                         f"{self._where}: {name} is {describe(value)}; a derivative is by real or complex numbers. Make it a "
                         "float, or leave it out."
                     )
+
+
+def surfacing() -> AbstractContextManager[None]:
+    """What a function is differentiated in: raises where a check in it fails, if nothing around this does."""
+    return surfaced() if is_eager() else nullcontext()
 
 
 def decorator(transform: Callable[..., Any], fun: Callable[..., Any] | None, **options: Any) -> Any:

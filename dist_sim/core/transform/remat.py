@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from dist_sim.core.transform.checks import running
 from dist_sim.core.transform.staging import Staged, keep
 
 
@@ -42,7 +43,8 @@ def remat(
 
         staged = Staged(call, dynamic, kwargs)
         again = jax.checkpoint(staged, prevent_cse=prevent_cse, policy=policy)
-        out, values = again(staged.gather(), dynamic, kwargs)
+        with running(staged):
+            out, values = again(staged.gather(), dynamic, kwargs)
         keep(staged.touched.written, staged.slots, values)
         return out
 

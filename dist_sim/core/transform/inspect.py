@@ -1,0 +1,50 @@
+"""What a function is as a program, without running it: make_jaxpr and eval_shape."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from dist_sim.core.transform.staging import Staged
+
+
+def make_jaxpr(fun: Callable[..., Any], *, return_shape: bool = False) -> Callable[..., tuple[Any, ...]]:
+    """A function of the arguments of `fun` that returns its program and its States.
+
+    Returns:
+        A function that returns `(jaxpr, states)`, or `(jaxpr, states, shapes of what fun returns)`. The program takes the values
+        of the States (and of environment entries) that `fun` reads, in that order, and the arguments; it returns what `fun`
+        does, and the values of the States that it writes. `states` are those it reads, then the others that it writes.
+    """
+
+    @functools.wraps(fun, updated=())
+    def made(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        staged = _staged(fun, args, kwargs)
+        jaxpr = jax.make_jaxpr(staged)(staged.gather(), args, kwargs)
+        states = tuple(dict.fromkeys((*staged.touched.read, *staged.touched.written)))
+        return (jaxpr, states, staged.out) if return_shape else (jaxpr, states)
+
+    return made
+
+
+def eval_shape(f: Callable[..., Any], *args: Any, return_state_shapes: bool = False, **kwargs: Any) -> Any:
+    """What `f` would return, as `jax.ShapeDtypeStruct` in its structure. Nothing is computed, and no State changes.
+
+    Args:
+        args, kwargs: PyTrees of arrays or `jax.ShapeDtypeStruct`.
+        return_state_shapes: return a pair of the shapes of the States that it touches (as a dict, as it leaves them), and this.
+    """
+    staged = _staged(f, args, kwargs)
+    if not return_state_shapes:
+        return staged.out
+    slots = {state: state._slot for state in staged.touched.read}
+    slots |= dict(zip(staged.touched.written, staged.slots, strict=True))
+    shapes = {state: slot.value([jax.ShapeDtypeStruct(*aval) for aval in slot.avals]) for state, slot in slots.items()}
+    return shapes, staged.out
+
+
+def _staged(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Staged:
+    return Staged(lambda args, kwargs: fun(*args, **kwargs), args, kwargs)
