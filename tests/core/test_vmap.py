@@ -11,7 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import dist_sim as ds
 from dist_sim.core import transform
-from dist_sim.errors import BatchAxisError, ParameterError, StateValueError, TraceContextError
+from dist_sim.errors import BatchAxisError, CompiledError, ParameterError, StateValueError, TraceContextError
 
 LANES = 4
 X = np.linspace(-1.0, 1.5, LANES, dtype=np.float32)
@@ -295,6 +295,20 @@ def test_hooks_see_one_write():
     assert len(seen) == 1 and seen[0].shape == (LANES,)
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_a_check_that_fails_in_one_lane_is_raised(compiled):
+    state = ds.HiddenState(jnp.zeros(LANES))
+
+    def lane(x):
+        transform.jit_error_if(x > 1.4, "{x} is too much", x=x)
+        _add(state, x)
+
+    mapped = transform.vmap(lane, in_states=state)
+    with pytest.raises(CompiledError, match=r"1\.5 is too much"):
+        (transform.jit(mapped) if compiled else mapped)(X)
+    np.testing.assert_array_equal(state.value, 0)
+
+
 def test_the_environment_of_a_lane():
     def lane(x):
         with ds.environ.context(t=x * u.ms):
@@ -318,10 +332,10 @@ class TestRandom:
             "jit": lambda x: transform.jit(draw)(),
             "vmap": lambda x: transform.vmap(lambda y: draw())(jnp.zeros(3)),
         }[inside]
-        mapped = transform.vmap(lane)
+        mapped = transform.jit(transform.vmap(lane)) if compiled else transform.vmap(lane)
         ds.random.seed(3)
         start = ds.random.get_key()
-        first = np.asarray((transform.jit(mapped) if compiled else mapped)(X))
+        first = np.asarray(mapped(X))
         assert np.unique(first).size == first.size
         assert ds.random.get_key() == ds.random.RandomState.after_lanes(start)
         second = np.asarray(mapped(X))
