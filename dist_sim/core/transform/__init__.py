@@ -6,6 +6,11 @@ from dist_sim.core.transform.branches import switch as switch
 from dist_sim.core.transform.checkpointed import bounded_while_loop as bounded_while_loop
 from dist_sim.core.transform.checkpointed import checkpointed_for_loop as checkpointed_for_loop
 from dist_sim.core.transform.checkpointed import checkpointed_scan as checkpointed_scan
+from dist_sim.core.transform.checks import check as check
+from dist_sim.core.transform.checks import checkify as checkify
+from dist_sim.core.transform.checks import jit_error_if as jit_error_if
+from dist_sim.core.transform.checks import nan_check as nan_check
+from dist_sim.core.transform.checks import surfaced as surfaced
 from dist_sim.core.transform.grad import grad as grad
 from dist_sim.core.transform.grad import vector_grad as vector_grad
 from dist_sim.core.transform.inspect import eval_shape as eval_shape
