@@ -79,12 +79,8 @@ class Slot:
         Raises:
             StateValueError: another structure, shape, dtype or unit.
         """
-        # What most writes are: an array with the slot's shape and dtype, bare or with the slot's unit.
-        array = value.mantissa if type(value) is u.Quantity and value.unit is self._unit else value
-        if type(array) is CONCRETE and self.varying is None and (array is not value or self.treedef is _ARRAY):
-            shape, dtype = self.avals[0]
-            if array.dtype is dtype and array.shape == shape and not array.weak_type:
-                return value if array is value else self.value([array])  # a quantity can be changed in place
+        if self.varying is None and (ready := self._ready(value)) is not None:
+            return ready
         leaves, treedef = jax.tree.flatten(value)
         _refuse_left_behind(leaves, owner)
         if treedef != self.treedef:
@@ -99,6 +95,21 @@ class Slot:
             fitted = [_vary(leaf, axes, owner) for leaf, axes in zip(fitted, self.varying, strict=True)]
         # Unflattened by the slot's own structure: equal units may be spelled differently (nA MOhm, mV).
         return self.value(fitted)
+
+    def _ready(self, value: Any) -> Any:
+        """What most writes are: arrays with the slot's own shapes and dtypes, and the slot's units. None for anything else."""
+        if type(value) is CONCRETE:
+            return value if self.treedef is _ARRAY and _is_ready(value, self.avals[0]) else None
+        if type(value) is u.Quantity:
+            if value.unit is not self._unit:
+                return None
+            leaves = [value.mantissa]
+        else:
+            leaves, treedef = jax.tree.flatten(value)
+            if treedef != self.treedef:
+                return None
+        # Put together anew: a quantity, list or dict can be changed in place.
+        return self.value(leaves) if all(map(_is_ready, leaves, self.avals)) else None
 
     def place(self, value: Any) -> Any:
         """The value where the slot's sharding wants it; inside a trace, constrained to be there."""
@@ -285,6 +296,10 @@ def _first_leaf(leaf: Any, owner: Labelled) -> jax.Array:
         raise StateValueError(
             f"{owner.label}: a State holds arrays and quantities, in any PyTree; got a {type(leaf).__name__}: {leaf!r:.60}."
         ) from None
+
+
+def _is_ready(leaf: Leaf, aval: tuple[tuple[int, ...], Any]) -> bool:
+    return type(leaf) is CONCRETE and leaf.dtype is aval[1] and leaf.shape == aval[0] and not leaf.weak_type
 
 
 def _fit_leaf(leaf: Leaf, shape: tuple[int, ...], dtype: Any) -> Leaf | None:
