@@ -220,7 +220,7 @@ def unbound(x: jax.Array) -> jax.Array:
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(unbound(jax.random.key_data(part)), impl=jax.random.key_impl(x))
     # JAX has no public way to say so without a copy through the host, which would wait for the program.
-    return CONCRETE(part.aval, part.sharding, [part], committed=False)
+    return CONCRETE(part.aval, part.sharding, [part], committed=False)  # pyright: ignore[reportArgumentType]
 
 
 def _moved(x: jax.Array, sharding: NamedSharding) -> jax.Array:

@@ -53,8 +53,8 @@ BUILD = textwrap.dedent("""
 def test_the_same_program_in_every_process(noise):
     def build(noise, seed):
         env = {**os.environ, "PYTHONHASHSEED": seed}
-        run = subprocess.run([sys.executable, "-c", BUILD, noise], env=env, capture_output=True, text=True, check=True, timeout=120)
-        return run.stdout
+        command = [sys.executable, "-c", BUILD, noise]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120).stdout
 
     first = build("0", "0")
     assert "units.z.V" in first and len(first.splitlines()[0]) == len(hashlib.sha256().hexdigest())
