@@ -99,5 +99,9 @@ class Layout:
 
     def gather(self, group: int, padded: np.ndarray) -> np.ndarray:
         """The inverse of `spread`: padded global order -> order of global ids, along the last axis."""
+        return padded[..., self.positions(group)]
+
+    def positions(self, group: int) -> np.ndarray:
+        """Where the neurons of a model lie in the padded global order, in order of their ids."""
         ids = self.groups[group]
-        return padded[..., self.owner[ids] * self.block[group] + self.place[ids]]
+        return self.owner[ids] * self.block[group] + self.place[ids]

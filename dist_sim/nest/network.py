@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dist_sim.core import LongTermState, Module, ShortTermState
+from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, State
 from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.network import Projection
 from dist_sim.partition.layout import Layout
@@ -112,3 +112,34 @@ class Network(Module):
         bits = np.unpackbits(words[row, column].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
         k, bit = np.nonzero(bits)
         return first + row[k].astype(np.int64), column[k] * 32 + bit
+
+    # ---- checkpoints ----
+
+    def portable(self, read: Callable[[State], np.ndarray], step: int) -> dict[str, np.ndarray]:
+        """All that a step writes and a later one needs, when `step` is about to begin, without any placement.
+
+        States of neurons are (..., num_neurons) in order of global ids, as `iaf_psc_exp.V`; those of `projection` are as it says.
+        """
+        found = {name: self.layout.gather(group, read(state)) for name, group, state in self._neuron_states()}
+        for part, module in self._portable_parts():
+            found |= {f"{part}.{name}": value for name, value in module.portable(read, step).items()}
+        return found
+
+    def restore_portable(self, saved: Mapping[str, np.ndarray], step: int) -> None:
+        """The inverse of `portable`, on whatever devices this network lies."""
+        for name, group, state in self._neuron_states():
+            padded = np.array(state.value)
+            padded[..., self.layout.positions(group)] = saved[name]
+            state.value = jax.device_put(padded, state.sharding)
+        for part, module in self._portable_parts():
+            module.restore_portable({n.removeprefix(f"{part}."): v for n, v in saved.items() if n.startswith(f"{part}.")}, step)
+
+    def _neuron_states(self) -> Iterator[tuple[str, int, State]]:
+        """Name, model and State of everything that has one value (or several) per neuron."""
+        for group, population in enumerate(self.populations):
+            for path, state in population.states(HiddenState).items():
+                yield ".".join([type(population).__name__, *map(str, path)]), group, state
+
+    def _portable_parts(self) -> list[tuple[str, Any]]:
+        """What has other state than one value per neuron: it says itself how that goes without placement."""
+        return [("projection", self.projection)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
@@ -14,10 +14,11 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from dist_sim import kernels
-from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState
+from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, State
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
 from dist_sim.kernels import history as in_flight
+from dist_sim.network import flight
 from dist_sim.network.connection import Connection, on_device
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, sharded
@@ -319,6 +320,59 @@ class Projection(Module):
                 passed = min(max(step - emitted - self.min_delay, 0), nd)
                 total += int((pointers[d, (rows + 1) * nd].astype(np.int64) - pointers[d, rows * nd + passed]).sum())
         return total
+
+    # ---- checkpoints ----
+
+    def portable(self, read: Callable[[State], np.ndarray], step: int) -> dict[str, np.ndarray]:
+        """The spikes in flight when `step` is about to begin, and the totals, without any placement.
+
+        Args:
+            read: the value of a State at that moment.
+
+        Returns:
+            spike_ids (n,) uint32, sorted by (step, id), spike_counts (slots + interval,) int64 per step, totals (2,) int64
+            of delivered and scheduled events.
+        """
+        sent = self.exchanged_until(step)
+        present, ring, marks = (self._per_device(read(s)) for s in (self.present, self.ring, self.marks))
+        histories = [(flight.sources_of(p), r, m) for p, r, m in zip(present, ring, marks, strict=True)]
+        steps, ids = flight.spikes_in_flight(self.layout, histories, read(self.outbox), step=step, sent=sent)
+        counters = read(self.counters)
+        return {
+            "spike_ids": ids.astype(np.uint32),
+            "spike_counts": np.bincount(steps - (sent - self.slots), minlength=self.slots + self.interval),
+            "totals": np.array([in_flight.count64(counters, k) for k in (in_flight.DELIVERED, in_flight.SCHEDULED)]),
+        }
+
+    def restore_portable(self, saved: Mapping[str, np.ndarray], step: int) -> None:
+        """The inverse of `portable`, on whatever devices this network lies."""
+        layout, sent = self.layout, self.exchanged_until(step)
+        ids = saved["spike_ids"].astype(np.int64)
+        steps = np.repeat(np.arange(len(saved["spike_counts"])) + sent - self.slots, saved["spike_counts"])
+        present, events = (self._per_device(np.asarray(s.value), axis) for s, axis in ((self.present, 0), (self.events, 1)))
+        found = [
+            flight.history_of(layout, flight.sources_of(p), e, steps, ids, sent=sent, reach=self.slots)
+            for p, e in zip(present, events, strict=True)
+        ]
+        live = max(len(rows) for rows, _ in found)
+        capacity = len(self.ring.value) // layout.num_devices
+        capacity = capacity if live <= capacity else 2 * live
+        ring = np.zeros((layout.num_devices, capacity), dtype=np.uint32)
+        for d, (rows, _) in enumerate(found):
+            ring[d, : len(rows)] = rows
+        # The first device keeps the totals of all.
+        counters = [flight.counters_of(len(r), saved["totals"] if d == 0 else None) for d, (r, _) in enumerate(found)]
+        outbox = flight.outbox_of(layout, steps, ids, self.outbox.value.shape, sent=sent)
+        for state, value in (
+            (self.ring, ring.reshape(-1)),
+            (self.marks, np.concatenate([marks for _, marks in found])),
+            (self.counters, np.concatenate(counters)),
+            (self.outbox, outbox),
+        ):
+            state.reset_value(jax.device_put(value, state.sharding))
+
+    def _per_device(self, value: np.ndarray, axis: int = 0) -> list[np.ndarray]:
+        return np.split(value, self.layout.num_devices, axis=axis)
 
 
 def quantum_for(bound: float, wide: bool) -> float:
