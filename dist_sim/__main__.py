@@ -1,4 +1,4 @@
-"""The command line: `dist-sim run FILE.py`, `dist-sim digest DIR`.
+"""The command line: `dist-sim run FILE.py`, `dist-sim digest DIR`, `dist-sim submit FILE.py`.
 
 A plain script becomes a run with devices, progress, a run directory and a summary, without a change to it.
 """
@@ -18,7 +18,8 @@ from typing import Annotated
 
 import typer
 
-from dist_sim.errors import DeviceError, DistSimError, OutputError, UnknownNameError
+from dist_sim.cluster.submit import submit_command
+from dist_sim.errors import DeviceError, DistSimError, OutputError, ParameterError, UnknownNameError
 from dist_sim.run.directory import RunDirectory, default_directory
 from dist_sim.run.provenance import provenance
 from dist_sim.run.session import Session, check_declared, declared_params, split_assignments
@@ -84,12 +85,28 @@ def digest(
         typer.echo(found)
 
 
+def _read_parameters(assignments: list[str], besides: list[str], script: Path) -> dict[str, str]:
+    """`--set` texts for a script that declares them, and names that are set besides."""
+    parameters = split_assignments(assignments)
+    for name in besides:
+        if name in parameters:
+            raise ParameterError(f"--set {name}={parameters[name]}: --array-seeds sets {name}. Give one of them.")
+    check_declared(parameters | dict.fromkeys(besides, "..."), script)
+    return parameters
+
+
+app.command("submit")(submit_command(default_directory=default_directory, read_parameters=_read_parameters))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `dist-sim`; returns the exit code."""
     try:
         code = app(args=None if arguments is None else list(arguments), prog_name="dist-sim", standalone_mode=False)
     except typer.Abort:
         return INTERRUPTED
+    except DistSimError as error:
+        _explain(error, debug=False)
+        return _exit_code(error)
     except Exception as error:
         # A wrong option is bad input too; typer would exit with 2. Its error classes move between versions, their `show` stays.
         if (show := getattr(error, "show", None)) is None:

@@ -1,0 +1,199 @@
+"""Batch scripts: what a person reads, what bash accepts, and what is refused before it reaches a script."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from dist_sim.__main__ import main
+from dist_sim.cluster.sbatch import Apptainer, BatchJob, Pyxis, sbatch_script, seconds
+from dist_sim.errors import ParameterError
+
+GOLDEN = Path(__file__).parent / "golden"
+BASE = {
+    "script": Path("/home/ana/net.py"), "directory": Path("/scratch/ana/runs/net-1"), "folder": Path("/home/ana"), "name": "net",
+    "time": 12 * 3600,
+}  # fmt: skip
+JOBS = {
+    "one_node": {},
+    "gpus": {
+        "nodes": 4, "tasks_per_node": 8, "gpus_per_node": 8, "devices": 32, "cpus_per_task": 12, "memory": "900G",
+        "partition": "gpu-long", "account": "neuro_1", "qos": "high", "constraint": "h200&ib", "modules": ("cuda/12.4", "gcc/13"),
+        "activate": Path("/home/ana/my envs/ds/bin/activate"), "lead": 300,
+    },
+    "seeds": {
+        "seeds": (1, 20), "most_at_once": 4, "parameters": (("scale", "0.5"), ("title", "it's $HOME; `ls`")),
+        "arguments": ("--fast", "a b"), "run_options": ("--checkpoint-every", "15min"),
+    },
+    "apptainer": {"gpus_per_node": 1, "container": Apptainer(image="/images/ds 1.sif", mounts=("/scratch", "/data:/in:ro"))},
+    "pyxis": {"nodes": 2, "devices": 2, "container": Pyxis(image="docker://nvcr.io#nvidia/jax:25.01", mounts=("/x:/x", "/y:/y"))},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_the_script_is_the_one_that_was_read_and_found_good(name):
+    """Set GOLDEN=write in the environment to write the files anew, and read what has changed."""
+    text, path = sbatch_script(BatchJob(**(BASE | JOBS[name]))), GOLDEN / f"{name}.sbatch"
+    if os.environ.get("GOLDEN") == "write":
+        path.write_text(text)
+    assert text == path.read_text()
+    assert subprocess.run(["bash", "-n", str(path)], capture_output=True).returncode == 0
+
+
+# Programs in place of SLURM's. srun "runs" the words it is given by printing them, and ends as FAKE_CODE says.
+FAKES = {
+    "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; printf "%s|" "$@"; sleep "$FAKE_WAIT"; exit $FAKE_CODE',
+    "scontrol": 'echo "scontrol $*"',
+    "scancel": 'echo "scancel $*"',
+}
+
+
+@pytest.fixture
+def attempt(tmp_path):
+    """attempt(code, **options): starts a script with programs in place of SLURM's, whose run ends with `code`."""
+    for name, body in FAKES.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+
+    def start(code: int, wait: str = "0", restarts: int = 0, **options) -> subprocess.Popen:
+        (tmp_path / "run").mkdir(exist_ok=True)
+        job = tmp_path / "job.sbatch"
+        job.write_text(sbatch_script(BatchJob(**(BASE | {"directory": tmp_path / "run"} | options))))
+        environment = os.environ | {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}", "FAKE_CODE": str(code), "FAKE_WAIT": wait, "SLURM_JOB_ID": "17",
+            "SLURM_ARRAY_TASK_ID": "3", "SLURM_RESTART_COUNT": str(restarts),
+        }  # fmt: skip
+        return subprocess.Popen(["bash", str(job)], env=environment, stdout=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "requeued"), [(0, 0, False), (75, 0, True), (75, 99, True), (75, 100, False), (64, 0, False)]
+)
+def test_only_a_run_that_can_go_on_is_requeued_and_not_for_ever(attempt, code, restarts, requeued):
+    job = attempt(code, restarts=restarts)
+    printed = job.communicate(timeout=20)[0]
+    assert job.returncode == code and ("scontrol requeue 17" in printed) == requeued
+
+
+def test_a_signal_before_the_limit_asks_the_run_to_save_and_waits_for_it(attempt):
+    job = attempt(75, wait="1")
+    first = os.read(job.stdout.fileno(), 100).decode()
+    assert first.startswith("dist-sim|run|")
+    for number in (15, 10, 15):
+        job.send_signal(number)
+        time.sleep(0.1)
+    printed = job.communicate(timeout=20)[0]
+    assert job.returncode == 75 and "scancel --signal=TERM 17.0" in printed and "scontrol requeue 17" in printed
+
+
+def test_words_reach_the_program_as_they_were_given(attempt, tmp_path):
+    texts = (("title", 'it\'s $HOME; `ls` "x"'), ("n", "3"))
+    job = attempt(0, parameters=texts, arguments=("a b", "$(id)"), seeds=(1, 5))
+    words = job.communicate(timeout=20)[0].split("|")[:-1]
+    assert words == [
+        "dist-sim", "run", "/home/ana/net.py", "--out", f"{tmp_path}/run/seed-3", "--devices", "1",
+        "--set", texts[0][0] + "=" + texts[0][1], "--set", "n=3", "--set", "seed=3", "--", "a b", "$(id)",
+    ]  # fmt: skip
+
+
+def test_an_attempt_after_the_first_resumes(attempt, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "provenance.json").touch()
+    words = attempt(0, devices=4).communicate(timeout=20)[0].split("|")[:-1]
+    assert words == ["dist-sim", "resume", f"{tmp_path}/run", "--devices", "4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("30", 1800), ("90:30", 5430), ("12:00:00", 43200), ("2-06", 194400), ("1-00:30", 88200), ("1-2:03:04", 93784),
+        ("90min", 5400), ("12h", 43200),
+    ],
+)  # fmt: skip
+def test_times(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "soon", "-1", "1:2:3:4", "1d", "nan", "00:00:00"])
+def test_times_that_are_none(text):
+    with pytest.raises(ParameterError, match="--time"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"name": "a b"}, "--job-name"), ({"name": "x\n#SBATCH --uid=0"}, "--job-name"), ({"partition": "gpu;rm"}, "--partition"),
+        ({"account": "../x"}, "--account"), ({"constraint": "a b"}, "--constraint"), ({"memory": "lots"}, "--memory"),
+        ({"memory": "0G"}, "--memory"), ({"directory": Path("/a b/run")}, "--out"), ({"directory": Path("/run/%u")}, "--out"),
+        ({"modules": ("cuda; id",)}, "--module"), ({"arguments": ("a\nb",)}, "character"), ({"nodes": 0}, "--nodes"),
+        ({"gpus_per_node": -1}, "--gpus-per-node"), ({"lead": 43200}, "--lead"), ({"seeds": (5, 1)}, "--array-seeds"),
+        ({"container": Pyxis(image="x\ny")}, "character"), ({"parameters": (("a", "\0"),)}, "character"),
+    ],
+)  # fmt: skip
+def test_what_has_no_place_in_a_script_is_refused(wrong, named):
+    with pytest.raises(ParameterError, match=named):
+        BatchJob(**(BASE | wrong))
+
+
+# ---- the command ----
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text("import dist_sim as ds\nds.param('seed', 1)\nds.param('scale', 1.0)\n")
+    return "net.py"
+
+
+def test_a_dry_run_prints_the_script_and_leaves_nothing(script, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main(["submit", script, "--nodes", "2", "--gpus-per-node", "4", "--time", "2h", "--dry-run", "--set", "scale=2"]) == 0
+    printed = capsys.readouterr().out
+    for line in ("--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4", "--time=0-02:00:00", "--job-name=net"):
+        assert f"#SBATCH {line}\n" in printed
+    assert "--devices 8" in printed and "--set scale=2" in printed and os.listdir() == [script]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "no sbatch"),
+        (["--set", "scal=2"], "Did you mean 'scale'"),
+        (["--array-seeds", "1-3", "--set", "seed=2"], "--array-seeds sets seed"),
+        (["--array-seeds", "three"], "must be A-B"),
+        (["--apptainer", "a.sif", "--pyxis", "b"], "give one of them"),
+        (["--mount", "/data"], "no container"),
+        (["--venv", "nowhere"], "no virtual environment"),
+        (["--time", "soon"], "--time soon"),
+        (["--nodes", "0"], "--nodes 0"),
+    ],
+)
+def test_a_bad_submission_is_refused_with_the_fix(script, capsys, monkeypatch, options, told):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main(["submit", script, *options]) == 64
+    assert told in capsys.readouterr().err and os.listdir() == [script]
+    Path("other.py").write_text("print(1)")
+    assert main(["submit", "other.py", "--array-seeds", "1-3", "--dry-run"]) == 64
+    assert main(["submit", "nott.py"]) == 64
+
+
+def test_what_sbatch_refuses_is_passed_on_and_can_be_tried_again(script, capsys, monkeypatch, tmp_path):
+    (tmp_path / "bin").mkdir()
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpux' >&2\nexit 1\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
+    assert main(["submit", script, "--partition", "gpux", "--out", "out"]) == 64
+    assert "invalid partition specified: gpux" in capsys.readouterr().err
+    sbatch.write_text("#!/bin/sh\necho '17;cluster'\n")
+    assert main(["submit", script, "--out", "out"]) == 0
+    assert "job 17 submitted" in capsys.readouterr().out and Path("out/job.sbatch").is_file()
+    assert main(["submit", script, "--out", "out"]) == 74
+    assert "already holds" in capsys.readouterr().err
