@@ -12,3 +12,7 @@ from dist_sim.partition.methods import PLANS as PLANS
 from dist_sim.partition.methods import Balanced as Balanced
 from dist_sim.partition.methods import Block as Block
 from dist_sim.partition.methods import RoundRobin as RoundRobin
+from dist_sim.partition.processes import ALONE as ALONE
+from dist_sim.partition.processes import Processes as Processes
+from dist_sim.partition.processes import all_processes as all_processes
+from dist_sim.partition.processes import processes_of as processes_of

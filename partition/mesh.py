@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dist_sim.errors import DeviceError, ParameterError
@@ -26,21 +27,25 @@ def neuron_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
 
     Args:
         devices: how many, which, or a mesh as it is; None takes one device. On CPU, asking for more than there are makes
-            virtual devices, as long as JAX has not been used yet.
+            virtual devices, as long as JAX has not been used yet. In a program of several processes a number counts the devices
+            of all of them, equally many of each, in the order of processes, and None takes all there are.
 
     Raises:
         ParameterError: not a positive number.
-        DeviceError: fewer devices than asked for.
+        DeviceError: fewer devices than asked for, or a number that the processes cannot share equally.
     """
     if isinstance(devices, Mesh):
         return devices
     if isinstance(devices, bool | float | str):
         raise ParameterError(f"devices={devices!r}: a whole number, devices or a mesh is needed.")
     if devices is None or isinstance(devices, int | np.integer):
-        count = 1 if devices is None else int(devices)
-        if count < 1:
+        if devices is not None and devices < 1:
             raise ParameterError(f"devices={devices}: at least one device is needed.")
-        found = _devices(count)[:count]
+        if jax.distributed.is_initialized():
+            found = _of_all_processes(None if devices is None else int(devices))
+        else:
+            count = 1 if devices is None else int(devices)
+            found = _devices(count)[:count]
     else:
         found = list(devices)
     return Mesh(np.array(found), (NEURON,), axis_types=(AxisType.Auto,))
@@ -138,11 +143,50 @@ def sharded(mesh: Mesh, *axes: str | None) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*axes))
 
 
-def from_blocks(mesh: Mesh, blocks: Sequence[np.ndarray]) -> jax.Array:
-    """One global array whose first axis is the devices' blocks in order. Large blocks are handed over, not copied, on CPU."""
-    shape = (sum(b.shape[0] for b in blocks), *blocks[0].shape[1:])
-    arrays = [jax.device_put(b, d, may_alias=True) for b, d in zip(blocks, mesh.devices.flat, strict=True)]
-    return jax.make_array_from_single_device_arrays(shape, sharded(mesh, NEURON), arrays)
+def from_blocks(mesh: Mesh, blocks: Sequence[np.ndarray], axis: int = 0) -> jax.Array:
+    """One global array which along an axis is the devices' blocks in order. Large blocks are handed over, not copied, on CPU.
+
+    Args:
+        blocks: of one shape, of the devices of this process, in their order in the mesh.
+    """
+    shape = list(blocks[0].shape)
+    shape[axis] *= mesh.size
+    arrays = [jax.device_put(b, d, may_alias=True) for b, d in zip(blocks, local_devices(mesh), strict=True)]
+    return jax.make_array_from_single_device_arrays(tuple(shape), sharded(mesh, *(None,) * axis, NEURON), arrays)
+
+
+def local_devices(mesh: Mesh) -> list[Any]:
+    """The devices of this process, in their order in the mesh."""
+    return [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
+
+
+def local_positions(mesh: Mesh) -> np.ndarray:
+    """Which places of a one-dimensional mesh are devices of this process."""
+    return np.flatnonzero([device.process_index == jax.process_index() for device in mesh.devices.flat])
+
+
+def spread(value: Any, sharding: NamedSharding) -> Any:
+    """A host array that every process holds, as something a State with this sharding takes: over several processes a global
+    array, to which each gives its devices' parts; else the array as it is."""
+    if sharding.is_fully_addressable:
+        return value
+    host = np.asarray(value)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+
+def local_part(array: jax.Array, axis: int = 0) -> np.ndarray:
+    """This process's part of an array that is split along one axis: its devices' blocks in order."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    shards = sorted(array.addressable_shards, key=lambda shard: shard.index[axis].start or 0)
+    return np.concatenate([np.asarray(shard.data) for shard in shards], axis=axis)
+
+
+def whole(array: jax.Array) -> np.ndarray:
+    """All of a global array, on every process: memory and traffic follow its size, and every process calls it."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def _positions(axes: Axes, ndim: int) -> tuple[list[int], list[str]]:
@@ -153,6 +197,27 @@ def _positions(axes: Axes, ndim: int) -> tuple[list[int], list[str]]:
     first = first[: ndim - len(last)]
     named = [*enumerate(first), *enumerate(last, ndim - len(last))]
     return [n for n, name in named if isinstance(name, str)], [name for _, name in named if isinstance(name, str)]
+
+
+def _of_all_processes(count: int | None) -> list[Any]:
+    found: dict[int, list[Any]] = {}
+    for device in jax.devices():
+        found.setdefault(device.process_index, []).append(device)
+    processes, there = jax.process_count(), sum(map(len, found.values()))
+    if count is not None and count % processes:
+        raise DeviceError(
+            f"devices={count}: {processes} processes cannot share them equally. The number counts the devices of all processes; "
+            f"ask for a multiple of {processes}, or for none (all {there} are taken)."
+        )
+    share = None if count is None else count // processes
+    fewest = min(map(len, found.values()))
+    if share is not None and share > fewest:
+        raise DeviceError(
+            f"devices={count}: there are {there} {jax.devices()[0].platform} devices in {processes} processes ({fewest} in one "
+            f"of them), and {share} are needed in each. Ask for fewer, start more processes, or start with "
+            f"`dist-sim run --devices {count}`."
+        )
+    return [device for process in sorted(found) for device in sorted(found[process], key=lambda d: d.id)[:share]]
 
 
 def _devices(count: int) -> list[Any]:

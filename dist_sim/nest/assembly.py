@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +26,8 @@ from dist_sim.nest.parameters import steps_up, values_of
 from dist_sim.network import Backend, Channels, Connection, PoissonDrive, Projection, poisson_inputs
 from dist_sim.network.projection import quantum_for
 from dist_sim.partition.layout import NOWHERE, Layout
-from dist_sim.partition.mesh import NEURON, sharded
+from dist_sim.partition.mesh import NEURON, sharded, spread
+from dist_sim.partition.processes import processes_of
 
 # What a synaptic event costs relative to the update of a neuron, and a rate [Hz] to expect: for plans that balance work.
 _EVENT_COST, _EXPECTED_RATE = 3.0, 5.0
@@ -86,7 +89,7 @@ class Description:
 
 
 def assemble(d: Description, phases: Any) -> Network:
-    """Builds the network, each device's synapses on their own.
+    """Builds the network, each device's synapses on their own, and on the process that has the device.
 
     Raises:
         ConnectError, ParameterError: what only the whole network can tell.
@@ -148,9 +151,12 @@ def _device(node: Node, kind: type) -> Any:
 
 
 def _threads(mesh: Mesh) -> int:
-    """Threads of each device's kernels: the cores of this process, shared by its devices."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(256, max(1, cores // len(mesh.local_devices)))
+    """Threads of each device's kernels: the cores that this process may use, shared by its devices, and by the processes of this
+    host that may use the same ones."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    here = zlib.crc32(repr((socket.gethostname(), cores)).encode())
+    sharing = int((processes_of(mesh).gather(np.array([here], np.uint32)) == here).sum())
+    return min(256, max(1, len(cores) // (len(mesh.local_devices) * sharing)))
 
 
 def _values(d: Description, model: type[NESTNeuron]) -> dict[str, np.ndarray]:
@@ -272,9 +278,10 @@ def _current(k: DirectCurrent, d: Description, layout: Layout, dtype: Any) -> Cu
     # As in NEST: the current of [start, stop) is sent one step ahead, so that it acts from start + delay on; one that starts at 0
     # cannot be sent before the first step.
     delay = k.edges.delay_bounds(d.dt)[0]
+    split = sharded(d.mesh, NEURON)
     return Current(
         group=k.edges.group,
-        amplitude=LongTermState(padded.astype(dtype), sharding=sharded(d.mesh, NEURON)),
+        amplitude=LongTermState(spread(padded.astype(dtype), split), sharding=split),
         start=max(generator.start, 1) + delay,
         stop=min(generator.stop + delay, 2**31 - 1),
     )

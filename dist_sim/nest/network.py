@@ -15,7 +15,7 @@ from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, St
 from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.network import Projection
 from dist_sim.partition.layout import Layout
-from dist_sim.partition.mesh import NEURON, sharded
+from dist_sim.partition.mesh import NEURON, local_part, local_positions, sharded, spread, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +41,10 @@ class Meter(Module):
     def __init__(self, neurons: NESTNeuron, names: Sequence[str], index: np.ndarray, interval: int, rows: int):
         super().__init__()
         self.names, self.interval = tuple(names), interval
-        self.index = LongTermState(jnp.asarray(index, jnp.int32))
         self.neurons = neurons
         # Placed like everything the loop writes: a State that a run moves would have the loop compiled a second time.
         everywhere = sharded(neurons.mesh)
+        self.index = LongTermState(spread(jnp.asarray(index, jnp.int32), everywhere), sharding=everywhere)
         shape = (rows, len(self.names), len(index))
         self.samples = ShortTermState(jnp.zeros(shape, neurons.dtype, device=everywhere), sharding=everywhere)
 
@@ -80,6 +80,9 @@ class Network(Module):
         self.populations, self.projection, self.drives, self.meters = list(populations), projection, list(drives), list(meters)
         self.currents = list(currents)
         self.amplitudes = [c.amplitude for c in currents]
+        # Which words of the log are this process's.
+        words = layout.slots_per_device // 32
+        self._words = (local_positions(mesh)[:, None] * words + np.arange(words)).reshape(-1)
         where = sharded(mesh, None, NEURON)
         self.log = ShortTermState(jnp.zeros((chunk, layout.num_slots // 32), jnp.uint32, device=where), sharding=where)
 
@@ -106,12 +109,12 @@ class Network(Module):
         return total
 
     def spikes(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and source slots of the spikes of the chunk [first, last), in order of steps."""
-        words = np.asarray(self.log.value)[: last - first]
+        """Steps and source slots of the spikes of this process's devices in the chunk [first, last), in order of steps."""
+        words = local_part(self.log.value, axis=1)[: last - first]
         row, column = np.divmod(np.flatnonzero(words.reshape(-1) != 0), words.shape[1])
         bits = np.unpackbits(words[row, column].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
         k, bit = np.nonzero(bits)
-        return first + row[k].astype(np.int64), column[k] * 32 + bit
+        return first + row[k].astype(np.int64), self._words[column[k]] * 32 + bit
 
     # ---- checkpoints ----
 
@@ -128,9 +131,9 @@ class Network(Module):
     def restore_portable(self, saved: Mapping[str, np.ndarray], step: int) -> None:
         """The inverse of `portable`, on whatever devices this network lies."""
         for name, group, state in self._neuron_states():
-            padded = np.array(state.value)
+            padded = whole(state.value).copy()
             padded[..., self.layout.positions(group)] = saved[name]
-            state.value = jax.device_put(padded, state.sharding)
+            state.value = spread(padded, sharded(self.mesh, *(None,) * (padded.ndim - 1), NEURON))
         for part, module in self._portable_parts():
             module.restore_portable({n.removeprefix(f"{part}."): v for n, v in saved.items() if n.startswith(f"{part}.")}, step)
 

@@ -16,6 +16,8 @@ from dist_sim.nest.devices import spike_generator
 from dist_sim.nest.nodes import Node
 from dist_sim.nest.result import SimulationResult
 from dist_sim.partition.layout import NOWHERE
+from dist_sim.partition.mesh import local_part
+from dist_sim.partition.processes import processes_of
 from dist_sim.run.loop import ChunkedLoop
 from dist_sim.run.progress import Phases, Progress
 from dist_sim.run.recording import Recording
@@ -32,7 +34,9 @@ class Simulation:
     def __init__(self, description: Description):
         self.description = description
         self.session = current_session()
-        self.phases = Phases()
+        self.processes = processes_of(description.mesh)
+        self._shown = None if self.processes.index == 0 else False  # one process speaks
+        self.phases = Phases(show=self._shown)
         begin = time.perf_counter()
         with self._precision():
             self.network = assemble(description, self.phases)
@@ -41,6 +45,8 @@ class Simulation:
                 self.loop.compile(0)
             self._initial = {s: s.value for s in self.loop.written}
         self.build_s = time.perf_counter() - begin
+        owner = self.network.layout.owner
+        self._num_local = max(1, int(np.isin(owner[owner != NOWHERE], self.network.projection.local).sum()))
         self._recorded_ids = np.zeros(description.num_ids, dtype=bool)
         for ids in description.recorded.values():
             self._recorded_ids[ids] = True
@@ -59,12 +65,12 @@ class Simulation:
         first, last = self.step, self.step + steps
         begin = time.perf_counter()
         directory = self.session.directory if self.session is not None else None
-        with self._precision(), Progress(steps * d.dt, directory=directory) as progress:
+        with self._precision(), Progress(steps * d.dt, directory=directory, show=self._shown) as progress:
             for chunk_first, chunk_last in self.loop.run(first, last):
                 seen = len(self._spike_counts)
                 self._collect(chunk_first, chunk_last)
                 self.step = chunk_last
-                rate = sum(self._spike_counts[seen:]) / ((chunk_last - chunk_first) * d.dt * 1e-3) / max(1, self.num_neurons)
+                rate = sum(self._spike_counts[seen:]) / ((chunk_last - chunk_first) * d.dt * 1e-3) / self._num_local
                 progress.update((chunk_last - first) * d.dt, rate=rate)
         self.wall_s += time.perf_counter() - begin
         self.phases.seconds["simulate"] = self.wall_s
@@ -81,14 +87,14 @@ class Simulation:
 
     def _begin(self) -> None:
         directory = self.session.directory if self.session is not None else None
-        self.recording = Recording(directory, self.description.dt)
+        self.recording = Recording(directory, self.description.dt, processes=self.processes)
         self.step, self.wall_s, self.emitted, self.unsent = 0, 0.0, 0, 0
         self._spike_counts: list[int] = []
         self._recent: list[tuple[np.ndarray, np.ndarray]] = []
         self._samples: list[list[np.ndarray]] = [[] for _ in self.network.meters]
 
     def _collect(self, first: int, last: int) -> None:
-        """Takes the spikes and samples of a chunk from the devices."""
+        """Takes the spikes of a chunk from this process's devices, and the samples."""
         network, layout = self.network, self.network.layout
         steps, slots = network.spikes(first, last)
         ids = layout.id_of_slot[slots]
@@ -104,7 +110,7 @@ class Simulation:
         order = np.lexsort((ids, steps))
         self.recording.append(first, last, steps[order], ids[order])
         for meter, samples in zip(network.meters, self._samples, strict=True):
-            samples.append(np.asarray(meter.samples.value)[: meter.complete(first, last)])
+            samples.append(local_part(meter.samples.value)[: meter.complete(first, last)])
 
     # ---- results ----
 
@@ -119,11 +125,13 @@ class Simulation:
     def _summary(self) -> dict[str, Any]:
         d, projection = self.description, self.network.projection
         unsent = sum(int(projection.out_degree[slots].sum()) for _, slots in self._recent)
-        generated_steps, generated_ids = self._generated()
-        del generated_steps
-        emitted = self.emitted + int(projection.out_degree[self.network.layout.slot[generated_ids]].sum())
+        # What each process counts for itself; spikes of generators are known to all, and counted once.
+        counted = [self.emitted, projection.delivered(), projection.in_flight(self.step) + unsent]
+        emitted, delivered, waiting = (int(n) for n in self.processes.total(np.array(counted, dtype=np.int64)))
+        generated = self._generated()[1]
+        emitted += int(projection.out_degree[self.network.layout.slot[generated]].sum())
         late = self._generated(first=projection.exchanged_until(self.step))[1]
-        unsent += int(projection.out_degree[self.network.layout.slot[late]].sum())
+        waiting += int(projection.out_degree[self.network.layout.slot[late]].sum())
         return build_summary(
             model_time_ms=self.step * d.dt,
             wall_s=self.wall_s,
@@ -134,10 +142,11 @@ class Simulation:
             populations=[(n.name, n.first_id, n.size) for n in self._populations()],
             recording=self.recording,
             emitted_events=emitted,
-            delivered_events=projection.delivered(),
-            in_flight_events=projection.in_flight(self.step) + unsent,
+            delivered_events=delivered,
+            in_flight_events=waiting,
             phases=self.phases.seconds,
             devices=d.mesh.size,
+            processes=self.processes.count,
         )
 
     def _recorded_by(self) -> dict[Node, np.ndarray]:

@@ -18,7 +18,7 @@ from dist_sim.core import LongTermState, Module
 from dist_sim.kernels.poisson import alike_blocks, count_tables
 from dist_sim.network.projection import Backend, Channels
 from dist_sim.partition.layout import NOWHERE, Layout
-from dist_sim.partition.mesh import NEURON, sharded
+from dist_sim.partition.mesh import NEURON, sharded, spread
 
 POISSON_STREAMS = 1 << 31  # synapses have the streams from 0, parameters those from 1 << 30
 
@@ -91,12 +91,14 @@ class PoissonInput(Module):
             "index": (index[known] + beyond).astype(np.uint32),
             "weight": weight[known],
         }
-        self.alike = LongTermState(alike_blocks(*(a.reshape(-1) for a in parts.values())), sharding=sharded(mesh, NEURON))
+        split, whole = sharded(mesh, NEURON), sharded(mesh)
+        alike = alike_blocks(*(a.reshape(-1) for a in parts.values()))
+        self.alike = LongTermState(spread(alike, split), sharding=split)
         self.table, self.ids, self.index, self.weight = (
-            LongTermState(a.reshape(-1), sharding=sharded(mesh, NEURON)) for a in parts.values()
+            LongTermState(spread(a.reshape(-1), split), sharding=split) for a in parts.values()
         )
         self.thresholds, self.first, self.guide = (
-            LongTermState(jnp.asarray(a), sharding=sharded(mesh)) for a in (tables.thresholds, tables.first, tables.guide)
+            LongTermState(spread(jnp.asarray(a), whole), sharding=whole) for a in (tables.thresholds, tables.first, tables.guide)
         )
 
     def update(self, step: jax.Array, arriving: jax.Array) -> jax.Array:

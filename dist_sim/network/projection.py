@@ -21,7 +21,8 @@ from dist_sim.kernels import history as in_flight
 from dist_sim.network import flight
 from dist_sim.network.connection import Connection, on_device
 from dist_sim.partition.layout import Layout
-from dist_sim.partition.mesh import NEURON, from_blocks, sharded
+from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
+from dist_sim.partition.processes import processes_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,8 @@ class Projection(Module):
         external_steps: per source from outside, in order of `layout.external_ids`: steps of its spikes, ascending.
         capacity: spikes in flight that a device has room for; None chooses. A run that needs more grows it.
 
+    Each process draws the synapses of its own devices; what must agree (the lengths of the blocks, the out-degrees) is exchanged.
+
     States: ring, marks, counters (the history, see `kernels.history`), outbox (steps, words) bits not yet exchanged.
     """
 
@@ -85,18 +88,18 @@ class Projection(Module):
     ) -> None:
         super().__init__()
         self.layout, self.mesh, self.exchange, self.backend = layout, mesh, exchange, backend
+        self.processes, self.local = processes_of(mesh), local_positions(mesh)
         self.size = sum(c.count * b for c, b in zip(channels, layout.block, strict=True))
         limits = [c.delay_bounds(dt) for c in connections]
         self.min_delay = min((low for low, _ in limits), default=1)
         self.num_delays = max((high for _, high in limits), default=1) - self.min_delay + 1
         self.interval = self.min_delay
         tables = []
-        for device in range(layout.num_devices):
+        for done, device in enumerate(self.local):
             if watch is not None:
-                watch(device, layout.num_devices)
-            tables.append(self._draw(connections, device, channels, seed, dt))
-        self._place(tables, external_steps)
-        rows = max(t.num_rows for t in tables)
+                watch(done, len(self.local))
+            tables.append(self._draw(connections, int(device), channels, seed, dt))
+        rows = self._place(tables, external_steps)
         self._reset(capacity or max(1024, min(rows * self.slots, rows * self.slots // 16 + 65536)))
 
     # ---- building ----
@@ -151,11 +154,11 @@ class Projection(Module):
     @property
     def _all_threads(self) -> int:
         # Devices are built one after the other, each by all threads.
-        return self.backend.threads * self.layout.num_devices
+        return self.backend.threads * len(self.local)
 
-    def _place(self, tables: list[build.RawTable], external_steps: Sequence[np.ndarray]) -> None:
+    def _place(self, tables: list[build.RawTable], external_steps: Sequence[np.ndarray]) -> int:
+        """Makes the States of the tables; returns the largest number of rows on one device."""
         mesh, layout = self.mesh, self.layout
-        self.num_synapses = sum(len(t.synapses) for t in tables)
         self.out_degree = np.zeros(self.num_source_slots, dtype=np.int64)
         events = []
         for t in tables:
@@ -166,15 +169,23 @@ class Projection(Module):
             ends = t.pointers[:: self.num_delays].astype(np.int64)
             self.out_degree[sources] += np.diff(ends)
             events.append(_events(external_steps, row[layout.num_slots :]))
-        longest = max(1, *(e.shape[1] for e in events))
+        self.out_degree = self.processes.total(self.out_degree)
+        self.num_synapses = int(self.processes.total(np.array([sum(len(t.synapses) for t in tables)]))[0])
+        names = ("present", "rank", "pointers", "synapses")
+        longest, rows, *lengths = self.processes.largest([
+            max(1, *(e.shape[1] for e in events)),
+            max(t.num_rows for t in tables),
+            *(max(1, *(len(getattr(t, name)) for t in tables)) for name in names),
+        ])  # fmt: skip
+        length_of: dict[str, int] = dict(zip(names, lengths, strict=True))
         never = np.array([[0xFFFFFFFF], [0]], dtype=np.uint32)
         padded = [np.concatenate([e, np.repeat(never, longest - e.shape[1], axis=1)], axis=1) for e in events]
-        self.events = LongTermState(jnp.asarray(np.concatenate(padded, axis=1)), sharding=sharded(mesh, None, NEURON))
+        self.events = LongTermState(from_blocks(mesh, padded, axis=1), sharding=sharded(mesh, None, NEURON))
 
         def stacked(name: str, *, repeat_last: bool = False) -> LongTermState:
             # A table may end early on one device: blocks of a global array are of one length.
             blocks = [getattr(t, name) for t in tables]
-            length = max(1, *(len(b) for b in blocks))
+            length = length_of[name]
             for k, b in enumerate(blocks):
                 if len(b) < length:
                     rest = np.broadcast_to(
@@ -187,6 +198,7 @@ class Projection(Module):
         self.present, self.rank = stacked("present"), stacked("rank")
         self.pointers, self.synapses = stacked("pointers", repeat_last=True), stacked("synapses")
         self.table_bytes = sum(s.value.nbytes for s in (self.present, self.rank, self.pointers, self.synapses))
+        return rows
 
     def _reset(self, capacity: int) -> None:
         devices, mesh = self.layout.num_devices, self.mesh
@@ -203,7 +215,7 @@ class Projection(Module):
     def reset_state(self, batch_size: int | None = None) -> None:
         """No spike in flight, all counts zero."""
         for state in (self.ring, self.marks, self.counters, self.outbox):
-            state.value = jnp.zeros_like(state.value)
+            state.value = jnp.zeros_like(state.value, device=state.value.sharding)
 
     # ---- the step ----
 
@@ -265,10 +277,10 @@ class Projection(Module):
 
     def overflow(self) -> Any:
         """None, or, if a buffer was too small, what makes room: to be called on the state before it happened."""
-        counters = np.asarray(self.counters.value).reshape(-1, in_flight.NUM_COUNTERS)
-        if not counters[:, in_flight.OVERFLOW].any():
-            return None
-        return partial(self.grow, int(counters[:, in_flight.LIVE_MAX].max()))
+        counters = self._local_counters()
+        flags = [int(counters[:, in_flight.OVERFLOW].any()), int(counters[:, in_flight.LIVE_MAX].max())]
+        overflown, live_max = self.processes.largest(flags)
+        return partial(self.grow, live_max) if overflown else None
 
     def grow(self, wanted: int) -> None:
         """More room, with the spikes in flight kept: call on the state before the overflow.
@@ -276,17 +288,13 @@ class Projection(Module):
         Args:
             wanted: spikes that were alive at once on one device.
         """
-        devices, mesh = self.layout.num_devices, self.mesh
-        capacity = self.ring.value.shape[0] // devices
+        devices, mesh = len(self.local), self.mesh
+        capacity = self.ring.value.shape[0] // mesh.size
         self.exchange = self.exchange.grown()
         if wanted <= capacity:
             return
         larger = 2 * wanted
-        ring, marks = (
-            np.asarray(self.ring.value).reshape(devices, -1),
-            np.asarray(self.marks.value).reshape(devices, -1, 2).copy(),
-        )
-        counters = np.asarray(self.counters.value).reshape(devices, -1).copy()
+        ring, marks, counters = (part.copy() for part in (*self._local_history(), self._local_counters()))
         moved = np.zeros((devices, larger), dtype=np.uint32)
         for d in range(devices):
             # The oldest live spike goes first; ages follow from the starts, counted back from the head.
@@ -294,23 +302,22 @@ class Projection(Module):
             moved[d, :live] = ring[d, (head - live + np.arange(live)) % capacity]
             marks[d, :, 0] = np.where(marks[d, :, 1] > 0, (marks[d, :, 0].astype(np.int64) - (head - live)) % capacity, live)
             counters[d, in_flight.HEAD] = live
-        self.ring.reset_value(jax.device_put(moved.reshape(-1), sharded(mesh, NEURON)))
-        self.marks.value = jax.device_put(marks.reshape(-1, 2), sharded(mesh, NEURON))
-        self.counters.value = jax.device_put(counters.reshape(-1), sharded(mesh, NEURON))
+        self.ring.reset_value(from_blocks(mesh, list(moved)))
+        self.marks.value = from_blocks(mesh, list(marks))
+        self.counters.value = from_blocks(mesh, list(counters.reshape(devices, -1)))
 
     def delivered(self) -> int:
-        """Synaptic events delivered since the start."""
-        return in_flight.count64(np.asarray(self.counters.value), in_flight.DELIVERED)
+        """Synaptic events delivered since the start, on the devices of this process."""
+        return in_flight.count64(self._local_counters(), in_flight.DELIVERED)
 
     def exchanged_until(self, step: int) -> int:
         """Spikes of earlier steps have reached the histories when `step` is about to begin."""
         return step - step % self.interval
 
     def in_flight(self, step: int) -> int:
-        """Synaptic events in the histories that are due at `step` or later."""
-        devices, nd = self.layout.num_devices, self.num_delays
-        ring, marks = np.asarray(self.ring.value).reshape(devices, -1), np.asarray(self.marks.value).reshape(devices, -1, 2)
-        pointers = np.asarray(self.pointers.value).reshape(devices, -1)
+        """Synaptic events in the histories of this process's devices that are due at `step` or later."""
+        devices, nd = len(self.local), self.num_delays
+        (ring, marks), pointers = self._local_history(), local_part(self.pointers.value).reshape(devices, -1)
         total = 0
         last = self.exchanged_until(step)
         for d in range(devices):
@@ -349,30 +356,36 @@ class Projection(Module):
         layout, sent = self.layout, self.exchanged_until(step)
         ids = saved["spike_ids"].astype(np.int64)
         steps = np.repeat(np.arange(len(saved["spike_counts"])) + sent - self.slots, saved["spike_counts"])
-        present, events = (self._per_device(np.asarray(s.value), axis) for s, axis in ((self.present, 0), (self.events, 1)))
+        present = np.split(local_part(self.present.value), len(self.local))
+        events = np.split(local_part(self.events.value, axis=1), len(self.local), axis=1)
         found = [
             flight.history_of(layout, flight.sources_of(p), e, steps, ids, sent=sent, reach=self.slots)
             for p, e in zip(present, events, strict=True)
         ]
-        live = max(len(rows) for rows, _ in found)
+        (live,) = self.processes.largest([max(len(rows) for rows, _ in found)])
         capacity = len(self.ring.value) // layout.num_devices
-        capacity = capacity if live <= capacity else 2 * live
-        ring = np.zeros((layout.num_devices, capacity), dtype=np.uint32)
-        for d, (rows, _) in enumerate(found):
-            ring[d, : len(rows)] = rows
+        ring = np.zeros((len(found), capacity if live <= capacity else 2 * live), dtype=np.uint32)
+        for block, (rows, _) in zip(ring, found, strict=True):
+            block[: len(rows)] = rows
         # The first device keeps the totals of all.
-        counters = [flight.counters_of(len(r), saved["totals"] if d == 0 else None) for d, (r, _) in enumerate(found)]
+        totals = [saved["totals"] if device == 0 else None for device in self.local]
+        counters = [flight.counters_of(len(rows), total) for (rows, _), total in zip(found, totals, strict=True)]
+        self.ring.reset_value(from_blocks(self.mesh, list(ring)))
+        self.marks.reset_value(from_blocks(self.mesh, [marks for _, marks in found]))
+        self.counters.reset_value(from_blocks(self.mesh, counters))
         outbox = flight.outbox_of(layout, steps, ids, self.outbox.value.shape, sent=sent)
-        for state, value in (
-            (self.ring, ring.reshape(-1)),
-            (self.marks, np.concatenate([marks for _, marks in found])),
-            (self.counters, np.concatenate(counters)),
-            (self.outbox, outbox),
-        ):
-            state.reset_value(jax.device_put(value, state.sharding))
+        self.outbox.reset_value(spread(outbox, sharded(self.mesh, None, NEURON)))
 
     def _per_device(self, value: np.ndarray, axis: int = 0) -> list[np.ndarray]:
         return np.split(value, self.layout.num_devices, axis=axis)
+
+    def _local_counters(self) -> np.ndarray:
+        return local_part(self.counters.value).reshape(len(self.local), in_flight.NUM_COUNTERS)
+
+    def _local_history(self) -> tuple[np.ndarray, np.ndarray]:
+        """(devices, capacity) ring and (devices, slots, 2) marks of this process's devices."""
+        devices = len(self.local)
+        return local_part(self.ring.value).reshape(devices, -1), local_part(self.marks.value).reshape(devices, -1, 2)
 
 
 def quantum_for(bound: float, wide: bool) -> float:

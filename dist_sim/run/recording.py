@@ -7,6 +7,8 @@ from typing import final
 
 import numpy as np
 
+from dist_sim.errors import OutputError
+from dist_sim.partition.processes import ALONE, Processes
 from dist_sim.run.digest import SpikeDigest
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.segment_reader import SegmentReader
@@ -21,34 +23,37 @@ class Recording:
     Args:
         directory: the run directory whose segments hold the spikes, or None to keep them in memory.
         dt: the step, ms.
-        process, processes: whose spikes these are, of how many processes.
+        processes: those of the run, each with spikes of its own. Each writes its own segments; every one of them knows the
+            digest, the statistics and (in memory, or from all segments) the spikes of all.
 
     Raises:
         OutputError: the segments cannot be written or read back.
     """
 
-    def __init__(self, directory: RunDirectory | None, dt: float, *, process: int = 0, processes: int = 1):
+    def __init__(self, directory: RunDirectory | None, dt: float, *, processes: Processes = ALONE):
         self.dt = float(dt)
         self.spikes = 0
         self.statistics = SpikeStatistics()
-        self._process = process
+        self._processes = processes
         self._digest = SpikeDigest()
         self._chunks: list[tuple[np.ndarray, np.ndarray]] = []
         self._writer: SegmentWriter | None = None
         self.folder: Path | None = None
         if directory is not None:
-            self.folder = directory.new_spikes_folder()
-            self._writer = SegmentWriter(self.folder, process, dt, processes=processes)
+            # What process 0 sees decides: another may already see the folder that it has made.
+            self.folder = Path(processes.first(str(directory.new_spikes_folder())))
+            self._writer = SegmentWriter(self.folder, processes.index, dt, processes=processes.count)
 
     def append(self, step0: int, step1: int, steps: np.ndarray, ids: np.ndarray) -> None:
-        """Add the spikes of the chunk [step0, step1): int64 steps and global ids, sorted by (step, id)."""
+        """Add this process's spikes of the chunk [step0, step1): int64 steps and global ids, sorted by (step, id)."""
         steps, ids = np.asarray(steps, dtype=np.int64), np.asarray(ids, dtype=np.int64)
-        if self._writer is None:
-            self._chunks.append((steps.copy(), ids.copy()))
-        else:
+        if self._writer is not None:
             # Written first: a digest must not hold spikes that a full disk has refused.
             self._writer.append(step0, step1, steps, ids)
             self._chunks.clear()
+        steps, ids = self._of_all(step0, steps, ids)
+        if self._writer is None:
+            self._chunks.append((steps.copy(), ids.copy()))
         self._digest.update(steps, ids)
         self.statistics.update(steps, ids)
         self.spikes += len(steps)
@@ -78,11 +83,26 @@ class Recording:
         if self._writer is not None:
             self._writer.close()
 
+    def _of_all(self, step0: int, steps: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The spikes of all processes, sorted by (step, id). 8 bytes per spike travel once per chunk."""
+        if self._processes.count == 1:
+            return steps, ids
+        pairs = np.stack([steps - step0, ids], axis=1).astype(np.uint32)
+        pairs = np.concatenate(self._processes.gather_ragged(pairs)).astype(np.int64)
+        steps, ids = pairs[:, 0] + step0, pairs[:, 1]
+        order = np.lexsort((ids, steps))
+        return steps[order], ids[order]
+
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         if len(self._chunks) != 1:
             if self.folder is not None and self._writer is not None and self._writer.end_step is not None:
                 # Read once and kept until the next append: `steps` and `ids` are asked for together.
-                self._chunks = [SegmentReader(self.folder, self._process).arrays()]
+                self._chunks = [SegmentReader(self.folder).arrays()]
+                if len(self._chunks[0][0]) < self.spikes:
+                    raise OutputError(
+                        f"{self.folder}: {len(self._chunks[0][0])} of {self.spikes} spikes are to be seen from process "
+                        f"{self._processes.index}. Give an --out on a file system that all nodes share."
+                    )
             else:
                 empty = np.empty(0, np.int64)
                 chunks = self._chunks or [(empty, empty)]

@@ -16,7 +16,7 @@ from dist_sim.core import HiddenState, Module, ParamState
 from dist_sim.errors import ParameterError
 from dist_sim.nest.parameters import Parameter
 from dist_sim.network.projection import Channels
-from dist_sim.partition.mesh import NEURON, sharded
+from dist_sim.partition.mesh import NEURON, sharded, spread
 
 # What the leaky integrate-and-fire models have in common, with NEST's defaults; V_m is the initial value.
 MEMBRANE: Mapping[str, Parameter] = {
@@ -108,13 +108,15 @@ class NESTNeuron(Module):
         """A parameter of the step: (1,) if all neurons have the same, else (n,)."""
         dtype = self.dtype if dtype is None else dtype
         if (values == values[0]).all():
-            return ParamState(jnp.asarray(values[:1].astype(dtype)), sharding=sharded(self.mesh))
-        return ParamState(values.astype(dtype), sharding=sharded(self.mesh, NEURON))
+            whole = sharded(self.mesh)
+            return ParamState(spread(jnp.asarray(values[:1].astype(dtype)), whole), sharding=whole)
+        split = sharded(self.mesh, NEURON)
+        return ParamState(spread(values.astype(dtype), split), sharding=split)
 
     def state(self, values: np.ndarray, dtype: Any = None) -> HiddenState:
         """A state (n,) or (channels, n)."""
-        axes = (None,) * (values.ndim - 1) + (NEURON,)
-        return HiddenState(values.astype(self.dtype if dtype is None else dtype), sharding=sharded(self.mesh, *axes))
+        where = sharded(self.mesh, *(None,) * (values.ndim - 1), NEURON)
+        return HiddenState(spread(values.astype(self.dtype if dtype is None else dtype), where), sharding=where)
 
     def linear_membrane(self, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """What the linear models share; potentials relative to E_L."""

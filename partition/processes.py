@@ -1,0 +1,97 @@
+"""What the processes of one program tell each other on the host: sizes while they build, flags and spikes between chunks.
+
+Every process calls the same functions in the same order. A mesh of one process asks nobody: its functions are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from dist_sim.errors import DeviceError
+
+_PIECE = 1 << 20  # entries of an array that one exchange of `total` carries: bounds its memory to processes x pieces
+
+
+@final
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a mesh.
+
+    Attributes:
+        index: this process; count: how many there are.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        """(count, *shape): the array of each process, all of one shape and dtype of 4 or 8 bytes."""
+        values = np.ascontiguousarray(values)
+        if self.count == 1 or values.size == 0:
+            return np.broadcast_to(values, (self.count, *values.shape))
+        # As words of 32 bits: JAX would make 32 bits of 64 otherwise.
+        words = multihost_utils.process_allgather(values.reshape(-1).view(np.uint32))
+        return np.ascontiguousarray(words).view(values.dtype).reshape(self.count, *values.shape)
+
+    def gather_ragged(self, values: np.ndarray) -> list[np.ndarray]:
+        """The (n, ...) array of each process, n of its own."""
+        if self.count == 1:
+            return [values]
+        lengths = self.gather(np.array([len(values)]))[:, 0]
+        if not lengths.any():
+            return [values] * self.count
+        # Few different sizes: each is compiled once.
+        room = max(64, 1 << (int(lengths.max()) - 1).bit_length())
+        padded = np.zeros((room, *values.shape[1:]), values.dtype)
+        padded[: len(values)] = values
+        return [found[:n] for found, n in zip(self.gather(padded), lengths, strict=True)]
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """The sum over the processes, entry by entry."""
+        if self.count == 1:
+            return values
+        flat = np.ascontiguousarray(values).reshape(-1)
+        pieces = [self.gather(flat[at : at + _PIECE]).sum(axis=0) for at in range(0, max(1, len(flat)), _PIECE)]
+        return np.concatenate(pieces).astype(values.dtype).reshape(values.shape)
+
+    def largest(self, values: Sequence[int]) -> list[int]:
+        """The largest of each number over the processes."""
+        return [int(x) for x in self.gather(np.array(values, dtype=np.int64)).max(axis=0)]
+
+    def first(self, text: str) -> str:
+        """What process 0 says."""
+        if self.count == 1:
+            return text
+        return self.gather_ragged(np.frombuffer(text.encode("utf-32-le"), np.uint32))[0].tobytes().decode("utf-32-le")
+
+
+ALONE = Processes()
+
+
+def processes_of(mesh: Mesh) -> Processes:
+    """The processes that a mesh is spread over.
+
+    Raises:
+        DeviceError: some processes of the program, but not all, have devices in it.
+    """
+    taking_part = {device.process_index for device in mesh.devices.flat}
+    if taking_part == {jax.process_index()}:
+        return ALONE
+    if len(taking_part) != jax.process_count():
+        raise DeviceError(
+            f"a mesh over the processes {sorted(taking_part)} of {jax.process_count()}: every process runs the program, so each "
+            "needs a device in it. Take devices of all processes (devices=None takes all), or of this one alone."
+        )
+    return Processes(jax.process_index(), jax.process_count())
+
+
+def all_processes() -> Processes:
+    """The processes of the program."""
+    return Processes(jax.process_index(), jax.process_count())
