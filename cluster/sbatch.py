@@ -185,7 +185,7 @@ def sbatch_script(job: BatchJob) -> str:
         *([f"source {shlex.quote(str(job.activate))}"] if job.activate else []),
         "",
         "# The first attempt begins the run, an attempt after a requeue goes on with it.",
-        'if [ -e "$run/provenance.json" ]; then',
+        'if [ -e "$run/config.json" ]; then',
         f"    words=({_program(job, 'resume')})",
         "else",
         f"    words=({_program(job, 'run')})",

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from dist_sim.cluster.doctor import doctor
 from dist_sim.cluster.submit import submit_command
 from dist_sim.errors import DeviceError, DistSimError, OutputError, ParameterError, UnknownNameError
 from dist_sim.run.directory import RunDirectory, default_directory
@@ -95,6 +96,7 @@ def _read_parameters(assignments: list[str], besides: list[str], script: Path) -
     return parameters
 
 
+app.command()(doctor)
 app.command("submit")(submit_command(default_directory=default_directory, read_parameters=_read_parameters))
 
 

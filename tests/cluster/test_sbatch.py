@@ -104,7 +104,7 @@ def test_words_reach_the_program_as_they_were_given(attempt, tmp_path):
 
 def test_an_attempt_after_the_first_resumes(attempt, tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "provenance.json").touch()
+    (tmp_path / "run" / "config.json").touch()
     words = attempt(0, devices=4).communicate(timeout=20)[0].split("|")[:-1]
     assert words == ["dist-sim", "resume", f"{tmp_path}/run", "--devices", "4"]
 

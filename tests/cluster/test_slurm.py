@@ -77,7 +77,7 @@ def test_a_bad_script_ends_the_job_with_its_exit_code(slurm, folder):
 # In place of dist-sim: two processes that work until they are told to stop, and then leave with 75; the next attempt ends well.
 STOPPABLE = """
 case $1 in
-run) mkdir -p "$4"; touch "$4/provenance.json"; trap 'echo saved; exit 75' TERM; echo begun; sleep 60 & wait;;
+run) mkdir -p "$4"; touch "$4/config.json"; trap 'echo saved; exit 75' TERM; echo begun; sleep 60 & wait;;
 resume) echo "resumed $2 attempt $SLURM_RESTART_COUNT";;
 esac
 """
@@ -102,4 +102,4 @@ def test_a_job_that_is_told_to_save_is_requeued_and_resumes(slurm, tmp_path):
     assert "JobState=COMPLETED" in slurm.wait(number)
     text = log.read_text()
     assert text.count("saved") == 2 and text.count(f"resumed {out} attempt 1") == 2, text
-    assert os.listdir(out).count("provenance.json") == 1
+    assert os.listdir(out).count("config.json") == 1
