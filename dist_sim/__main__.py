@@ -1,4 +1,4 @@
-"""The command line: `dist-sim run FILE.py`, `dist-sim digest DIR`, `dist-sim submit FILE.py`.
+"""The command line: `dist-sim run FILE.py`, `dist-sim resume DIR`, `dist-sim digest DIR`, `dist-sim submit FILE.py`.
 
 A plain script becomes a run with devices, progress, a run directory and a summary, without a change to it.
 """
@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -21,12 +22,15 @@ import typer
 from dist_sim.cluster.doctor import doctor
 from dist_sim.cluster.submit import submit_command
 from dist_sim.errors import DeviceError, DistSimError, OutputError, ParameterError, UnknownNameError
+from dist_sim.run.checkpoint import CheckpointPolicy, seconds_of
 from dist_sim.run.directory import RunDirectory, default_directory
 from dist_sim.run.provenance import provenance
 from dist_sim.run.session import Session, check_declared, declared_params, split_assignments
+from dist_sim.run.stop import STOPPED, Stop, Stopped
 
 DONE, BAD_INPUT, INTERNAL, OUTPUT, INTERRUPTED = 0, 64, 70, 74, 130
 RASTER_WINDOW_MS = 1000.0
+EVERY_HELP = "Wall time between checkpoints: 15min, 30s, never.  [default: what loses least]"
 
 app = typer.Typer(
     name="dist-sim", help="Spiking networks, the same spikes on any number of devices.", no_args_is_help=True,
@@ -47,12 +51,18 @@ def run(
     devices: Annotated[int | None, typer.Option(min=1, help="Devices to run on.  [default: one]")] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory.  [default: runs/FILE-<date-time>]")] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter.")] = None,
+    every: Annotated[str | None, typer.Option("--checkpoint-every", metavar="TIME", help=EVERY_HELP)] = None,
+    keep_last: Annotated[int, typer.Option(min=1, help="How many of the newest checkpoints stay.")] = 2,
+    keep_every: Annotated[str | None, typer.Option(metavar="TIME", help="Besides, one per so much model time.")] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Save and leave with code 75 by then.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
     help_: Annotated[bool, typer.Option("--help", help="Show this, and the parameters of FILE.py.")] = False,
 ) -> None:
     """Run a script: set up devices, show progress, write the run directory, print a summary.
 
-    Exit codes: 0 done, 64 bad input, 70 internal error or a bug in the script, 74 output error.
+    SIGTERM and SIGUSR1 have it save, and leave with code 75 at the next safe point.
+
+    Exit codes: 0 done, 64 bad input, 70 internal error or a bug in the script, 74 output error, 75 stopped, to be resumed.
     """
     if help_ or file is None:
         typer.echo(context.get_help())
@@ -62,7 +72,65 @@ def run(
     with _errors_become_exit_codes(debug):
         if not file.is_file():
             raise UnknownNameError("script", str(file), [str(path) for path in file.parent.glob("*.py")])
-        raise typer.Exit(_run_script(file, arguments or [], devices, out, split_assignments(assignments or []), debug))
+        policy = CheckpointPolicy(
+            every=None if every is None else seconds_of(every, "--checkpoint-every"),
+            keep_last=keep_last,
+            keep_every=None if keep_every is None else 1e3 * seconds_of(keep_every, "--keep-every"),
+        )
+        parameters = split_assignments(assignments or [])
+        if parameters:
+            check_declared(parameters, file)
+        if devices is not None:
+            _set_cpu_devices(devices)
+        directory = RunDirectory(out or default_directory(file))
+        session = Session(
+            devices=devices, out=directory.path, parameters=parameters, command=("dist-sim", *sys.argv[1:]), script=file,
+            arguments=tuple(arguments or ()), checkpoints=policy, stop=_stop(max_hours), directory=directory,
+        )  # fmt: skip
+        raise typer.Exit(_run_script(session, directory, debug))
+
+
+@app.command()
+def resume(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.", exists=True, file_okay=False)],
+    devices: Annotated[int | None, typer.Option(min=1, help="Devices to run on.  [default: as many as before]")] = None,
+    every: Annotated[str | None, typer.Option("--checkpoint-every", metavar="TIME", help=EVERY_HELP)] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Save and leave with code 75 by then.")] = None,
+    allow_changed: Annotated[bool, typer.Option("--allow-changed", help="Also if network or script have changed.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+) -> None:
+    """Go on with a run from its newest sound checkpoint, on any number of devices.
+
+    The script is run again; what it simulates begins where the checkpoint was taken. Exit codes as those of `run`.
+    """
+    with _errors_become_exit_codes(debug):
+        opened = RunDirectory.resume(directory)
+        try:
+            config, status = opened.read_json("config.json"), opened.read_json("status.json") or {}
+            if status.get("state") == "done":
+                _complain(f"{directory}: this run is done.")
+                raise typer.Exit(DONE)
+            if config is None or config.get("script") is None:
+                raise OutputError(
+                    f"{directory}: no config.json that names a script: there is nothing to go on with. Run it again."
+                )
+            script, devices = Path(config["script"]), config["devices"] if devices is None else devices
+            if not script.is_file():
+                raise UnknownNameError("script", str(script), [str(path) for path in script.parent.glob("*.py")])
+            policy = CheckpointPolicy(**config["checkpoints"] or {})
+            if every is not None:
+                policy = replace(policy, every=seconds_of(every, "--checkpoint-every"))
+            if devices is not None:
+                _set_cpu_devices(devices)
+            session = Session(
+                devices=devices, out=opened.path, parameters=config["set"], command=("dist-sim", *sys.argv[1:]), script=script,
+                arguments=tuple(config["arguments"]), checkpoints=policy, stop=_stop(max_hours), allow_changed=allow_changed,
+                directory=opened,
+            )  # fmt: skip
+        except BaseException:
+            opened.close()
+            raise
+        raise typer.Exit(_run_script(session, opened, debug))
 
 
 @app.command()
@@ -119,49 +187,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else DONE
 
 
-def _run_script(
-    script: Path, arguments: list[str], devices: int | None, out: Path | None, parameters: dict[str, str], debug: bool
-) -> int:
-    if parameters:
-        check_declared(parameters, script)
-    if devices is not None:
-        _set_cpu_devices(devices)
-    directory = RunDirectory(out or default_directory(script))
-    command = ("dist-sim", *sys.argv[1:])
-    session = Session(
-        devices=devices, out=directory.path, parameters=parameters, command=command, script=script, directory=directory
-    )
+def _stop(max_hours: float | None) -> Stop:
+    return Stop(None if max_hours is None else 3600 * max_hours)
+
+
+def _run_script(session: Session, directory: RunDirectory, debug: bool) -> int:
+    script, stop = session.script, session.stop
+    assert script is not None and stop is not None
     code = INTERNAL
     try:
-        directory.write_json("provenance.json", provenance(script.resolve(), command))
-        directory.update_status(state="running", pid=os.getpid())
-        directory.log(" ".join(command))
-        with session.active():
-            code = _execute(session, arguments, debug)
-        # Results are written after an error too: hours of spikes must not be lost to a mistake in the last line of a script.
-        session.write_config()
-        _write_results(session)
-        if code == DONE:
-            session.check_all_asked()
+        with stop.listening():
+            session.write_config()
+            directory.write_json("provenance.json", provenance(script.resolve(), session.command))
+            directory.update_status(state="running", pid=os.getpid(), exit_code=None)
+            directory.log(" ".join(session.command))
+            with session.active():
+                code = _execute(session, debug)
+            session.write_config()
+            if code != STOPPED:
+                stop.poll()
+                # Also after an error: hours of spikes must not be lost to a mistake in the last line of a script.
+                _write_results(session)
+            if code == DONE:
+                session.check_all_asked()
+    except Stopped:
+        code = STOPPED
     except BaseException as error:
         code = _exit_code(error)
         raise
     finally:
-        state = {DONE: "done", INTERRUPTED: "interrupted"}.get(code, "failed")
+        state = {DONE: "done", INTERRUPTED: "interrupted", STOPPED: "stopped"}.get(code, "failed")
         # On a full disk this fails as well, and must not hide the error that told of it.
         with suppress(OutputError):
-            directory.update_status(state=state, exit_code=code)
+            directory.update_status(state=state, exit_code=code, resumable=code == STOPPED)
             directory.log(f"{state}, exit code {code}")
         directory.close()
+    if code == STOPPED:
+        _complain(f"stopped. Go on with it: dist-sim resume {directory.path}")
     return code
 
 
-def _execute(session: Session, arguments: list[str], debug: bool) -> int:
+def _execute(session: Session, debug: bool) -> int:
     """Run the script as python would, and return the exit code."""
     script = session.script
     assert script is not None and session.directory is not None
     argv, path = sys.argv, list(sys.path)
-    sys.argv, sys.path[:] = [str(script), *arguments], [str(script.resolve().parent), *path]
+    sys.argv, sys.path[:] = [str(script), *session.arguments], [str(script.resolve().parent), *path]
     try:
         runpy.run_path(str(script), run_name="__main__")
     except SystemExit as ended:

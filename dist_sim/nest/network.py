@@ -123,21 +123,21 @@ class Network(Module):
 
         States of neurons are (..., num_neurons) in order of global ids, as `iaf_psc_exp.V`; those of `projection` are as it says.
         """
-        found = {name: self.layout.gather(group, read(state)) for name, group, state in self._neuron_states()}
+        found = {name: self.layout.gather(group, read(state)) for name, group, state in self.neuron_states()}
         for part, module in self._portable_parts():
             found |= {f"{part}.{name}": value for name, value in module.portable(read, step).items()}
         return found
 
     def restore_portable(self, saved: Mapping[str, np.ndarray], step: int) -> None:
         """The inverse of `portable`, on whatever devices this network lies."""
-        for name, group, state in self._neuron_states():
+        for name, group, state in self.neuron_states():
             padded = whole(state.value).copy()
             padded[..., self.layout.positions(group)] = saved[name]
             state.value = spread(padded, sharded(self.mesh, *(None,) * (padded.ndim - 1), NEURON))
         for part, module in self._portable_parts():
             module.restore_portable({n.removeprefix(f"{part}."): v for n, v in saved.items() if n.startswith(f"{part}.")}, step)
 
-    def _neuron_states(self) -> Iterator[tuple[str, int, State]]:
+    def neuron_states(self) -> Iterator[tuple[str, int, State]]:
         """Name, model and State of everything that has one value (or several) per neuron."""
         for group, population in enumerate(self.populations):
             for path, state in population.states(HiddenState).items():

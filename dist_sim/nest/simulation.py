@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, final
 
 import brainunit as u
@@ -11,17 +13,23 @@ import jax
 import numpy as np
 
 from dist_sim import units
+from dist_sim.errors import OutputError
 from dist_sim.nest.assembly import Description, assemble
 from dist_sim.nest.devices import spike_generator
+from dist_sim.nest.finite import check_finite
+from dist_sim.nest.identity import identity
 from dist_sim.nest.nodes import Node
 from dist_sim.nest.result import SimulationResult
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import local_part
 from dist_sim.partition.processes import processes_of
+from dist_sim.run.checkpoint import Checkpoints, Saved
 from dist_sim.run.loop import ChunkedLoop
 from dist_sim.run.progress import Phases, Progress
+from dist_sim.run.provenance import versions
 from dist_sim.run.recording import Recording
 from dist_sim.run.session import current_session
+from dist_sim.run.stop import Stopped
 from dist_sim.run.summary import build_summary
 
 _RECORDABLE_UNITS = {"V_m": "mV", "I_syn_ex": "pA", "I_syn_in": "pA"}
@@ -63,16 +71,24 @@ class Simulation:
         """Runs a number of steps and returns everything since time 0."""
         d = self.description
         first, last = self.step, self.step + steps
-        begin = time.perf_counter()
         directory = self.session.directory if self.session is not None else None
-        with self._precision(), Progress(steps * d.dt, directory=directory, show=self._shown) as progress:
-            for chunk_first, chunk_last in self.loop.run(first, last):
-                seen = len(self._spike_counts)
-                self._collect(chunk_first, chunk_last)
-                self.step = chunk_last
-                rate = sum(self._spike_counts[seen:]) / ((chunk_last - chunk_first) * d.dt * 1e-3) / self._num_local
-                progress.update((chunk_last - first) * d.dt, rate=rate)
-        self.wall_s += time.perf_counter() - begin
+        if self._fresh:
+            with self._precision():
+                self._open(last)
+        done = (self.step - first) * d.dt
+        with self._precision(), Progress(steps * d.dt, done_ms=done, directory=directory, show=self._shown) as progress:
+            begin, before = time.perf_counter(), self.wall_s
+            with self._saving():
+                for chunk_first, chunk_last in self.loop.run(self.step, last):
+                    seen = len(self._spike_counts)
+                    check_finite(self.network, d, chunk_first, chunk_last)
+                    self._collect(chunk_first, chunk_last)
+                    self.step, self.wall_s = chunk_last, before + time.perf_counter() - begin
+                    self._checkpoint()
+                    rate = sum(self._spike_counts[seen:]) / ((chunk_last - chunk_first) * d.dt * 1e-3) / self._num_local
+                    saved = self.checkpoints.last if self.checkpoints is not None else None
+                    progress.update((chunk_last - first) * d.dt, rate=rate, checkpoint=saved)
+            self.wall_s = before + time.perf_counter() - begin
         self.phases.seconds["simulate"] = self.wall_s
         with self._precision():
             summary = self._summary()
@@ -86,11 +102,10 @@ class Simulation:
     # ---- between chunks ----
 
     def _begin(self) -> None:
-        directory = self.session.directory if self.session is not None else None
-        self.recording = Recording(directory, self.description.dt, processes=self.processes)
-        self.step, self.wall_s, self.emitted, self.unsent = 0, 0.0, 0, 0
+        self._fresh = True
+        self.checkpoints: Checkpoints | None = None
+        self.step, self.wall_s, self.emitted = 0, 0.0, 0
         self._spike_counts: list[int] = []
-        self._recent: list[tuple[np.ndarray, np.ndarray]] = []
         self._samples: list[list[np.ndarray]] = [[] for _ in self.network.meters]
 
     def _collect(self, first: int, last: int) -> None:
@@ -100,10 +115,6 @@ class Simulation:
         ids = layout.id_of_slot[slots]
         assert not (ids == NOWHERE).any(), "a padded neuron has spiked"
         self.emitted += int(network.projection.out_degree[slots].sum())
-        # Spikes that no device has been sent yet, when an interval is still open at the end of the chunk.
-        sent = network.projection.exchanged_until(last)
-        self._recent = [(s[s >= sent], k[s >= sent]) for s, k in (*self._recent, (steps, slots))]
-        self._recent = [part for part in self._recent if len(part[0])]
         self._spike_counts.append(len(ids))
         chosen = self._recorded_ids[ids]
         steps, ids = steps[chosen], ids[chosen]
@@ -111,6 +122,92 @@ class Simulation:
         self.recording.append(first, last, steps[order], ids[order])
         for meter, samples in zip(network.meters, self._samples, strict=True):
             samples.append(local_part(meter.samples.value)[: meter.complete(first, last)])
+
+    # ---- checkpoints ----
+
+    def _open(self, last: int) -> None:
+        """Begins to record, or goes on from the newest sound checkpoint up to step `last` of a run that is resumed."""
+        self._fresh, saved = False, None
+        directory = self.session.directory if self.session is not None else None
+        # Several processes do not save: they would have to agree on the chunk at which to stop.
+        alone = self.processes.count == 1
+        if alone and self.session is not None and directory is not None and self.session.checkpoints is not None:
+            told = identity(self.description) | self.session.identity()
+            folder = directory.next_checkpoints_folder()
+            self.checkpoints = Checkpoints(folder, self.session.checkpoints, told, self.description.dt, self._tell)
+            if directory.resumed:
+                saved = self.checkpoints.newest(last, allow_changed=self.session.allow_changed)
+                at = f"{saved.step * self.description.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
+                self._tell(f"resumed at {at}")
+        self.recording = Recording(
+            directory, self.description.dt, processes=self.processes, begin=saved.step if saved is not None else 0
+        )
+        if saved is not None:
+            self._restore(saved)
+
+    def _restore(self, saved: Saved) -> None:
+        if saved.facts["digest"] != self.recording.digest:
+            raise OutputError(
+                f"{self.recording.folder}: the spikes before step {saved.step} are not those that were recorded when the "
+                "checkpoint was taken: files were changed or lost. Bring them back from a copy."
+            )
+        if saved.facts["versions"] != versions():
+            self._tell(f"saved with {saved.facts['versions']}, goes on with {versions()}")
+        self.network.restore_portable(saved.arrays, saved.step)
+        self.step, self.wall_s, self.emitted = saved.step, saved.facts["wall_s"], saved.facts["emitted"]
+        self._samples = [[saved.arrays[f"samples.{k}"]] for k in range(len(self.network.meters))]
+
+    def _checkpoint(self) -> None:
+        """Between chunks: save if it is time to, and end if the run has been asked to."""
+        if self.session is None or self.session.stop is None or self.processes.count > 1:
+            return
+        margin = 2 * self.checkpoints.save_seconds if self.checkpoints is not None else 0.0
+        if (reason := self.session.stop.reason(margin)) is not None:
+            if self.checkpoints is not None:
+                self._save(self.checkpoints)
+                self.checkpoints.wait()
+                self._tell(f"{reason}: saved at {self.step * self.description.dt:g} ms, to be resumed")
+            raise Stopped(reason)
+        if self.checkpoints is not None and self.checkpoints.due():
+            self._save(self.checkpoints)
+
+    def _save(self, checkpoints: Checkpoints) -> None:
+        begin = time.perf_counter()
+        # Values that are held here stay as they are: the next chunk writes into other memory.
+        values = {state: state.value for state in self.network.states().values()}
+        step, network, samples = self.step, self.network, [list(s) for s in self._samples]
+        self.recording.sync()
+        facts = {
+            "emitted": self.emitted, "wall_s": self.wall_s, "digest": self.recording.digest, "versions": versions(),
+            "devices": self.description.mesh.size,
+        }  # fmt: skip
+
+        def collect() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            arrays = network.portable(lambda state: np.asarray(values[state]), step)
+            for k, (meter, taken) in enumerate(zip(network.meters, samples, strict=True)):
+                arrays[f"samples.{k}"] = np.concatenate(taken) if taken else np.zeros((0, *meter.samples.value.shape[1:]))
+            return arrays, facts
+
+        checkpoints.save(step, collect)
+        self.phases.seconds["checkpoint"] = self.phases.seconds.get("checkpoint", 0.0) + time.perf_counter() - begin
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Nothing is being saved any more when this context has ended."""
+        try:
+            yield
+        except BaseException:
+            if self.checkpoints is not None:
+                with suppress(OutputError):
+                    self.checkpoints.wait()
+            raise
+        if self.checkpoints is not None:
+            self.checkpoints.wait()
+
+    def _tell(self, text: str) -> None:
+        print(f"dist-sim: {text}", file=sys.stderr, flush=True)
+        if self.session is not None and self.session.directory is not None:
+            self.session.directory.log(text)
 
     # ---- results ----
 
@@ -124,7 +221,7 @@ class Simulation:
 
     def _summary(self) -> dict[str, Any]:
         d, projection = self.description, self.network.projection
-        unsent = sum(int(projection.out_degree[slots].sum()) for _, slots in self._recent)
+        unsent = projection.unsent(self.step)
         # What each process counts for itself; spikes of generators are known to all, and counted once.
         counted = [self.emitted, projection.delivered(), projection.in_flight(self.step) + unsent]
         emitted, delivered, waiting = (int(n) for n in self.processes.total(np.array(counted, dtype=np.int64)))

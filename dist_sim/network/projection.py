@@ -314,6 +314,16 @@ class Projection(Module):
         """Spikes of earlier steps have reached the histories when `step` is about to begin."""
         return step - step % self.interval
 
+    def unsent(self, step: int) -> int:
+        """Synaptic events of the spikes in this process's outbox, when an interval is still open before `step`."""
+        blocks = np.split(local_part(self.outbox.value, axis=1), len(self.local), axis=1)
+        total = 0
+        for device, block in zip(self.local, blocks, strict=True):
+            for n in range(self.exchanged_until(step), step):
+                slots = device * self.layout.slots_per_device + flight.sources_of(block[n % self.interval].copy())
+                total += int(self.out_degree[slots].sum())
+        return total
+
     def in_flight(self, step: int) -> int:
         """Synaptic events in the histories of this process's devices that are due at `step` or later."""
         devices, nd = len(self.local), self.num_delays

@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, final
 
 from dist_sim.errors import OutputError
+from dist_sim.run.lease import Lease
 
 MARKS = ("provenance.json", "status.json", "summary.json", "config.json", "run.lock", "spikes")
 SPIKES = re.compile(r"spikes(?:-(\d+))?")
@@ -79,18 +79,21 @@ class RunDirectory:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self._status: dict[str, Any] = {}
+        self._recordings, self.resumed = 0, False
+        self._lease: Lease | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"--out {path}: cannot be made: {error.strerror}. Give a folder you may write to.") from error
         self._clear_failed()
-        taken = sorted(mark for mark in MARKS if (self.path / mark).exists())
+        # A lock alone was left before there was a run; whether it still counts, the lease knows.
+        taken = sorted(mark for mark in MARKS if mark != "run.lock" and (self.path / mark).exists())
         if taken:
             raise OutputError(
                 f"--out {path}: already holds a run ({', '.join(taken)}). Give another --out, or go on with it: "
                 f"dist-sim resume {path}"
             )
-        self._claim()
+        self._lease = Lease(self.path / "run.lock")
         (self.path / "results").mkdir(exist_ok=True)
 
     @classmethod
@@ -101,9 +104,23 @@ class RunDirectory:
             OutputError: the path is no run directory.
         """
         directory = cls.__new__(cls)
-        directory.path, directory._status = Path(path), {}
+        directory.path, directory._status, directory._recordings = Path(path), {}, 0
+        directory.resumed, directory._lease = False, None
         if not any((directory.path / mark).exists() for mark in MARKS):
             raise OutputError(f"{path}: is no run directory: none of {', '.join(MARKS)} in it.")
+        return directory
+
+    @classmethod
+    def resume(cls, path: Path | str) -> RunDirectory:
+        """A run directory that is there, claimed in order to go on with its run.
+
+        Raises:
+            OutputError: the path is no run directory, or its run goes on elsewhere.
+        """
+        directory = cls.open(path)
+        directory._lease = Lease(directory.path / "run.lock")
+        directory.resumed, directory._status = True, directory.read_json("status.json") or {}
+        (directory.path / "results").mkdir(exist_ok=True)
         return directory
 
     @property
@@ -122,9 +139,13 @@ class RunDirectory:
         return folders[max(folders)]
 
     def new_spikes_folder(self) -> Path:
-        """A name for the spike segments of one more Simulator: `spikes`, then `spikes-2`, ..."""
-        number = max(self._spikes_folders(), default=0) + 1
-        return self.path / ("spikes" if number == 1 else f"spikes-{number}")
+        """A name for the spike segments of one more recording of this process: `spikes`, then `spikes-2`, ..."""
+        self._recordings += 1
+        return self.path / self._recording_name(self._recordings)
+
+    def next_checkpoints_folder(self) -> Path:
+        """Where the checkpoints of the next recording lie."""
+        return self.path / "checkpoints" / self._recording_name(self._recordings + 1)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace `name` atomically."""
@@ -162,26 +183,17 @@ class RunDirectory:
 
     def close(self) -> None:
         """Give up the claim; the run is over."""
-        (self.path / "run.lock").unlink(missing_ok=True)
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+
+    @staticmethod
+    def _recording_name(number: int) -> str:
+        return "spikes" if number == 1 else f"spikes-{number}"
 
     def _spikes_folders(self) -> dict[int, Path]:
         found = ((SPIKES.fullmatch(path.name), path) for path in self.path.glob("spikes*") if path.is_dir())
         return {int(match[1] or 1): path for match, path in found if match}
-
-    def _claim(self) -> None:
-        lock = self.path / "run.lock"
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
-        try:
-            # Exclusive creation is the test write as well, and decides between two runs that start at once.
-            with os.fdopen(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "w") as file:
-                file.write(json.dumps(holder))
-                file.flush()
-                os.fsync(file.fileno())
-        except FileExistsError as error:
-            raise OutputError(f"--out {self.path}: another run has just started here. Give another --out.") from error
-        except OSError as error:
-            text = f"--out {self.path}: cannot be written: {error.strerror}. Give a folder you may write to."
-            raise OutputError(text) from error
 
     def _clear_failed(self) -> None:
         """Empty a directory whose run failed before it recorded anything: after a mistake, the same command works again."""

@@ -45,8 +45,10 @@ class Phases:
     def phase(self, name: str) -> Iterator[PhaseCount]:
         """Time a phase; one that lasts over 3 s is announced, then reported every 30 s, then told with its time.
 
-        Yields an object whose `update(done, total)` adds a percentage to the report. Times of one name add up.
+        Yields an object whose `update(done, total)` adds a percentage to the report. Times of one name add up. Its begin and its
+        updates are points at which a run that has been asked to stop does so.
         """
+        _poll()
         count = PhaseCount(name, self._stream)
         ended = threading.Event()
         if self._show:
@@ -73,6 +75,7 @@ class PhaseCount:
 
     def update(self, done: int, total: int) -> None:
         """`done` of `total` parts of the phase are finished."""
+        _poll()
         self._done, self._total = done, total
 
     def watch(self, ended: threading.Event) -> None:
@@ -90,6 +93,7 @@ class Progress:
 
     Args:
         total_ms: the model time to simulate.
+        done_ms: how much of it there is already, in a run that is resumed.
         directory: where heartbeats and lines go as well.
         show: whether to write to `stream` (stderr); by default under `dist-sim run` and on a terminal.
     """
@@ -98,12 +102,13 @@ class Progress:
         self,
         total_ms: float,
         *,
+        done_ms: float = 0.0,
         directory: RunDirectory | None = None,
         show: bool | None = None,
         stream: TextIO | None = None,
         line_every: float = LINE_EVERY,
     ):
-        self.total_ms, self.done_ms = float(total_ms), 0.0
+        self.total_ms, self.done_ms = float(total_ms), float(done_ms)
         self.rate: float | None = None
         self.checkpoint: str | None = None
         self._directory, self._stream, self._line_every = directory, stream or sys.stderr, line_every
@@ -114,7 +119,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._begin = self._line_at = time.perf_counter()
-        self._recent.append((self._begin, 0.0))
+        self._recent.append((self._begin, self.done_ms))
         self._status_at = self._begin - STATUS_EVERY + SHORT
         if self._show and self._stream.isatty():
             columns = (
@@ -201,6 +206,12 @@ class _Standing(ProgressColumn):
 
     def render(self, task) -> Text:
         return Text(self._progress.standing(share=False), no_wrap=True, overflow="ellipsis")
+
+
+def _poll() -> None:
+    session = current_session()
+    if session is not None and session.stop is not None:
+        session.stop.poll()
 
 
 def _shown(show: bool | None, stream: TextIO) -> bool:

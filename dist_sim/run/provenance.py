@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 PACKAGES = ("dist_sim", "jax", "jaxlib", "numpy", "brainunit", "brainevent", "h5py")
 ENVIRONMENT = re.compile(r"(SLURM|JAX)_\w+")
 # SLURM_JWT is a credential: whatever is named like one stays out of files that are passed on.
@@ -36,6 +38,11 @@ def git_commit(folder: Path) -> dict[str, Any] | None:
         return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def script_checksum(script: Path) -> str:
+    """A checksum (xxh3, 128 bits) of the text of a script."""
+    return xxhash.xxh3_128_hexdigest(script.read_bytes())
 
 
 def provenance(script: Path | None, command: tuple[str, ...]) -> dict[str, Any]:

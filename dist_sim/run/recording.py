@@ -11,8 +11,8 @@ from dist_sim.errors import OutputError
 from dist_sim.partition.processes import ALONE, Processes
 from dist_sim.run.digest import SpikeDigest
 from dist_sim.run.directory import RunDirectory
-from dist_sim.run.segment_reader import SegmentReader
-from dist_sim.run.segments import SegmentWriter
+from dist_sim.run.segment_reader import SegmentReader, truncate_segments
+from dist_sim.run.segments import START, SegmentWriter
 from dist_sim.run.statistics import SpikeStatistics
 
 
@@ -25,12 +25,13 @@ class Recording:
         dt: the step, ms.
         processes: those of the run, each with spikes of its own. Each writes its own segments; every one of them knows the
             digest, the statistics and (in memory, or from all segments) the spikes of all.
+        begin: the step from which on a run that is resumed goes on: earlier spikes stay, later ones are cut off.
 
     Raises:
         OutputError: the segments cannot be written or read back.
     """
 
-    def __init__(self, directory: RunDirectory | None, dt: float, *, processes: Processes = ALONE):
+    def __init__(self, directory: RunDirectory | None, dt: float, *, processes: Processes = ALONE, begin: int = 0):
         self.dt = float(dt)
         self.spikes = 0
         self.statistics = SpikeStatistics()
@@ -42,7 +43,11 @@ class Recording:
         if directory is not None:
             # What process 0 sees decides: another may already see the folder that it has made.
             self.folder = Path(processes.first(str(directory.new_spikes_folder())))
-            self._writer = SegmentWriter(self.folder, processes.index, dt, processes=processes.count)
+            position = truncate_segments(self.folder, processes.index, begin) if directory.resumed else START
+            self._writer = SegmentWriter(self.folder, processes.index, dt, processes=processes.count, begin=position)
+            if begin:
+                for block in SegmentReader(self.folder):
+                    self._add(block.steps, block.ids)
 
     def append(self, step0: int, step1: int, steps: np.ndarray, ids: np.ndarray) -> None:
         """Add this process's spikes of the chunk [step0, step1): int64 steps and global ids, sorted by (step, id)."""
@@ -54,6 +59,9 @@ class Recording:
         steps, ids = self._of_all(step0, steps, ids)
         if self._writer is None:
             self._chunks.append((steps.copy(), ids.copy()))
+        self._add(steps, ids)
+
+    def _add(self, steps: np.ndarray, ids: np.ndarray) -> None:
         self._digest.update(steps, ids)
         self.statistics.update(steps, ids)
         self.spikes += len(steps)

@@ -12,7 +12,19 @@ import numpy as np
 import xxhash
 
 from dist_sim.errors import OutputError
-from dist_sim.run.segments import CHECKSUM, HEADER, HEADER_BYTES, MAGIC, SEGMENT_NAME, VERSION, Header, segment_path
+from dist_sim.run.directory import sync_folder
+from dist_sim.run.segments import (
+    CHECKSUM,
+    HEADER,
+    HEADER_BYTES,
+    MAGIC,
+    SEGMENT_NAME,
+    START,
+    VERSION,
+    Header,
+    Position,
+    segment_path,
+)  # fmt: skip
 
 
 @final
@@ -38,12 +50,16 @@ class SegmentReader:
 
     A torn end (a process killed while it wrote) is left out, for all processes from that step on, and told in `torn`.
 
+    Args:
+        process: of one process alone.
+        until: only the blocks before this step; what comes behind them is not looked at.
+
     Raises:
         OutputError: no segments; a file that cannot be read; a block damaged or missing anywhere but at a torn end.
     """
 
-    def __init__(self, folder: Path, process: int | None = None):
-        self._folder = Path(folder)
+    def __init__(self, folder: Path, process: int | None = None, *, until: int | None = None):
+        self._folder, self._until = Path(folder), until
         self.torn: list[str] = []
         self._blocks = self._scan(process)
         dts = {place.header.dt for place in self._blocks}
@@ -52,9 +68,19 @@ class SegmentReader:
         self.dt: float | None = dts.pop() if dts else None
 
     @property
+    def end_step(self) -> int:
+        """Up to which step there are blocks; 0 if there are none."""
+        return max((place.header.step1 for place in self._blocks), default=0)
+
+    @property
     def spikes(self) -> int:
         """How many spikes the readable blocks hold."""
         return sum(place.header.spikes for place in self._blocks)
+
+    @property
+    def last_place(self) -> _Place:
+        """Where the last block lies."""
+        return self._blocks[-1]
 
     def __iter__(self) -> Iterator[Block]:
         group: list[_Place] = []
@@ -116,7 +142,7 @@ class SegmentReader:
 
     def _scan_file(self, path: Path, file: BinaryIO, last: bool, process: int, places: list[_Place]) -> None:
         size, offset = os.fstat(file.fileno()).st_size, 0
-        while offset < size:
+        while offset < size and not self._reached(places):
             file.seek(offset)
             raw = file.read(HEADER_BYTES)
             whole = len(raw) == HEADER_BYTES
@@ -141,10 +167,48 @@ class SegmentReader:
             places.append(_Place(path, offset + HEADER_BYTES, header))
             offset = end
 
+    def _reached(self, places: list[_Place]) -> bool:
+        return self._until is not None and (self._until == 0 or bool(places and places[-1].header.step1 >= self._until))
+
     def _tear(self, path: Path, offset: int, last: bool) -> None:
         if not last:
             raise OutputError(_damaged(path, offset, "its end is cut off"))
         self.torn.append(f"{path}: the last block, at byte {offset}, is torn (a process ended while it wrote); left out")
+
+
+def truncate_segments(folder: Path, process: int, until: int) -> Position:
+    """Cut the segments of a process back to the end of a block, so that a writer goes on from there.
+
+    Args:
+        until: the step at which a block ends, 0 for none at all.
+
+    Raises:
+        OutputError: no block ends there, or one before it is damaged. Nothing is cut then.
+    """
+    paths = sorted(folder.glob(f"seg-{process:05d}-*.bin"))
+    reader = SegmentReader(folder, process, until=until) if paths and until else None
+    if (reader.end_step if reader is not None else 0) != until:
+        found = reader.end_step if reader is not None else 0
+        raise OutputError(f"{folder}: the spikes of process {process} end at step {found}, where {until} is needed.")
+    try:
+        if reader is None or until == 0:
+            for path in reversed(paths):
+                path.unlink()
+            return START
+        last = reader.last_place
+        end = last.offset + last.header.payload_bytes
+        for path in reversed(paths):
+            if path.name > last.path.name:
+                path.unlink()
+        with last.path.open("r+b") as file:
+            file.truncate(end)
+            os.fsync(file.fileno())
+        sync_folder(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be cut back to step {until}: {error.strerror}.") from error
+    match = SEGMENT_NAME.fullmatch(last.path.name)
+    assert match is not None
+    return Position(int(match[2]), end, last.header.sequence + 1, until)
 
 
 def _merged(group: list[_Place]) -> Block:

@@ -57,32 +57,53 @@ class Header(NamedTuple):
     checksum: int
 
 
+class Position(NamedTuple):
+    """Where the next block of a process goes: segment, byte in it, sequence number; and the step up to which there are blocks."""
+
+    number: int
+    size: int
+    sequence: int
+    end_step: int | None
+
+
+START = Position(0, 0, 0, None)
+
+
 @final
 class SegmentWriter:
     """Appends the spikes of one process, one block per chunk.
 
     Args:
-        folder: where the segments go; made if missing, and without segments of this process.
+        folder: where the segments go; made if missing, and without segments of this process, but for those before `begin`.
         process, processes: which process this is, of how many.
         dt: the step, ms.
         segment_bytes: a new file is begun once the last one is this long.
+        begin: where to go on, as `segment_reader.truncate_segments` says.
 
     Raises:
         OutputError: segments of this process are there already, or a write fails. What was written stays readable, and
             the same block can be appended again once there is room.
     """
 
-    def __init__(self, folder: Path, process: int, dt: float, *, processes: int = 1, segment_bytes: int = SEGMENT_BYTES):
+    def __init__(
+        self,
+        folder: Path,
+        process: int,
+        dt: float,
+        *,
+        processes: int = 1,
+        segment_bytes: int = SEGMENT_BYTES,
+        begin: Position = START,
+    ):
         self._folder, self._process, self._processes = Path(folder), process, processes
         self._dt, self._segment_bytes = float(dt), segment_bytes
-        self._number = self._sequence = self._size = 0
+        self._number, self._size, self._sequence, self.end_step = begin
         self._file: int | None = None
-        self.end_step: int | None = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: cannot make the folder of the spike segments: {error.strerror}.") from error
-        if next(self._folder.glob(f"seg-{process:05d}-*.bin"), None) is not None:
+        if begin == START and next(self._folder.glob(f"seg-{process:05d}-*.bin"), None) is not None:
             raise OutputError(f"{folder}: holds spikes of process {process} already. Give the run another directory.")
 
     def append(self, step0: int, step1: int, steps: np.ndarray, ids: np.ndarray) -> None:

@@ -10,12 +10,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from dist_sim.errors import DistSimError, ParameterError, UnknownNameError
+from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
+from dist_sim.run.provenance import script_checksum
+from dist_sim.run.stop import Stop
 
 if TYPE_CHECKING:
     from dist_sim.run.recording import Recording
@@ -44,7 +47,9 @@ class Session:
         devices: as given by `--devices`, or None for the Simulator's own choice.
         out: the run directory's path; `directory`: the open run directory, or None to keep everything in memory.
         parameters: name -> text, as given by `--set`.
-        command: the command line; script: the script's path.
+        command: the command line; script: the script's path; arguments: those for the script.
+        checkpoints: when to take them; stop: what asks the run to end early; None for never.
+        allow_changed: go on from a checkpoint of another network, script or parameters.
         declared: name -> value of the parameters that the script has asked for so far.
         outcome: what the last `simulate()` left.
     """
@@ -54,6 +59,10 @@ class Session:
     parameters: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     script: Path | None = None
+    arguments: tuple[str, ...] = ()
+    checkpoints: CheckpointPolicy | None = None
+    stop: Stop | None = None
+    allow_changed: bool = False
     directory: RunDirectory | None = None
     declared: dict[str, Any] = field(default_factory=dict)
     outcome: Outcome = field(default_factory=Outcome)
@@ -77,10 +86,26 @@ class Session:
             self.directory.write_json("summary.json", self.outcome.summary)
 
     def write_config(self) -> None:
-        """Write `config.json`: the parameters asked for so far, as resolved."""
+        """Write `config.json`: how to start this run again, and the parameters asked for so far, as resolved."""
         if self.directory is not None:
-            config = {"script": self.script, "devices": self.devices, "set": self.parameters, "parameters": self.declared}
+            config = {
+                "script": self.script and self.script.resolve(),
+                "arguments": self.arguments,
+                "devices": self.devices,
+                "checkpoints": self.checkpoints and asdict(self.checkpoints),
+                "set": self.parameters,
+                "parameters": self.declared,
+            }
             self.directory.write_json("config.json", config)
+
+    def identity(self) -> dict[str, str]:
+        """What must be the same, besides the network, when a run goes on from a checkpoint."""
+        told = {f"--set {name}": text for name, text in sorted(self.parameters.items())}
+        if self.script is not None:
+            told["script"] = f"{self.script.name} with xxh3 {script_checksum(self.script)}"
+        if self.arguments:
+            told["arguments"] = " ".join(self.arguments)
+        return told
 
     def check_all_asked(self) -> None:
         """After the script: was every `--set` asked for?

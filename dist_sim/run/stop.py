@@ -1,0 +1,72 @@
+"""Stopping in time: a signal or a time limit asks, and a run ends at its next safe point with the exit code 75."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+STOPPED = 75
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stopped(SystemExit):
+    """The run has ended early, and can be resumed. Leaves a script like `sys.exit(75)`."""
+
+    def __init__(self, reason: str):
+        super().__init__(STOPPED)
+        self.reason = reason
+
+
+@final
+class Stop:
+    """Whether this run has been asked to stop.
+
+    Args:
+        max_seconds: of wall time from now on; None for no limit.
+    """
+
+    def __init__(self, max_seconds: float | None = None):
+        self._signal: int | None = None
+        self._limit = max_seconds
+        self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
+
+    def reason(self, margin: float = 0.0) -> str | None:
+        """Why to stop, or None.
+
+        Args:
+            margin: seconds that stopping takes.
+        """
+        if self._signal is not None:
+            return signal.Signals(self._signal).name
+        if self._deadline is not None and time.monotonic() + margin >= self._deadline:
+            return f"the limit of {self._limit:.0f} s of wall time"
+        return None
+
+    def poll(self) -> None:
+        """A safe point at which nothing has to be saved.
+
+        Raises:
+            Stopped: the run has been asked to stop.
+        """
+        if (reason := self.reason()) is not None:
+            raise Stopped(reason)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within this context SIGTERM and SIGUSR1 ask to stop, instead of ending the process."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python gives signals to the main thread alone
+            return
+        before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, _: object) -> None:
+        self._signal = number
