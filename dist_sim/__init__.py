@@ -14,11 +14,12 @@ _NAMES = {
         "environ", "filters", "graph", "transform", "random",
     ),
     "dist_sim.models.neurons": ("LIF", "Neuron"),
-    "dist_sim.nest": ("Simulator", "SimulationResult", "NodeView"),
+    "dist_sim.nest": ("Simulator", "SimulationResult", "NodeView", "SynapseCollection"),
     "dist_sim.nest.neurons": ("iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp"),
     "dist_sim.nest.devices": (
         "dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter",
     ),
+    "dist_sim.nest.synapses": ("static_synapse", "stdp_synapse"),
     "dist_sim.network.rules": (
         "all_to_all", "explicit_edges", "fixed_indegree", "fixed_outdegree", "fixed_total_number", "one_to_one",
         "pairwise_bernoulli", "pairwise_poisson",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from dist_sim.nest import *  # noqa: F403
     from dist_sim.nest.devices import *  # noqa: F403
     from dist_sim.nest.neurons import *  # noqa: F403
+    from dist_sim.nest.synapses import *  # noqa: F403
     from dist_sim.network import distributions as dist  # noqa: F401
     from dist_sim.network.rules import *  # noqa: F403
     from dist_sim.partition import *  # noqa: F403

@@ -102,12 +102,14 @@ def build_table(
     wide: bool,
     backend: str,
     threads: int,
+    also: np.ndarray | None = None,
 ) -> RawTable:
     """The table of one device. All backends give the same arrays.
 
     Args:
         min_delay, num_delays: delays of all connections lie in min_delay .. min_delay + num_delays - 1 steps.
         wide: int64 weights instead of int32.
+        also: source slots that get a row even if they have no synapses in this table.
 
     Raises:
         ConnectError: more synapses than a table can address.
@@ -115,7 +117,10 @@ def build_table(
     total = sum(int(c.offsets[-1]) for c in connections)
     if total > _MAX_SYNAPSES:
         raise ConnectError(f"{total:,} synapses end on one device; a table holds {_MAX_SYNAPSES:,}. Use more devices.")
-    shape = (num_source_slots, min_delay, num_delays, seed, dt, wide)
+    present = np.zeros((num_source_slots + 31) // 32, dtype=np.uint32)
+    if also is not None:
+        np.bitwise_or.at(present, also >> 5, np.uint32(1) << (also & 31).astype(np.uint32))
+    shape = (present, min_delay, num_delays, seed, dt, wide)
     if backend == "cpp":
         return _build_cpp(connections, total, *shape, threads)
     return _build_reference(connections, *shape)
@@ -204,11 +209,10 @@ def _pass(connections: Sequence[Connection]) -> tuple[Any, list[np.ndarray]]:
     return table, kept
 
 
-def _build_cpp(connections, total, num_source_slots, min_delay, num_delays, seed, dt, wide, threads) -> RawTable:
+def _build_cpp(connections, total, present, min_delay, num_delays, seed, dt, wide, threads) -> RawTable:
     table, kept = _pass(connections)
     threads = min(threads, 256)  # what the pool of threads has places for
     call = {name: getattr(backends.library()._lib, f"dist_sim_{name}") for name in ("mark_sources", "count_runs", "fill_runs")}
-    present = np.zeros((num_source_slots + 31) // 32, dtype=np.uint32)
     build = _Build(
         num_connections=len(connections), min_delay=min_delay, num_delays=num_delays, threads=threads, wide=wide, key=seed, dt=dt,
         connections=ctypes.cast(table, ctypes.c_void_p), present=present.ctypes.data,
@@ -231,16 +235,14 @@ def _build_cpp(connections, total, num_source_slots, min_delay, num_delays, seed
 # ---- reference ----
 
 
-def _build_reference(connections, num_source_slots, min_delay, num_delays, seed, dt, wide) -> RawTable:
+def _build_reference(connections, present, min_delay, num_delays, seed, dt, wide) -> RawTable:
     drawn = [draw_synapses(c, seed=seed, dt=dt) for c in connections]
     source, target, weight, delay = (
         np.concatenate([d[k] for d in drawn]) if drawn else np.zeros(0, dtype=np.int64) for k in range(4)
     )
-    present = np.zeros((num_source_slots + 31) // 32, dtype=np.uint32)
     np.bitwise_or.at(present, source >> 5, np.uint32(1) << (source & 31).astype(np.uint32))
     rank, num_rows = _rank(present)
-    below = present[source >> 5] & ((np.uint32(1) << (source & 31).astype(np.uint32)) - np.uint32(1))
-    run = (rank[source >> 5].astype(np.int64) + np.bitwise_count(below)) * num_delays + (delay - min_delay)
+    run = row_of(source, present, rank) * num_delays + (delay - min_delay)
     order = np.lexsort((weight, target, run))
     pointers = np.zeros(num_rows * num_delays + 1, dtype=np.uint32)
     pointers[1:] = np.cumsum(np.bincount(run, minlength=num_rows * num_delays)) if num_rows else 0
@@ -248,8 +250,38 @@ def _build_reference(connections, num_source_slots, min_delay, num_delays, seed,
     return RawTable(present=present, rank=rank, pointers=pointers, synapses=synapses, num_rows=num_rows)
 
 
+def row_of(source: np.ndarray, present: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """(n,) int64 rows of a table of source slots (n,) that are present."""
+    below = present[source >> 5] & ((np.uint32(1) << (source & 31).astype(np.uint32)) - np.uint32(1))
+    return rank[source >> 5].astype(np.int64) + np.bitwise_count(below)
+
+
 def draw_synapses(c: Connection, *, seed: int, dt: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Source slot, place in the input vector, integer weight and delay in steps of every synapse, in order of (target, slot)."""
+    drawn = draw_values(c, seed=seed, dt=dt)
+    weight = np.floor(drawn.weight * c.per_quantum[drawn.target] + 0.5).astype(np.int64)
+    place = c.target_index[drawn.target] + np.where(weight < 0, c.channel_stride[drawn.target], 0)
+    return drawn.source, place, weight, drawn.delay
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Synapses of one connection, (num_synapses,) each, in order of (target, slot).
+
+    Attributes:
+        target: position among the targets on the device; slot: number among the synapses of the target.
+        source: source slot; weight: in the unit of the target's input; delay: steps.
+    """
+
+    target: np.ndarray
+    slot: np.ndarray
+    source: np.ndarray
+    weight: np.ndarray
+    delay: np.ndarray
+
+
+def draw_values(c: Connection, *, seed: int, dt: float) -> Drawn:
+    """The synapses of a connection, with weights as they are drawn."""
     key0, key1 = split_key(seed)
     degree = np.diff(c.offsets)
     t = np.repeat(np.arange(len(degree)), degree)
@@ -297,10 +329,8 @@ def draw_synapses(c: Connection, *, seed: int, dt: float) -> tuple[np.ndarray, n
             again = again[~((x[again] >= d.low) & (x[again] <= d.high))]
         return x
 
-    weight = np.floor(values(c.weight, 2) * c.per_quantum[t] + 0.5).astype(np.int64)
     delay = np.floor(values(c.delay, 3) / dt + 0.5).astype(np.int64)
-    target = c.target_index[t] + np.where(weight < 0, c.channel_stride[t], 0)
-    return source.astype(np.int64), target, weight, delay
+    return Drawn(target=t, slot=slot, source=source.astype(np.int64), weight=values(c.weight, 2), delay=delay)
 
 
 def _transform(d: Draw, word: np.ndarray) -> np.ndarray:

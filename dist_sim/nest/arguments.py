@@ -16,6 +16,7 @@ from dist_sim.nest import devices as kinds
 from dist_sim.nest.devices import Meter
 from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.nest.nodes import Node, NodeView
+from dist_sim.nest.synapses import SYNAPSES, Synapse
 from dist_sim.network.distributions import Distribution, as_draw
 from dist_sim.network.rules import RULES, Rule, all_to_all
 
@@ -93,3 +94,28 @@ def read_weight(weight: Any, unit: str | None, where: str) -> build.Draw:
 
 def read_delay(delay: Any, where: str) -> build.Draw:
     return as_draw(1.0 * u.ms if delay is None else delay, "ms", f"{where}: delay")
+
+
+def read_synapse(synapse: Any, where: str) -> Synapse:
+    """A synapse model as `connect` takes it: an object, a class or a name, or a mapping with NEST's names as its `syn_spec`."""
+    options: dict[str, Any] = {}
+    if isinstance(synapse, Mapping):
+        options = dict(synapse)
+        synapse = options.pop("synapse_model", "static_synapse")
+    if isinstance(synapse, Synapse):
+        return synapse
+    name = synapse.__name__ if isinstance(synapse, type) else synapse
+    if not isinstance(name, str) or name not in SYNAPSES:
+        raise UnknownNameError("synapse", name, SYNAPSES, where=where)
+    known = [n for n in inspect.signature(SYNAPSES[name]).parameters if n != "by_name"]
+    for option in options:
+        if option not in known and option != "lambda":
+            raise UnknownNameError("parameter", option, known, where=f"{where}: {name}")
+    return SYNAPSES[name](**options)
+
+
+def once(name: str, given: Any, of_synapse: Any, where: str) -> Any:
+    """A weight or delay that may stand in `connect` or in the synapse model, but not in both."""
+    if given is not None and of_synapse is not None:
+        raise ConnectError(f"{where}: {name} is given twice, as {name}=... and in synapse=... Give it once.")
+    return of_synapse if given is None else given

@@ -24,6 +24,7 @@ from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.nest.nodes import Node
 from dist_sim.nest.parameters import steps_up, values_of
 from dist_sim.network import Backend, Channels, Connection, PoissonDrive, Projection, poisson_inputs
+from dist_sim.network.connection import on_host
 from dist_sim.network.projection import quantum_for
 from dist_sim.partition.layout import NOWHERE, Layout
 from dist_sim.partition.mesh import NEURON, sharded, spread
@@ -117,6 +118,7 @@ def assemble(d: Description, phases: Any) -> Network:
             dt=d.dt,
             backend=backend,
             watch=progress.update,
+            tau_minus=_tau_minus(d, values),
         )
     with phases.phase("neurons"):
         dtype = np.float64 if backend.wide else np.float32
@@ -167,6 +169,14 @@ def _values(d: Description, model: type[NESTNeuron]) -> dict[str, np.ndarray]:
     return values
 
 
+def _tau_minus(d: Description, values: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """(num_ids,) ms; what is no neuron has none."""
+    found = np.zeros(d.num_ids)
+    for model, of_model in zip(d.models, values, strict=True):
+        found[np.concatenate([n.first_id + np.arange(n.size) for n in d.nodes_of(model)])] = of_model["tau_minus"]
+    return found
+
+
 def _layout(d: Description) -> Layout:
     owner = np.full(d.num_ids, NOWHERE, dtype=np.int64)
     groups = [np.concatenate([n.first_id + np.arange(n.size) for n in d.nodes_of(model)]) for model in d.models]
@@ -201,39 +211,15 @@ def _channels(
 
 
 def _edges(c: Connection, d: Description) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Source index, target position, slot and weight of every edge from a stimulating device, on the host."""
-    ends = c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend)
-    sources = c.rule.sources(ends)
-    offsets = np.concatenate([[0], np.cumsum(sources.degrees)]).astype(np.int64)
-    largest = c.largest_weight() or 1.0
-    per_quantum = 2.0 ** (50 - np.ceil(np.log2(largest)))
-    weight = c.weight if c.weight.values is None else build.Draw(kind=build.ARRAY, values=c.weight.values[c.rule.entry(ends)])
-    n = len(c.post_ids)
-    drawn = build.Connection(
-        source_kind=sources.kind,
-        stream=c.stream,
-        autapses=True,
-        pre_slot=np.arange(len(c.pre_ids), dtype=np.uint32),
-        target_id=c.post_ids.astype(np.uint32),
-        target_slot=np.zeros(n, np.uint32),
-        target_index=np.zeros(n, np.uint32),
-        channel_stride=np.zeros(n, np.int64),
-        per_quantum=np.full(n, per_quantum),
-        offsets=offsets,
-        self_index=None,
-        source_index=None if sources.source_index is None else sources.source_index.astype(np.uint32),
-        weight=weight,
-        delay=build.Draw(kind=build.CONSTANT),
-    )
-    source, _, units, _ = build.draw_synapses(drawn, seed=d.seed, dt=d.dt)
-    target = np.repeat(np.arange(n), sources.degrees)
-    return source, target, np.arange(len(target)) - offsets[target], units / per_quantum
+    """Source number, target position, slot and weight of every edge from a stimulating device, on the host."""
+    drawn = build.draw_values(on_host(c, np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
+    return drawn.source, drawn.target, drawn.slot.astype(np.int64), drawn.weight
 
 
 def _poisson_drives(k: Drive, d: Description) -> list[PoissonDrive]:
     generator: poisson_generator = k.generator
     source, target, slot, weight = _edges(k.edges, d)
-    mean = generator.rate[k.edges.pre_ids[source]] * d.dt * 1e-3
+    mean = generator.rate[source] * d.dt * 1e-3
     delay = k.edges.delay_bounds(d.dt)[0]
     ids = k.edges.post_ids
     if k.edges.weight.kind == build.CONSTANT:
@@ -273,7 +259,7 @@ def _current(k: DirectCurrent, d: Description, layout: Layout, dtype: Any) -> Cu
     generator: dc_generator = k.generator
     source, target, _, weight = _edges(k.edges, d)
     amplitude = np.zeros(d.num_ids)
-    np.add.at(amplitude, k.edges.post_ids[target], generator.amplitude[k.edges.pre_ids[source]] * weight)
+    np.add.at(amplitude, k.edges.post_ids[target], generator.amplitude[source] * weight)
     padded = layout.spread(k.edges.group, amplitude[layout.groups[k.edges.group]])
     # As in NEST: the current of [start, stop) is sent one step ahead, so that it acts from start + delay on; one that starts at 0
     # cannot be sent before the first step.

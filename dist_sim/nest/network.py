@@ -145,4 +145,5 @@ class Network(Module):
 
     def _portable_parts(self) -> list[tuple[str, Any]]:
         """What has other state than one value per neuron: it says itself how that goes without placement."""
-        return [("projection", self.projection)]
+        plastic = self.projection.plastic
+        return [("projection", self.projection), *([("plastic", plastic)] if plastic is not None else [])]

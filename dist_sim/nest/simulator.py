@@ -11,21 +11,32 @@ import numpy as np
 from dist_sim import kernels, partition, units
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
+from dist_sim.nest import connections
 from dist_sim.nest import devices as kinds
-from dist_sim.nest.arguments import named, post_model, read_delay, read_rule, read_weight, refuse_direction
+from dist_sim.nest.arguments import (
+    named,
+    once,
+    post_model,
+    read_delay,
+    read_rule,
+    read_synapse,
+    read_weight,
+    refuse_direction,
+)
 from dist_sim.nest.assembly import Description, DirectCurrent, Drive, Sampling
+from dist_sim.nest.connections import SynapseCollection
 from dist_sim.nest.devices import DEVICES, Meter
 from dist_sim.nest.neurons import NEURONS, NESTNeuron
 from dist_sim.nest.nodes import Node, NodeView
 from dist_sim.nest.parameters import given_parameters, values_of
 from dist_sim.nest.result import SimulationResult
 from dist_sim.nest.simulation import Simulation
+from dist_sim.nest.synapses import Synapse, static_synapse
 from dist_sim.network.connection import Connection
 from dist_sim.network.rules import Rule
 from dist_sim.run.session import current_session
 
 MODELS: Mapping[str, type] = {**NEURONS, **DEVICES}
-SYNAPSES = ("static_synapse",)
 
 
 @final
@@ -163,6 +174,8 @@ class Simulator:
             weight: of each synapse, in the unit of the target's input (pA or mV): one quantity, an array in the order that the
                 rule documents, or a distribution (`ds.dist.Normal(...)`). By default 1.
             delay: of each synapse [time], likewise; rounded to the nearest step. By default 1 ms.
+            synapse: a model with its parameters (`ds.stdp_synapse(Wmax=200 * u.pA)`, which may hold weight and delay too), its
+                name, or a mapping with NEST's names (`{"synapse_model": "stdp_synapse", "lambda": 0.1}`).
 
         Raises:
             ConnectError: a pair that cannot be connected, or a rule that cannot be met.
@@ -175,8 +188,8 @@ class Simulator:
         where = f"connect({pre.name}, {post.name})"
         if not self._own.issuperset(pre.nodes + post.nodes):
             raise ConnectError(f"{where}: a side was created by another Simulator.")
-        if (synapse if isinstance(synapse, str) else getattr(synapse, "__name__", synapse)) not in SYNAPSES:
-            raise UnknownNameError("synapse", synapse, SYNAPSES, where=where)
+        model = read_synapse(synapse, where)
+        weight, delay = once("weight", weight, model.weight, where), once("delay", delay, model.delay, where)
         if receptor_type not in (None, 0):
             raise ConnectError(
                 f"{where}: receptor_type={receptor_type}; these models have receptor 0 alone, and route weights by sign."
@@ -184,19 +197,46 @@ class Simulator:
         chosen = read_rule(rule, rule_options, where)
         source, target = pre.nodes[0], post.nodes[0]
         refuse_direction(source, target, where)
+        if not isinstance(model, static_synapse) and not (source.emits_spikes and target.is_neuron):
+            raise ConnectError(
+                f"{where}: {type(model).__name__} joins neurons or spike generators to neurons; a {source.model.__name__} to a "
+                f"{target.model.__name__} has no synapses that could change."
+            )
         number = self._num_connects
         if target.model is kinds.spike_recorder:
             self._recorded.setdefault(post.node, []).append(pre.ids)
         elif issubclass(source.model, Meter):
             self._sample(pre.node, post, where)
         elif source.emits_spikes:
-            connection = self._synapses(pre, post, chosen, weight, delay, allow_autapses, allow_multapses, number, where)
+            connection = self._synapses(pre, post, chosen, weight, delay, model, allow_autapses, allow_multapses, number, where)
             connection.check(self.dt)
             self._connections.append(connection)
         else:
             self._stimulate(pre, post, chosen, weight, delay, number, where)
         # Last: a call that was refused must not move the random numbers of those after it.
         self._num_connects += 1
+
+    def get_connections(
+        self, source: NodeView | None = None, target: NodeView | None = None, synapse: str | type | None = None
+    ) -> SynapseCollection:
+        """The synapses from some neurons or spike generators to some neurons; None: all. Those of stimulating devices and
+        recorders are not among them.
+
+        Args:
+            synapse: of this model only, or its name.
+
+        Returns:
+            The synapses, with `source`, `target`, `delay` and `get("weight")`: plastic weights as they are when asked for.
+
+        Raises:
+            ConnectError: a side that is not of this Simulator. UnknownNameError: no such model.
+        """
+        for side, label in ((source, "source"), (target, "target")):
+            if side is not None and (not isinstance(side, NodeView) or not self._own.issuperset(side.nodes)):
+                raise ConnectError(f"get_connections({label}=...): what `create` of this Simulator returned is needed.")
+        pre, post = (None if side is None else _ids(side) for side in (source, target))
+        name = synapse.__name__ if isinstance(synapse, type) else synapse
+        return connections.find(self._description(), lambda: self._simulation, pre, post, name)
 
     def _synapses(
         self,
@@ -205,23 +245,26 @@ class Simulator:
         rule: Rule,
         weight: Any,
         delay: Any,
+        synapse: Synapse,
         autapses: bool,
         multapses: bool,
         number: int,
         where: str,
     ) -> Connection:
         model = post_model(post, where)
+        initial = read_weight(weight, model.input_unit, where)
         return Connection(
             pre_ids=pre.ids,
             post_ids=post.ids,
             group=self._group(model),
             rule=rule,
-            weight=read_weight(weight, model.input_unit, where),
+            weight=initial,
             delay=read_delay(delay, where),
             autapses=bool(autapses),
             multapses=bool(multapses),
             stream=number,
             where=where,
+            plasticity=synapse.plasticity(initial, model.input_unit, where),
         )
 
     def _stimulate(self, pre: NodeView, post: NodeView, rule: Rule, weight: Any, delay: Any, number: int, where: str) -> None:
@@ -328,3 +371,8 @@ class Simulator:
             recorded={node: np.concatenate(ids) for node, ids in self._recorded.items()},
             sampled=tuple(self._sampled),
         )
+
+
+def _ids(side: NodeView) -> np.ndarray:
+    """Global ids; devices without ids have no synapses."""
+    return side.ids if side.nodes[0].first_id >= 0 else np.zeros(0, dtype=np.int64)

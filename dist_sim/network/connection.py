@@ -10,6 +10,7 @@ import numpy as np
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
 from dist_sim.network.distributions import bounds
+from dist_sim.network.plasticity import Stdp
 from dist_sim.network.rules import Rule
 from dist_sim.network.rules.rule import Ends
 from dist_sim.partition.layout import Layout
@@ -24,6 +25,7 @@ class Connection:
         weight: in the unit of the target's input; delay: ms.
         stream: number of the connection, which keys its random numbers.
         where: how error messages call it.
+        plasticity: how the weights change; None if they do not.
     """
 
     pre_ids: np.ndarray
@@ -36,6 +38,7 @@ class Connection:
     multapses: bool
     stream: int
     where: str
+    plasticity: Stdp | None = None
 
     def ends(self, local: np.ndarray, *, seed: int = 0, backend: str = "reference", threads: int = 1) -> Ends:
         """Both sides, with the targets of one device."""
@@ -86,8 +89,8 @@ class Connection:
         return low, high
 
     def largest_weight(self) -> float:
-        """The largest size of a weight that can be drawn."""
-        return max(abs(x) for x in bounds(self.weight))
+        """The largest size that a weight can ever have."""
+        return max(abs(self.plasticity.Wmax) if self.plasticity else 0.0, *(abs(x) for x in bounds(self.weight)))
 
     def mean_indegree(self) -> float:
         """Expected number of synapses per target."""
@@ -138,4 +141,30 @@ def on_device(
         source_index=None if sources.source_index is None else sources.source_index.astype(np.uint32),
         weight=ordered(c.weight),
         delay=ordered(c.delay),
+    )
+
+
+def on_host(c: Connection, local: np.ndarray, *, seed: int, backend: str) -> build.Connection:
+    """A connection with some of its targets, `local` positions in post, whoever owns them: sources are global ids, weights are
+    not rounded to any quantum."""
+    ends = c.ends(local, seed=seed, backend=backend)
+    sources = c.rule.sources(ends)
+    ids, n = ends.local_ids.astype(np.uint32), len(local)
+    entry = c.rule.entry(ends) if c.weight.values is not None or c.delay.values is not None else None
+    weight, delay = (d if d.values is None else replace(d, values=d.values[entry]) for d in (c.weight, c.delay))
+    return build.Connection(
+        source_kind=sources.kind,
+        stream=c.stream,
+        autapses=c.autapses,
+        pre_slot=c.pre_ids.astype(np.uint32),
+        target_id=ids,
+        target_slot=ids,
+        target_index=np.zeros(n, np.uint32),
+        channel_stride=np.zeros(n, np.int64),
+        per_quantum=np.ones(n),
+        offsets=np.concatenate([[0], np.cumsum(sources.degrees)]).astype(np.int64),
+        self_index=None if c.autapses or sources.kind not in (build.ENUMERATE, build.DISTINCT) else ends.self_index(),
+        source_index=None if sources.source_index is None else sources.source_index.astype(np.uint32),
+        weight=weight,
+        delay=delay,
     )

@@ -20,6 +20,7 @@ from dist_sim.kernels import build
 from dist_sim.kernels import history as in_flight
 from dist_sim.network import flight
 from dist_sim.network.connection import Connection, on_device
+from dist_sim.network.plasticity import Plasticity, PlasticShare, plastic_share
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
 from dist_sim.partition.processes import processes_of
@@ -65,6 +66,7 @@ class Projection(Module):
         connections: checked connections of the whole network.
         external_steps: per source from outside, in order of `layout.external_ids`: steps of its spikes, ascending.
         capacity: spikes in flight that a device has room for; None chooses. A run that needs more grows it.
+        tau_minus: (num_ids,) ms, of the neurons: needed where connections are plastic.
 
     Each process draws the synapses of its own devices; what must agree (the lengths of the blocks, the out-degrees) is exchanged.
 
@@ -85,6 +87,7 @@ class Projection(Module):
         backend: Backend,
         capacity: int | None = None,
         watch: Any = None,
+        tau_minus: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.layout, self.mesh, self.exchange, self.backend = layout, mesh, exchange, backend
@@ -94,17 +97,27 @@ class Projection(Module):
         self.min_delay = min((low for low, _ in limits), default=1)
         self.num_delays = max((high for _, high in limits), default=1) - self.min_delay + 1
         self.interval = self.min_delay
-        tables = []
+        tables, shares = [], []
         for done, device in enumerate(self.local):
             if watch is not None:
                 watch(done, len(self.local))
-            tables.append(self._draw(connections, int(device), channels, seed, dt))
-        rows = self._place(tables, external_steps)
+            table, share = self._draw(connections, int(device), channels, seed, dt)
+            tables.append(table)
+            shares.append(share)
+        kinds = [c.plasticity for c in connections if c.plasticity is not None]
+        self.plastic: Plasticity | None = None
+        if kinds:
+            assert tau_minus is not None
+            self.plastic = Plasticity(
+                shares, tables, kinds, tau_minus, layout, mesh,
+                min_delay=self.min_delay, num_delays=self.num_delays, dt=dt, backend=backend,
+            )  # fmt: skip
+        rows = self._place(tables, [share.source for share in shares if share is not None], external_steps)
         self._reset(capacity or max(1024, min(rows * self.slots, rows * self.slots // 16 + 65536)))
 
     # ---- building ----
 
-    def _draw(self, connections, device: int, channels, seed: int, dt: float) -> build.RawTable:
+    def _draw(self, connections, device: int, channels, seed: int, dt: float) -> tuple[build.RawTable, PlasticShare | None]:
         layout, backend = self.layout, self.backend
         shares, load = [], [np.zeros(block) for block in layout.block]
         for c in connections:
@@ -130,8 +143,10 @@ class Projection(Module):
             raise ConnectError(
                 "a neuron's synapses are so many and so strong that their sum could leave 32-bit integers. Use precision=64."
             )
-        return build.build_table(
-            shares,
+        plastic = [share for share, c in zip(shares, connections, strict=True) if c.plasticity is not None]
+        synapses = plastic_share(plastic, seed=seed, dt=dt) if plastic else None
+        table = build.build_table(
+            [share for share, c in zip(shares, connections, strict=True) if c.plasticity is None],
             num_source_slots=self.num_source_slots,
             min_delay=self.min_delay,
             num_delays=self.num_delays,
@@ -140,7 +155,9 @@ class Projection(Module):
             wide=backend.wide,
             backend=backend.name,
             threads=self._all_threads,
+            also=synapses.source if synapses else None,
         )
+        return table, synapses
 
     @property
     def num_source_slots(self) -> int:
@@ -156,7 +173,9 @@ class Projection(Module):
         # Devices are built one after the other, each by all threads.
         return self.backend.threads * len(self.local)
 
-    def _place(self, tables: list[build.RawTable], external_steps: Sequence[np.ndarray]) -> int:
+    def _place(
+        self, tables: list[build.RawTable], plastic_sources: Sequence[np.ndarray], external_steps: Sequence[np.ndarray]
+    ) -> int:
         """Makes the States of the tables; returns the largest number of rows on one device."""
         mesh, layout = self.mesh, self.layout
         self.out_degree = np.zeros(self.num_source_slots, dtype=np.int64)
@@ -169,8 +188,11 @@ class Projection(Module):
             ends = t.pointers[:: self.num_delays].astype(np.int64)
             self.out_degree[sources] += np.diff(ends)
             events.append(_events(external_steps, row[layout.num_slots :]))
+        for sources in plastic_sources:
+            np.add.at(self.out_degree, sources, 1)
         self.out_degree = self.processes.total(self.out_degree)
-        self.num_synapses = int(self.processes.total(np.array([sum(len(t.synapses) for t in tables)]))[0])
+        # Every synapse has a source.
+        self.num_synapses = int(self.out_degree.sum())
         names = ("present", "rank", "pointers", "synapses")
         longest, rows, *lengths = self.processes.largest([
             max(1, *(e.shape[1] for e in events)),
@@ -198,6 +220,7 @@ class Projection(Module):
         self.present, self.rank = stacked("present"), stacked("rank")
         self.pointers, self.synapses = stacked("pointers", repeat_last=True), stacked("synapses")
         self.table_bytes = sum(s.value.nbytes for s in (self.present, self.rank, self.pointers, self.synapses))
+        self.table_bytes += self.plastic.table_bytes if self.plastic else 0
         return rows
 
     def _reset(self, capacity: int) -> None:
@@ -232,6 +255,8 @@ class Projection(Module):
         history = (P(NEURON), P(NEURON), P(NEURON))
         island = self._island(run, (P(), history, P(NEURON), P(NEURON)), (P(None, NEURON), P(NEURON)))
         arriving, self.counters.value = island(step, self._history(), self.pointers.value, self.synapses.value)
+        if self.plastic is not None:
+            arriving, self.counters.value = self.plastic.deliver(step, self._history(), arriving)
         return arriving
 
     def send(self, step: jax.Array, spikes: Sequence[jax.Array]) -> jax.Array:
@@ -265,6 +290,8 @@ class Projection(Module):
             step, tuple(spikes), self.outbox.value, self.events.value, sources, self._history()
         )
         self.ring.value, self.marks.value, self.counters.value = new
+        if self.plastic is not None:
+            self.plastic.record(step, words)
         return words
 
     def _island(self, f: Any, in_specs: Any, out_specs: Any) -> Any:
@@ -278,9 +305,21 @@ class Projection(Module):
     def overflow(self) -> Any:
         """None, or, if a buffer was too small, what makes room: to be called on the state before it happened."""
         counters = self._local_counters()
-        flags = [int(counters[:, in_flight.OVERFLOW].any()), int(counters[:, in_flight.LIVE_MAX].max())]
-        overflown, live_max = self.processes.largest(flags)
-        return partial(self.grow, live_max) if overflown else None
+        small, live_max, plastic_small = self.processes.largest([
+            int(counters[:, in_flight.OVERFLOW].any()),
+            int(counters[:, in_flight.LIVE_MAX].max()),
+            int(self.plastic is not None and self.plastic.overflow()),
+        ])  # fmt: skip
+        # Of the two only those that were too small grow; asked now, because the flags go back with the state.
+        growing: list[Callable[[], None]] = [partial(self.grow, live_max)] if small else []
+        if self.plastic is not None and plastic_small:
+            growing.append(self.plastic.grow)
+
+        def grow() -> None:
+            for make_room in growing:
+                make_room()
+
+        return grow if growing else None
 
     def grow(self, wanted: int) -> None:
         """More room, with the spikes in flight kept: call on the state before the overflow.
@@ -327,7 +366,8 @@ class Projection(Module):
     def in_flight(self, step: int) -> int:
         """Synaptic events in the histories of this process's devices that are due at `step` or later."""
         devices, nd = len(self.local), self.num_delays
-        (ring, marks), pointers = self._local_history(), local_part(self.pointers.value).reshape(devices, -1)
+        ring, marks = self._local_history()
+        tables = [local_part(t.pointers.value).reshape(devices, -1) for t in (self, self.plastic) if t is not None]
         total = 0
         last = self.exchanged_until(step)
         for d in range(devices):
@@ -335,7 +375,8 @@ class Projection(Module):
                 start, count = (int(x) for x in marks[d, emitted % self.slots])
                 rows = ring[d, (start + np.arange(count)) % ring.shape[1]].astype(np.int64)
                 passed = min(max(step - emitted - self.min_delay, 0), nd)
-                total += int((pointers[d, (rows + 1) * nd].astype(np.int64) - pointers[d, rows * nd + passed]).sum())
+                for pointers in tables:
+                    total += int((pointers[d, (rows + 1) * nd].astype(np.int64) - pointers[d, rows * nd + passed]).sum())
         return total
 
     # ---- checkpoints ----

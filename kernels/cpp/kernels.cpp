@@ -3,6 +3,7 @@
 #include "build.h"
 #include "counts.h"
 #include "neurons.h"
+#include "stdp.h"
 #include "step.h"
 
 using namespace dist_sim;
@@ -201,4 +202,49 @@ void iaf_psc_delta(const Tensor input, const Tensor V_th, const Tensor V_reset, 
     INPUT(W, T); COMMON(T);
     delta_step(in, common, Parameter<T>(P33, n), Parameter<T>(P30, n), data<T>(V), data<int32_t>(refractory), data<uint32_t>(bits), n, threads);
   });
+}
+
+// The plastic synapses that spikes reach at the end of `step`, and all of them at the last step of each `period`.
+// @BE stdp_deliver
+void stdp_deliver(const Tensor step, const Tensor ring, const Tensor marks, const Tensor pointers, const Tensor fixed,
+                  const Tensor targets, const Tensor scale, const Tensor kinds, const Tensor kind_tau, const Tensor fine,
+                  const Tensor coarse, const Tensor post_steps, const Tensor post_traces, const Tensor post_count,
+                  const Tensor counters_in, const Tensor state_in, const Tensor last_in, const Tensor input_in, Tensor counters,
+                  Tensor state, Tensor last, Tensor input, int64_t min_delay, int64_t num_delays, int64_t threads,
+                  int64_t period, int64_t bits) {
+  same(counters_in, counters); same(state_in, state); same(last_in, last); same(input_in, input);
+  const int64_t now = scalar(step), swept = now / period * period - 1;
+  by_width(input, [&](auto w, auto t) {
+    using W = decltype(w); using T = decltype(t);
+    const PlasticTable<T> table{data<uint32_t>(pointers), data<int32_t>(fixed), data<T>(state), data<int32_t>(last),
+                                data<int32_t>(targets), data<T>(scale), data<T>(kinds), data<int32_t>(kind_tau),
+                                {data<T>(fine), data<T>(coarse), bits, coarse.shape(1)},
+                                {data<int32_t>(post_steps), data<T>(post_traces), data<uint32_t>(post_count), post_steps.shape(1)}};
+    const auto due = due_runs(data<uint32_t>(ring), data<uint32_t>(marks), ring.numel(), marks.numel() / 2, now, min_delay, num_delays);
+    const int64_t size = input.numel() / threads;
+    add64(data<uint32_t>(counters) + DELIVERED, deliver_plastic(table, due, data<W>(input), size, swept, int(threads)));
+    if ((now + 1) % period == 0) sweep(table, pointers.numel() - 1, now, swept, min_delay, num_delays, int(threads));
+  });
+}
+
+// The spikes of the targets of plastic synapses: `words` a bit per neuron of the device, `index` its number among the targets or -1.
+// @BE stdp_record
+void stdp_record(const Tensor step, const Tensor words, const Tensor index, const Tensor targets, const Tensor fine,
+                 const Tensor coarse, const Tensor steps_in, const Tensor traces_in, const Tensor count_in, const Tensor full_in,
+                 Tensor steps, Tensor traces, Tensor count, Tensor full, int64_t longest, int64_t period, int64_t bits) {
+  same(steps_in, steps); same(traces_in, traces); same(count_in, count); same(full_in, full);
+  const int64_t now = scalar(step), swept = (now + 1) / period * period - 1;
+  const auto run = [&](auto t) {
+    using T = decltype(t);
+    PostSpikes<T> posts{data<int32_t>(steps), data<T>(traces), data<uint32_t>(count), steps.shape(1)};
+    const Decays<T> decay{data<T>(fine), data<T>(coarse), bits, coarse.shape(1)};
+    for (int64_t w = 0; w < words.numel(); ++w)
+      for (uint32_t word = data<uint32_t>(words)[w]; word; word &= word - 1) {
+        const int64_t target = data<int32_t>(index)[w * 32 + __builtin_ctz(word)];
+        if (target < 0) continue;
+        if (!posts.append(target, now, data<int32_t>(targets)[3 * target + 2], decay, longest, swept)) data<uint32_t>(full)[0] = 1;
+      }
+  };
+  if (fine.dtype() == BE::DType::Float64) run(double{});
+  else run(float{});
 }

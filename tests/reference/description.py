@@ -55,6 +55,8 @@ class Description:
         source, target: global id of each synapse's two ends, (synapses,).
         weight: pA, or mV for iaf_psc_delta, (synapses,).
         delay: ms on the grid, (synapses,).
+        plastic: which of `stdp` each synapse is, -1 for a static one, (synapses,); empty: all are static.
+        stdp: parameters of stdp_synapse in NEST's names, in ms and the unit of the weights.
         currents: the dc_generators.
         duration, dt: ms.
         traced: global ids of neurons whose `recordables` are sampled at every step.
@@ -67,6 +69,8 @@ class Description:
     target: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     weight: np.ndarray = field(default_factory=lambda: np.zeros(0))
     delay: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    plastic: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    stdp: tuple[Mapping[str, float], ...] = ()
     currents: tuple[Current, ...] = ()
     duration: float
     dt: float = 0.1
@@ -77,9 +81,15 @@ class Description:
     def num_neurons(self) -> int:
         return sum(population.size for population in self.populations)
 
+    def of_kind(self, kind: int) -> np.ndarray:
+        """(synapses,) whether each is of a kind: -1 static, else the number in `stdp`."""
+        return self.plastic == kind if len(self.plastic) else np.full(len(self.source), kind == -1)
+
     def save(self, path: Path) -> None:
         """One .npz that nest_network.py reads: every array under its own key, the rest as JSON under `header`."""
         arrays: dict[str, np.ndarray] = {name: getattr(self, name) for name in ("source", "target", "weight", "delay")}
+        for kind in range(-1, len(self.stdp)):
+            arrays[f"kind/{kind}"] = self.of_kind(kind)
         arrays["generator"] = np.repeat(np.arange(len(self.spike_times)), [len(times) for times in self.spike_times])
         arrays["spike_time"] = np.concatenate([np.zeros(0), *self.spike_times])
         for index, current in enumerate(self.currents):
@@ -87,6 +97,7 @@ class Description:
         header = {
             "populations": [(population.model, population.size) for population in self.populations],
             "generators": len(self.spike_times),
+            "stdp": [dict(parameters) for parameters in self.stdp],
             "currents": [{k: v for k, v in asdict(current).items() if k != "targets"} for current in self.currents],
             "duration": self.duration,
             "dt": self.dt,
@@ -107,11 +118,13 @@ class Recording:
         times: ms, ascending; senders ascend within one time.
         senders: global ids.
         traces: by recordable, (steps, traced): one sample at the end of every step.
+        plastic: (plastic synapses, 4) source, target, delay [steps], weight at the end; rows are sorted.
     """
 
     times: np.ndarray
     senders: np.ndarray
     traces: dict[str, np.ndarray]
+    plastic: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
 
     def rates(self, description: Description) -> np.ndarray:
         """Mean rate of each population, spikes/s."""

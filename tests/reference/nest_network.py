@@ -40,13 +40,18 @@ def main(description_path: str, recording_path: str, threads: int) -> None:
         nest.Create("spike_generator", params={"spike_times": given["spike_time"][given["generator"] == generator].tolist()})
 
     # With one_to_one and arrays of ids, every entry is one synapse; ids may repeat.
-    if len(given["source"]):
-        nest.Connect(
-            given["source"] + first_id,
-            given["target"] + first_id,
-            {"rule": "one_to_one"},
-            {"synapse_model": "static_synapse", "weight": given["weight"], "delay": given["delay"]},
-        )
+    plastic = [f"stdp_{kind}" for kind in range(len(header["stdp"]))]
+    for name, parameters in zip(plastic, header["stdp"], strict=True):
+        nest.CopyModel("stdp_synapse", name, parameters | {"weight": parameters["Wmax"]})
+    for kind, name in enumerate(["static_synapse", *plastic], start=-1):
+        chosen = given[f"kind/{kind}"]
+        if chosen.any():
+            nest.Connect(
+                given["source"][chosen] + first_id,
+                given["target"][chosen] + first_id,
+                {"rule": "one_to_one"},
+                {"synapse_model": name, "weight": given["weight"][chosen], "delay": given["delay"][chosen]},
+            )
     for index, current in enumerate(header["currents"]):
         times = {name: current[name] for name in ("start", "stop") if current[name] is not None}
         source = nest.Create("dc_generator", params={"amplitude": current["amplitude"], **times})
@@ -75,6 +80,12 @@ def main(description_path: str, recording_path: str, threads: int) -> None:
     for name in header["recordables"] if meters else []:
         recording[f"traces/{name}"] = np.stack([meter.events[name][:steps] for meter in meters], axis=1)
         assert (np.rint(meters[0].events["times"][:steps] / dt) == np.arange(1, steps + 1)).all()
+    if plastic:
+        names = ("source", "target", "delay", "weight")
+        found = [nest.GetConnections(synapse_model=name).get(names) for name in plastic]
+        source, target, delay, weight = (np.concatenate([np.atleast_1d(f[name]) for f in found]) for name in names)
+        rows = np.stack([source - first_id, target - first_id, np.rint(delay / dt), weight], axis=1)
+        recording["plastic"] = rows[np.lexsort(rows.T[::-1])]
     np.savez(recording_path, **recording)
 
 

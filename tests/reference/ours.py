@@ -10,6 +10,7 @@ from reference.description import Description, Recording
 
 UNITS = {
     "C_m": u.pF, "tau_m": u.ms, "tau_syn_ex": u.ms, "tau_syn_in": u.ms, "t_ref": u.ms,
+    "tau_minus": u.ms,
     "E_L": u.mV, "V_reset": u.mV, "V_th": u.mV, "V_m": u.mV, "I_e": u.pA, "I_syn_ex": u.pA, "I_syn_in": u.pA,
 }  # fmt: skip
 
@@ -34,14 +35,18 @@ def run_dist_sim(description: Description, *, devices: int = 1, precision: int =
 
     pairs = np.stack([block_of(description.source), block_of(description.target)], axis=1)
     for pre, post in np.unique(pairs, axis=0).tolist():
-        chosen = (pairs == (pre, post)).all(axis=1)
-        sim.connect(
-            blocks[pre],
-            blocks[post],
-            rule=ds.explicit_edges(description.source[chosen] - starts[pre], description.target[chosen] - starts[post]),
-            weight=description.weight[chosen] * (u.mV if description.populations[post].model == "iaf_psc_delta" else u.pA),
-            delay=description.delay[chosen] * u.ms,
-        )
+        unit = u.mV if description.populations[post].model == "iaf_psc_delta" else u.pA
+        for kind, parameters in enumerate([None, *description.stdp], start=-1):
+            chosen = (pairs == (pre, post)).all(axis=1) & description.of_kind(kind)
+            if not chosen.any():
+                continue
+            edges = ds.explicit_edges(description.source[chosen] - starts[pre], description.target[chosen] - starts[post])
+            numbers = dict(weight=description.weight[chosen] * unit, delay=description.delay[chosen] * u.ms)
+            if parameters is None:
+                sim.connect(blocks[pre], blocks[post], rule=edges, **numbers)
+            else:
+                given = {name: value * {"tau_plus": u.ms, "Wmax": unit}.get(name, 1) for name, value in parameters.items()}
+                sim.connect(blocks[pre], blocks[post], rule=edges, synapse=ds.stdp_synapse(**given, **numbers))
     for current in description.currents:
         stop = {} if current.stop is None else {"stop": current.stop * u.ms}
         source = sim.create(ds.dc_generator, amplitude=current.amplitude * u.pA, start=current.start * u.ms, **stop)
@@ -67,4 +72,15 @@ def run_dist_sim(description: Description, *, devices: int = 1, precision: int =
         columns = {post: result.trace(meter, name).to_decimal(UNITS[name]) for post, meter in meters.items()}
         chosen = zip(description.traced, traced_blocks.tolist(), strict=True)
         traces[name] = np.stack([columns[post][:, i - starts[post]] for i, post in chosen], axis=1)
-    return Recording(times=np.asarray(spike_times.to_decimal(u.ms)), senders=np.asarray(senders), traces=traces)
+    plastic = np.zeros((0, 4))
+    for post in blocks[: len(description.populations)] if description.stdp else ():
+        found = sim.get_connections(target=post, synapse="stdp_synapse")
+        columns = (
+            found.source,
+            found.target,
+            np.rint(found.delay.to_decimal(u.ms) / description.dt),
+            found.get("weight").mantissa,
+        )
+        plastic = np.concatenate([plastic, np.stack(columns, axis=1)])
+    plastic = plastic[np.lexsort(plastic.T[::-1])]
+    return Recording(times=np.asarray(spike_times.to_decimal(u.ms)), senders=np.asarray(senders), traces=traces, plastic=plastic)

@@ -28,6 +28,8 @@ MEMBRANE: Mapping[str, Parameter] = {
     "V_reset": Parameter("mV", -70.0),
     "I_e": Parameter("pA", 0.0),
     "V_m": Parameter("mV", "E_L"),
+    # Of the trace that depresses plastic synapses that end on the neuron.
+    "tau_minus": Parameter("ms", 20.0, positive=True),
 }
 
 LONGEST = 1e6  # ms of refractoriness: as steps of 1 us it still fits 32 bits
