@@ -128,6 +128,7 @@ def saturating(**options: Any) -> ds.Simulator:
 
 
 NETWORKS = {"mixed": mixed, "brunel": brunel, "microcircuit": microcircuit}
+MORE_NETWORKS = NETWORKS | {"saturating": saturating}
 
 
 def projection_of(sim: ds.Simulator) -> Projection:

@@ -1,0 +1,163 @@
+"""Starts JAX over the processes of a launch, and refuses launches that would not be one run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from dist_sim.cluster.launch import Launch
+from dist_sim.errors import DeviceError
+
+HEARTBEAT_S = 30
+_CONNECT_S, _SHUTDOWN_S = 300, 30
+
+
+def start(launch: Launch, devices: int | None = None, *, heartbeat_s: int = HEARTBEAT_S) -> None:
+    """Makes JAX know all processes, and this one's devices. To be called before JAX is used.
+
+    On CPU each process has as many virtual devices as it needs, and one if no number is asked for.
+
+    Args:
+        devices: of all processes together; None for those that there are.
+        heartbeat_s: seconds after which a silent process counts as dead, and the others end.
+
+    Raises:
+        DeviceError: the number cannot be shared equally, or there are fewer; the processes do not find each other.
+    """
+    import jax
+
+    if devices is not None and devices % launch.processes:
+        raise DeviceError(
+            f"--devices {devices}: counts the devices of all {launch.processes} processes, and they cannot share them equally. "
+            f"Give a multiple of {launch.processes}."
+        )
+    share = None if devices is None else devices // launch.processes
+    if (share or 1) > 1:
+        _configure(jax, "jax_num_cpu_devices", share)
+    if launch.processes == 1:
+        return
+    # JAX's own reaction to SIGTERM would keep the signal from the program.
+    _configure(jax, "jax_enable_preemption_service", False)
+    coordinator = launch.coordinator or _ask_mpi(launch)
+    host, _, port = coordinator.rpartition(":")
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            launch.processes,
+            launch.process,
+            local_device_ids=visible_devices(launch, share, os.environ),
+            cluster_detection_method="deactivate",
+            initialization_timeout=_CONNECT_S,
+            heartbeat_timeout_seconds=heartbeat_s,
+            shutdown_timeout_seconds=_SHUTDOWN_S,
+            # Neither encrypted nor authenticated: open on no more addresses than the processes use.
+            coordinator_bind_address=f"{_address(host)}:{port}" if launch.process == 0 else None,
+        )
+    except RuntimeError as error:
+        raise DeviceError(
+            f"process {launch.process} of {launch.processes} ({launch.launcher}): the processes did not find each other at "
+            f"{coordinator}: {str(error).splitlines()[0]} Is the host reachable from all nodes, and was every process started?"
+        ) from error
+    found = (jax.process_count(), jax.process_index())
+    if found != (launch.processes, launch.process):
+        raise DeviceError(
+            f"process {launch.process} of {launch.processes} ({launch.launcher}) is process {found[1]} of {found[0]} to JAX: the "
+            "launcher and JAX disagree. Unset JAX_* variables that are left from another job."
+        )
+    if devices is not None and jax.device_count() < devices:
+        raise DeviceError(
+            f"--devices {devices}: there are {jax.device_count()} {jax.devices()[0].platform} devices in {launch.processes} "
+            f"processes ({jax.local_device_count()} in this one). Ask for fewer, or start more processes."
+        )
+
+
+def check_agreement(identity: Mapping[str, str]) -> None:
+    """Refuses processes that would not run the same program. Every process calls it, and all raise the same.
+
+    Args:
+        identity: what must be equal, by name: a script, parameters, versions, code; the texts are hashed.
+
+    Raises:
+        DeviceError: they differ: what, and in which processes.
+    """
+    import jax
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    if jax.process_count() == 1:
+        return
+    digests = [hashlib.sha256(text.encode()).digest() for text in identity.values()]
+    mine = np.frombuffer(b"".join(digests), np.uint32).reshape(len(identity), 8)
+    all_of_them = np.asarray(multihost_utils.process_allgather(mine))
+    wrong = []
+    for k, name in enumerate(identity):
+        groups: dict[bytes, list[int]] = {}
+        for process, digest in enumerate(all_of_them[:, k]):
+            groups.setdefault(digest.tobytes(), []).append(process)
+        most = max(groups.values(), key=len)
+        if odd := sorted(set(range(len(all_of_them))) - set(most)):
+            wrong.append(f"{name} (process {', '.join(map(str, odd))})")
+    if wrong:
+        raise DeviceError(
+            f"the {len(all_of_them)} processes do not run the same program; they differ in: {'; '.join(wrong)}. Start all of "
+            "them with the same command, from a file system that all nodes share."
+        )
+
+
+def visible_devices(launch: Launch, share: int | None, environment: Mapping[str, str]) -> list[int] | None:
+    """Which of a node's GPUs are this process's: as many as it needs for each process of the node in turn; None where a process
+    sees only its own (or is alone on the node), and on CPU and TPU, where it means nothing."""
+    if launch.local_process is None or (launch.local_processes or 1) == 1:
+        return None
+    share = share or 1
+    seen = environment.get("CUDA_VISIBLE_DEVICES")
+    if seen is not None and len([name for name in seen.split(",") if name]) <= share:
+        return None
+    return list(range(launch.local_process * share, (launch.local_process + 1) * share))
+
+
+def _ask_mpi(launch: Launch) -> str:
+    if launch.launcher == "openmpi":
+        # The mpi4py wheel loads MPICH unless told otherwise.
+        os.environ.setdefault("MPI4PY_MPIABI", "openmpi")
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise DeviceError(
+            f"process {launch.process} of {launch.processes} was started by mpirun ({launch.launcher}), and there is no mpi4py "
+            f"({error}). Install it (pip install 'dist_sim[mpi]'), or give --coordinator, --processes and --process."
+        ) from error
+    world = MPI.COMM_WORLD
+    if (world.size, world.rank) != (launch.processes, launch.process):
+        raise DeviceError(
+            f"process {launch.process} of {launch.processes} ({launch.launcher}) is rank {world.rank} of {world.size} to mpi4py: "
+            "it is built for another MPI than this mpirun. Each rank would be a run of its own. Use the mpirun of mpi4py's MPI."
+        )
+    return world.bcast(f"{socket.gethostname()}:{_free_port()}" if world.rank == 0 else None)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
+def _address(host: str) -> str:
+    """The address to listen on: that of the name, if it is one of this node's own."""
+    try:
+        address = socket.gethostbyname(host)
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return "0.0.0.0"
+    return address
+
+
+def _configure(jax: Any, name: str, value: Any) -> None:
+    try:
+        jax.config.update(name, value)
+    except RuntimeError as error:
+        raise DeviceError(f"{name}={value}: {error} Start devices and processes before JAX is used.") from error
