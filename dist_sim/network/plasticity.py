@@ -14,13 +14,16 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, State
-from dist_sim.errors import ParameterError
+from dist_sim.errors import ConnectError, ParameterError
 from dist_sim.kernels import build, stdp
+from dist_sim.network.plastic_share import PlasticShare
 from dist_sim.partition.layout import Layout
-from dist_sim.partition.mesh import NEURON, from_blocks, sharded
+from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread, whole
+from dist_sim.partition.processes import processes_of
 
 _FIRST_CAPACITY = 32  # spikes kept per target, a power of two
 _MOST_TAUS = 1024
+_NOWHERE = 2**32 - 1  # the place of the padding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,67 +40,21 @@ class Stdp:
     Kplus: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlasticShare:
-    """Plastic synapses that end on one device, (num_synapses,) each.
-
-    Attributes:
-        source: source slot; delay: steps; weight: in the unit of the target's input.
-        target: position in `target_ids`; number: among the plastic synapses of the target, in order of (connection, slot).
-        kind: number of the connection among the plastic ones.
-        target_ids: (num_targets,) global ids of neurons with plastic synapses, ascending.
-        place: (num_targets, 2) int64 in the input vector, for positive and for negative weights; scale: one over the quantum.
-    """
-
-    source: np.ndarray
-    delay: np.ndarray
-    weight: np.ndarray
-    target: np.ndarray
-    number: np.ndarray
-    kind: np.ndarray
-    target_ids: np.ndarray
-    place: np.ndarray
-    scale: np.ndarray
-
-
-def plastic_share(shares: Sequence[build.Connection], *, seed: int, dt: float) -> PlasticShare:
-    """Draws the plastic synapses of one device; `shares` are those of all plastic connections, in order."""
-    drawn = [build.draw_values(c, seed=seed, dt=dt) for c in shares]
-    ids = [c.target_id[d.target].astype(np.int64) for c, d in zip(shares, drawn, strict=True)]
-    target_ids, target = np.unique(np.concatenate(ids), return_inverse=True)
-    kind = np.repeat(np.arange(len(shares)), [len(i) for i in ids])
-    order = np.lexsort((np.concatenate([d.slot for d in drawn]), kind, target))
-    first = np.searchsorted(target[order], np.arange(len(target_ids)))
-    number = np.empty(len(target), dtype=np.int64)
-    number[order] = np.arange(len(target)) - first[target[order]]
-    place, scale = np.zeros((len(target_ids), 2), dtype=np.int64), np.zeros(len(target_ids))
-    for c in shares:
-        at = np.searchsorted(target_ids, c.target_id)
-        known = np.flatnonzero((at < len(target_ids)) & np.isin(c.target_id, target_ids))
-        place[at[known], 0] = c.target_index[known]
-        place[at[known], 1] = c.target_index[known] + c.channel_stride[known]
-        scale[at[known]] = c.per_quantum[known]
-    source, delay, weight = (np.concatenate([getattr(d, name) for d in drawn]) for name in ("source", "delay", "weight"))
-    return PlasticShare(
-        source=source, delay=delay, weight=weight, target=target, number=number, kind=kind,
-        target_ids=target_ids, place=place, scale=scale,
-    )  # fmt: skip
-
-
 @final
 class Plasticity(Module):
     """Plastic synapses, in rows of the same sources and delays as the static ones.
 
     Args:
-        shares: per device, its synapses.
-        tables: per device, the static table, whose rows include the sources of the plastic synapses.
+        shares: per device of this process, its synapses.
+        tables: likewise, the static table, whose rows include the sources of the plastic synapses.
         kinds: parameters per connection.
         tau_minus: (num_ids,) ms, of each neuron.
         min_delay, num_delays, longest: of the network, steps; `longest` is the longest delay.
         backend: name, threads, dtype integer: as of the projection.
 
     States: state (n, 2) weight and Kplus; last (n,) step of the last presynaptic spike; post_steps and post_traces
-    (targets, capacity), post_count: the last spikes of the targets (see `kernels.stdp`); full: a flag per device.
+    (targets, capacity), post_count: the last spikes of the targets (see `kernels.stdp`); full: a flag per device; place,
+    target_place: number of each synapse in order of (target id, connection, slot), of each target in order of ids.
     """
 
     def __init__(
@@ -124,40 +81,54 @@ class Plasticity(Module):
             orders.append(np.lexsort((share.number, share.target, run)))
             ends = np.cumsum(np.bincount(run, minlength=table.num_rows * num_delays)) if table.num_rows else np.zeros(0)
             runs.append(np.concatenate([[0], ends]).astype(np.uint32))
-        self.num_synapses = sum(len(s.source) for s in shares)
-        self._block, self._target_block = (max(1, *(len(getattr(s, name)) for s in shares)) for name in ("source", "target_ids"))
-        self.pointers = self._placed(runs, max(len(r) for r in runs), repeat_last=True)
+        self.processes, self.local = processes_of(mesh), local_positions(mesh)
+        lengths = [max(len(r) for r in runs), *(max(len(getattr(s, n)) for s in shares) for n in ("source", "target_ids"))]
+        longest_run, self._block, self._target_block = self.processes.largest([max(1, n) for n in lengths])
+        self.pointers = self._placed(runs, longest_run, repeat_last=True)
         fixed = [np.stack([s.target, s.kind], axis=1)[o].astype(np.int32) for s, o in zip(shares, orders, strict=True)]
         self.fixed = self._placed(fixed, self._block)
         initial = [np.stack([s.weight, np.array([k.Kplus for k in kinds])[s.kind]], axis=1) for s in shares]
         start = [i[o].astype(dtype) for i, o in zip(initial, orders, strict=True)]
         self.state = self._placed(start, self._block, HiddenState)
         self.last = self._placed([np.full(len(s.source), -1, np.int32) for s in shares], self._block, HiddenState)
-        self._constants(shares, kinds, tau_minus, dt, dtype)
+        indegree = np.zeros(len(tau_minus), dtype=np.int64)
+        for s in shares:
+            indegree[s.target_ids] = np.bincount(s.target, minlength=len(s.target_ids))
+        indegree = self.processes.total(indegree)
+        self.num_synapses = int(indegree.sum())
+        if self.num_synapses >= _NOWHERE:
+            raise ConnectError(f"{self.num_synapses:,} plastic synapses; a network holds {_NOWHERE:,}.")
+        first = np.cumsum(indegree) - indegree
+        places = [(first[s.target_ids[s.target]] + s.number)[o].astype(np.uint32) for s, o in zip(shares, orders, strict=True)]
+        self.place = self._placed(places, self._block, fill=_NOWHERE)
+        ids = np.flatnonzero(indegree)
+        places = [np.searchsorted(ids, s.target_ids).astype(np.uint32) for s in shares]
+        self.target_place = self._placed(places, self._target_block, fill=_NOWHERE)
+        self._constants(shares, kinds, tau_minus, np.unique(tau_minus[ids]), dt, dtype)
         self._reset_posts(_FIRST_CAPACITY)
-        # Where the synapses lie in the padded global order, in order of (target id, connection, slot).
-        key = np.concatenate([(s.target_ids[s.target] << 32 | s.number)[o] for s, o in zip(shares, orders, strict=True)])
-        at = np.concatenate([d * self._block + np.arange(len(s.source)) for d, s in enumerate(shares)])
-        self.order = at[np.argsort(key)]
-        ids = np.concatenate([s.target_ids for s in shares])
-        places = np.concatenate([d * self._target_block + np.arange(len(s.target_ids)) for d, s in enumerate(shares)])
-        self.target_order = places[np.argsort(ids)]
 
-    def _placed(self, blocks: Sequence[np.ndarray], length: int, kind: type = LongTermState, *, repeat_last: bool = False) -> Any:
+    def _placed(
+        self, blocks: Sequence[np.ndarray], length: int, kind: type = LongTermState, *, fill: int = 0, repeat_last: bool = False
+    ) -> Any:
         """A State of the devices' blocks, filled up to one length."""
-        filled = [np.zeros((length, *b.shape[1:]), b.dtype) for b in blocks]
-        for whole, b in zip(filled, blocks, strict=True):
-            whole[: len(b)] = b
+        filled = [np.full((length, *b.shape[1:]), fill, b.dtype) for b in blocks]
+        for block, b in zip(filled, blocks, strict=True):
+            block[: len(b)] = b
             if repeat_last:
-                whole[len(b) :] = b[-1]
+                block[len(b) :] = b[-1]
         return kind(from_blocks(self.mesh, filled), sharding=sharded(self.mesh, NEURON))
 
     def _constants(
-        self, shares: Sequence[PlasticShare], kinds: Sequence[Stdp], tau_minus: np.ndarray, dt: float, dtype: Any
+        self,
+        shares: Sequence[PlasticShare],
+        kinds: Sequence[Stdp],
+        tau_minus: np.ndarray,
+        of_targets: np.ndarray,
+        dt: float,
+        dtype: Any,
     ) -> None:
         tau_plus = np.array([k.tau_plus for k in kinds])
-        per_target = [tau_minus[s.target_ids] for s in shares]
-        taus = np.unique(np.concatenate([tau_plus, *per_target]))
+        taus = np.unique(np.concatenate([tau_plus, of_targets]))
         if len(taus) > _MOST_TAUS:
             raise ParameterError(
                 f"{len(taus):,} different time constants of plasticity (tau_plus, tau_minus of the targets); at most "
@@ -166,21 +137,21 @@ class Plasticity(Module):
         decays = stdp.decays(taus, dt, dtype)
         self.bits = decays.bits
         rows = [
-            np.concatenate([s.place, np.searchsorted(taus, tau)[:, None]], axis=1).astype(np.int32)
-            for s, tau in zip(shares, per_target, strict=True)
+            np.concatenate([s.place, np.searchsorted(taus, tau_minus[s.target_ids])[:, None]], axis=1).astype(np.int32)
+            for s in shares
         ]
         self.targets = self._placed(rows, self._target_block)
         self.scale = self._placed([s.scale.astype(dtype) for s in shares], self._target_block)
         index = []
-        for device, s in enumerate(shares):
+        for device, s in zip(self.local, shares, strict=True):
             index.append(np.full(self.layout.slots_per_device, -1, dtype=np.int32))
-            first = device * self.layout.slots_per_device
+            first = int(device) * self.layout.slots_per_device
             index[-1][self.layout.slot[s.target_ids].astype(np.int64) - first] = np.arange(len(s.target_ids))
         self.index = self._placed(index, self.layout.slots_per_device)
         numbers = [[k.Wmax, k.lambda_, k.alpha, k.mu_plus, k.mu_minus] for k in kinds]
         everywhere = sharded(self.mesh)
         self.kinds, self.kind_tau, self.fine, self.coarse = (
-            LongTermState(jnp.asarray(a), sharding=everywhere)
+            LongTermState(spread(a, everywhere), sharding=everywhere)
             for a in (np.array(numbers, dtype), np.searchsorted(taus, tau_plus).astype(np.int32), decays.fine, decays.coarse)
         )
 
@@ -250,11 +221,11 @@ class Plasticity(Module):
 
     def overflow(self) -> bool:
         """Whether a spike of a target that is still needed had no room."""
-        return bool(np.asarray(self.full.value).any())
+        return bool(self.processes.largest([int(local_part(self.full.value).any())])[0])
 
     def grow(self) -> None:
         """Twice the room for spikes of the targets: call on the state before the overflow."""
-        steps, traces, count = (np.asarray(a) for a in self._posts)
+        steps, traces, count = (local_part(a) for a in self._posts)
         capacity = steps.shape[1]
         number = count.astype(np.int64)[:, None] - 1 - np.arange(capacity)
         row = np.broadcast_to(np.arange(len(count))[:, None], number.shape)
@@ -262,23 +233,39 @@ class Plasticity(Module):
         for state, old in ((self.post_steps, steps), (self.post_traces, traces)):
             larger = np.zeros((len(count), 2 * capacity), old.dtype)
             larger[row[kept], number[kept] % (2 * capacity)] = old[row[kept], number[kept] % capacity]
-            state.reset_value(jax.device_put(larger, state.sharding))
+            state.reset_value(from_blocks(self.mesh, np.split(larger, len(self.local))))
 
     def synapses(self) -> np.ndarray:
-        """(num_synapses, 2) weight and Kplus in order of (target id, connection, slot); all spikes that have arrived are in."""
-        return np.asarray(self.state.value)[self.order]
+        """(num_synapses, 2) weight and Kplus in order of (target id, connection, slot); all spikes that have arrived are in.
+
+        On several processes each of them calls it.
+        """
+        return self._ordered(whole(self.place.value), whole(self.state.value))
+
+    @staticmethod
+    def _ordered(place: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Padded values (n, ...) in order of their places."""
+        real = np.flatnonzero(place != _NOWHERE)
+        ordered = np.empty((len(real), *values.shape[1:]), values.dtype)
+        ordered[place[real]] = values[real]
+        return ordered
 
     # ---- checkpoints ----
 
     def portable(self, read: Callable[[State], np.ndarray], step: int) -> dict[str, np.ndarray]:
         """All that a later step needs when `step` is about to begin, without any placement.
 
+        Args:
+            read: the whole value of a State at that moment.
+
         Returns:
             weight, Kplus, last: (num_synapses,) in order of (target id, connection, slot). post_kept (num_targets,) in order of
             ids: of each target, how many spikes are still needed; post_steps, post_traces: those, one target after the other.
         """
-        state = read(self.state)[self.order]
-        steps, traces, count = (read(s)[self.target_order] for s in (self.post_steps, self.post_traces, self.post_count))
+        place, targets = read(self.place), read(self.target_place)
+        state, last = self._ordered(place, read(self.state)), self._ordered(place, read(self.last))
+        posts = (self.post_steps, self.post_traces, self.post_count)
+        steps, traces, count = (self._ordered(targets, read(s)) for s in posts)
         capacity = steps.shape[1]
         number = np.maximum(count.astype(np.int64) - capacity, 0)[:, None] + np.arange(capacity)
         steps, traces = (np.take_along_axis(a, number % capacity, axis=1) for a in (steps, traces))
@@ -290,25 +277,32 @@ class Plasticity(Module):
         newest = real & ~late & (np.cumsum(real & ~late, axis=1) == (real & ~late).sum(axis=1, keepdims=True))
         kept = late | newest
         return {
-            "weight": state[:, 0], "Kplus": state[:, 1], "last": read(self.last)[self.order],
+            "weight": state[:, 0], "Kplus": state[:, 1], "last": last,
             "post_kept": kept.sum(axis=1).astype(np.int32), "post_steps": steps[kept], "post_traces": traces[kept],
         }  # fmt: skip
 
     def restore_portable(self, saved: Mapping[str, np.ndarray], step: int) -> None:
         """The inverse of `portable`, on whatever devices the network lies."""
         del step
-        state, last = np.array(self.state.value), np.array(self.last.value)
-        state[self.order] = np.stack([saved["weight"], saved["Kplus"]], axis=1)
-        last[self.order] = saved["last"]
-        for s, value in ((self.state, state), (self.last, last)):
-            s.reset_value(jax.device_put(value, s.sharding))
+        place, mine = local_part(self.place.value), local_part(self.target_place.value)
+        state, last = local_part(self.state.value).copy(), local_part(self.last.value).copy()
+        real = place != _NOWHERE
+        state[real] = np.stack([saved["weight"], saved["Kplus"]], axis=1)[place[real]]
+        last[real] = saved["last"][place[real]]
         kept = saved["post_kept"].astype(np.int64)
-        n, most = len(self.post_count.value), int(kept.max(initial=1))
-        capacity = max(self.post_steps.value.shape[1], 1 << (most - 1).bit_length())
-        steps, traces, count = np.zeros((n, capacity), np.int32), np.zeros((n, capacity), state.dtype), np.zeros(n, np.uint32)
-        row = np.repeat(self.target_order, kept)
-        number = np.arange(len(row)) - np.repeat(np.cumsum(kept) - kept, kept)
-        steps[row, number], traces[row, number] = saved["post_steps"], saved["post_traces"]
-        count[self.target_order] = kept
-        for s, value in ((self.post_steps, steps), (self.post_traces, traces), (self.post_count, count)):
-            s.reset_value(jax.device_put(value, s.sharding))
+        capacity = max(self.post_steps.value.shape[1], 1 << (int(kept.max(initial=1)) - 1).bit_length())
+        steps, traces, count = (np.zeros((len(mine), capacity), t) for t in (np.int32, state.dtype, np.uint32))
+        count, first = count[:, 0].copy(), np.cumsum(kept) - kept
+        for row in np.flatnonzero(mine != _NOWHERE):
+            n, begin = int(kept[mine[row]]), int(first[mine[row]])
+            steps[row, :n], traces[row, :n] = saved["post_steps"][begin : begin + n], saved["post_traces"][begin : begin + n]
+            count[row] = n
+        new = (
+            (self.state, state),
+            (self.last, last),
+            (self.post_steps, steps),
+            (self.post_traces, traces),
+            (self.post_count, count),
+        )
+        for s, value in new:
+            s.reset_value(from_blocks(self.mesh, np.split(value, len(self.local))))

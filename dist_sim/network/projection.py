@@ -20,7 +20,8 @@ from dist_sim.kernels import build
 from dist_sim.kernels import history as in_flight
 from dist_sim.network import flight
 from dist_sim.network.connection import Connection, on_device
-from dist_sim.network.plasticity import Plasticity, PlasticShare, plastic_share
+from dist_sim.network.plastic_share import PlasticShare, plastic_share
+from dist_sim.network.plasticity import Plasticity
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
 from dist_sim.partition.processes import processes_of
@@ -113,7 +114,7 @@ class Projection(Module):
                 min_delay=self.min_delay, num_delays=self.num_delays, dt=dt, backend=backend,
             )  # fmt: skip
         rows = self._place(tables, [share.source for share in shares if share is not None], external_steps)
-        self._reset(capacity or max(1024, min(rows * self.slots, rows * self.slots // 16 + 65536)))
+        self._reset(capacity or first_capacity(rows, self.slots))
 
     # ---- building ----
 
@@ -166,7 +167,7 @@ class Projection(Module):
     @property
     def slots(self) -> int:
         """Steps that the history reaches back."""
-        return self.min_delay + self.num_delays - 1 + self.interval
+        return history_slots(self.min_delay, self.num_delays)
 
     @property
     def _all_threads(self) -> int:
@@ -437,6 +438,16 @@ class Projection(Module):
         """(devices, capacity) ring and (devices, slots, 2) marks of this process's devices."""
         devices = len(self.local)
         return local_part(self.ring.value).reshape(devices, -1), local_part(self.marks.value).reshape(devices, -1, 2)
+
+
+def history_slots(min_delay: int, num_delays: int) -> int:
+    """Steps that the history of spikes reaches back: the longest delay, and an interval between exchanges."""
+    return 2 * min_delay + num_delays - 1
+
+
+def first_capacity(rows: int, slots: int) -> int:
+    """Spikes in flight that a table of so many rows begins with room for."""
+    return max(1024, min(rows * slots, rows * slots // 16 + 65536))
 
 
 def quantum_for(bound: float, wide: bool) -> float:

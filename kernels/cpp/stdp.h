@@ -188,7 +188,8 @@ void sweep(const PlasticTable<T>& table, int64_t num_runs, int64_t step, int64_t
     for (int64_t run = num_runs * part / threads; run < num_runs * (part + 1) / threads; ++run) {
       const int64_t delay = min_delay + run % num_delays;
       for (int64_t i = table.pointers[run]; i < table.pointers[run + 1]; ++i)
-        table.state[2 * i] = table.facilitated(i, delay, std::max<int64_t>(table.last[i] - delay, swept - 2 * delay + 1), step - 2 * delay + 1);
+        table.state[2 * i] = table.facilitated(i, delay, std::max<int64_t>(table.last[i] - delay, swept - 2 * delay + 1),
+                                               step - 2 * delay + 1);
     }
   });
 }
