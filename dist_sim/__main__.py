@@ -5,13 +5,15 @@ A plain script becomes a run with devices, progress, a run directory and a summa
 
 from __future__ import annotations
 
+import hashlib
 import linecache
 import os
 import runpy
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,18 +21,32 @@ from typing import Annotated
 
 import typer
 
+from dist_sim.cluster.bootstrap import HEARTBEAT_S, check_agreement, start
 from dist_sim.cluster.doctor import doctor
+from dist_sim.cluster.ending import Ending
+from dist_sim.cluster.launch import detect
 from dist_sim.cluster.submit import submit_command
 from dist_sim.errors import DeviceError, DistSimError, OutputError, ParameterError, UnknownNameError
+from dist_sim.partition.processes import ALONE, Processes, all_processes
 from dist_sim.run.checkpoint import CheckpointPolicy, seconds_of
 from dist_sim.run.directory import RunDirectory, default_directory
-from dist_sim.run.provenance import provenance
+from dist_sim.run.provenance import provenance, versions
 from dist_sim.run.session import Session, check_declared, declared_params, split_assignments
 from dist_sim.run.stop import STOPPED, Stop, Stopped
 
 DONE, BAD_INPUT, INTERNAL, OUTPUT, INTERRUPTED = 0, 64, 70, 74, 130
 RASTER_WINDOW_MS = 1000.0
+DEVICES_HELP = "Devices to run on, of all processes together.  [default: one, or all of several processes]"
 EVERY_HELP = "Wall time between checkpoints: 15min, 30s, never.  [default: what loses least]"
+
+# Several processes end together; one of them says why.
+_ending: ContextVar[Ending] = ContextVar("ending")
+
+# How several processes are started without a launcher: the same flags, with another --process each.
+Coordinator = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Of process 0, of several that no launcher starts.")]
+Count = Annotated[int | None, typer.Option("--processes", min=1, help="How many processes.")]
+Index = Annotated[int | None, typer.Option("--process", min=0, help="Which one this is, from 0.")]
+Heartbeat = Annotated[int, typer.Option(min=2, metavar="SECONDS", help="A process that is silent so long is dead.")]
 
 app = typer.Typer(
     name="dist-sim", help="Spiking networks, the same spikes on any number of devices.", no_args_is_help=True,
@@ -48,17 +64,23 @@ def run(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(metavar="FILE.py", help="The script.", show_default=False)] = None,
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]", help="For the script's sys.argv.")] = None,
-    devices: Annotated[int | None, typer.Option(min=1, help="Devices to run on.  [default: one]")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help=DEVICES_HELP)] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory.  [default: runs/FILE-<date-time>]")] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter.")] = None,
     every: Annotated[str | None, typer.Option("--checkpoint-every", metavar="TIME", help=EVERY_HELP)] = None,
     keep_last: Annotated[int, typer.Option(min=1, help="How many of the newest checkpoints stay.")] = 2,
     keep_every: Annotated[str | None, typer.Option(metavar="TIME", help="Besides, one per so much model time.")] = None,
     max_hours: Annotated[float | None, typer.Option(min=0, help="Save and leave with code 75 by then.")] = None,
+    coordinator: Coordinator = None,
+    processes: Count = None,
+    process: Index = None,
+    heartbeat: Heartbeat = HEARTBEAT_S,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
     help_: Annotated[bool, typer.Option("--help", help="Show this, and the parameters of FILE.py.")] = False,
 ) -> None:
     """Run a script: set up devices, show progress, write the run directory, print a summary.
+
+    Started by srun, mpirun or on a TPU pod, the processes are one run; process 0 shows it and writes its results.
 
     SIGTERM and SIGUSR1 have it save, and leave with code 75 at the next safe point.
 
@@ -80,14 +102,14 @@ def run(
         parameters = split_assignments(assignments or [])
         if parameters:
             check_declared(parameters, file)
-        if devices is not None:
-            _set_cpu_devices(devices)
-        directory = RunDirectory(out or default_directory(file))
+        told = {"arguments": arguments, "parameters": parameters, "--devices": devices, "checkpoints": policy}
+        here = _meet(coordinator, processes, process, devices, heartbeat, file, told)
+        directory = _claimed(here, lambda: RunDirectory(out or default_directory(file)))
         session = Session(
             devices=devices, out=directory.path, parameters=parameters, command=("dist-sim", *sys.argv[1:]), script=file,
             arguments=tuple(arguments or ()), checkpoints=policy, stop=_stop(max_hours), directory=directory,
         )  # fmt: skip
-        raise typer.Exit(_run_script(session, directory, debug))
+        raise typer.Exit(_run_script(session, directory, here, debug))
 
 
 @app.command()
@@ -96,6 +118,10 @@ def resume(
     devices: Annotated[int | None, typer.Option(min=1, help="Devices to run on.  [default: as many as before]")] = None,
     every: Annotated[str | None, typer.Option("--checkpoint-every", metavar="TIME", help=EVERY_HELP)] = None,
     max_hours: Annotated[float | None, typer.Option(min=0, help="Save and leave with code 75 by then.")] = None,
+    coordinator: Coordinator = None,
+    processes: Count = None,
+    process: Index = None,
+    heartbeat: Heartbeat = HEARTBEAT_S,
     allow_changed: Annotated[bool, typer.Option("--allow-changed", help="Also if network or script have changed.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
 ) -> None:
@@ -104,7 +130,11 @@ def resume(
     The script is run again; what it simulates begins where the checkpoint was taken. Exit codes as those of `run`.
     """
     with _errors_become_exit_codes(debug):
-        opened = RunDirectory.resume(directory)
+        # What the run directory says of the devices is needed before JAX, and with it the other processes, can be asked.
+        before = RunDirectory.open(directory).read_json("config.json") or {}
+        script, devices = Path(before.get("script") or directory), before.get("devices") if devices is None else devices
+        here = _meet(coordinator, processes, process, devices, heartbeat, script, {"--devices": devices, "config": before})
+        opened = _claimed(here, lambda: RunDirectory.resume(directory), resumed=True)
         try:
             config, status = opened.read_json("config.json"), opened.read_json("status.json") or {}
             if status.get("state") == "done":
@@ -114,14 +144,12 @@ def resume(
                 raise OutputError(
                     f"{directory}: no config.json that names a script: there is nothing to go on with. Run it again."
                 )
-            script, devices = Path(config["script"]), config["devices"] if devices is None else devices
+            script = Path(config["script"])
             if not script.is_file():
                 raise UnknownNameError("script", str(script), [str(path) for path in script.parent.glob("*.py")])
             policy = CheckpointPolicy(**config["checkpoints"] or {})
             if every is not None:
                 policy = replace(policy, every=seconds_of(every, "--checkpoint-every"))
-            if devices is not None:
-                _set_cpu_devices(devices)
             session = Session(
                 devices=devices, out=opened.path, parameters=config["set"], command=("dist-sim", *sys.argv[1:]), script=script,
                 arguments=tuple(config["arguments"]), checkpoints=policy, stop=_stop(max_hours), allow_changed=allow_changed,
@@ -130,7 +158,7 @@ def resume(
         except BaseException:
             opened.close()
             raise
-        raise typer.Exit(_run_script(session, opened, debug))
+        raise typer.Exit(_run_script(session, opened, here, debug))
 
 
 @app.command()
@@ -170,6 +198,16 @@ app.command("submit")(submit_command(default_directory=default_directory, read_p
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `dist-sim`; returns the exit code."""
+    code = _command(arguments)
+    ending = _together()
+    if code == DONE:
+        ending.finish()
+    else:
+        ending.fail(code)
+    return code
+
+
+def _command(arguments: Sequence[str] | None) -> int:
     try:
         code = app(args=None if arguments is None else list(arguments), prog_name="dist-sim", standalone_mode=False)
     except typer.Abort:
@@ -180,7 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         # A wrong option is bad input too; typer would exit with 2. Its error classes move between versions, their `show` stays.
         if (show := getattr(error, "show", None)) is None:
-            traceback.print_exception(error)
+            if _together().speaks(INTERNAL):
+                traceback.print_exception(error)
             return INTERNAL
         show()
         return BAD_INPUT
@@ -191,10 +230,20 @@ def _stop(max_hours: float | None) -> Stop:
     return Stop(None if max_hours is None else 3600 * max_hours)
 
 
-def _run_script(session: Session, directory: RunDirectory, debug: bool) -> int:
+def _run_script(session: Session, directory: RunDirectory, here: Processes, debug: bool) -> int:
     script, stop = session.script, session.stop
     assert script is not None and stop is not None
     code = INTERNAL
+
+    def close(code: int) -> None:
+        state = {DONE: "done", INTERRUPTED: "interrupted", STOPPED: "stopped"}.get(code, "failed")
+        # On a full disk this fails as well, and must not hide the error that told of it.
+        with suppress(OutputError):
+            directory.update_status(state=state, exit_code=code, resumable=code == STOPPED)
+            directory.log(f"{state}, exit code {code}")
+        directory.close()
+
+    _together().last = close
     try:
         with stop.listening():
             session.write_config()
@@ -207,7 +256,8 @@ def _run_script(session: Session, directory: RunDirectory, debug: bool) -> int:
             if code != STOPPED:
                 stop.poll()
                 # Also after an error: hours of spikes must not be lost to a mistake in the last line of a script.
-                _write_results(session)
+                if here.index == 0:
+                    _write_results(session)
             if code == DONE:
                 session.check_all_asked()
     except Stopped:
@@ -216,13 +266,8 @@ def _run_script(session: Session, directory: RunDirectory, debug: bool) -> int:
         code = _exit_code(error)
         raise
     finally:
-        state = {DONE: "done", INTERRUPTED: "interrupted", STOPPED: "stopped"}.get(code, "failed")
-        # On a full disk this fails as well, and must not hide the error that told of it.
-        with suppress(OutputError):
-            directory.update_status(state=state, exit_code=code, resumable=code == STOPPED)
-            directory.log(f"{state}, exit code {code}")
-        directory.close()
-    if code == STOPPED:
+        close(code)
+    if code == STOPPED and here.index == 0:
         _complain(f"stopped. Go on with it: dist-sim resume {directory.path}")
     return code
 
@@ -236,11 +281,12 @@ def _execute(session: Session, debug: bool) -> int:
     try:
         runpy.run_path(str(script), run_name="__main__")
     except SystemExit as ended:
-        if isinstance(ended.code, str):
+        if isinstance(ended.code, str) and _together().speaks(1):
             _complain(ended.code)
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except KeyboardInterrupt:
-        _complain("interrupted")
+        if _together().speaks(INTERRUPTED):
+            _complain("interrupted")
         return INTERRUPTED
     except DistSimError as error:
         _log(session, f"{type(error).__name__}: {error}")
@@ -249,7 +295,8 @@ def _execute(session: Session, debug: bool) -> int:
     except BaseException as error:
         lines = _traceback_from(error, script)
         _log(session, "".join(lines))
-        sys.stderr.write("".join(lines))
+        if _together().speaks(INTERNAL):
+            sys.stderr.write("".join(lines))
         return INTERNAL
     finally:
         sys.argv, sys.path[:] = argv, path
@@ -280,16 +327,39 @@ def _write_results(session: Session) -> None:
         raster_and_rates(path, steps, ids, recording.dt, outcome.populations, summary["rates"], window_ms, end_ms=end_ms)
 
 
-def _set_cpu_devices(devices: int) -> None:
-    """Let one CPU stand for several devices. Without effect on the choice of a platform, and on GPUs and TPUs."""
-    if devices == 1:
-        return
-    import jax
+def _meet(
+    coordinator: str | None, processes: int | None, process: int | None, devices: int | None, heartbeat: int, script: Path,
+    told: Mapping[str, object],
+) -> Processes:  # fmt: skip
+    """Start JAX, over all processes that were started as this one; they must run the same program."""
+    launch = detect(os.environ, coordinator=coordinator, processes=processes, process=process)
+    ending = Ending(launch.processes, launch.process)
+    _ending.set(ending)
+    if launch.note:
+        _complain(f"note: {launch.note}")
+    start(launch, devices, heartbeat_s=heartbeat)
+    if launch.processes == 1:
+        return ALONE
+    ending.listen()
+    package = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    check_agreement({
+        "script": script.read_bytes().hex() if script.is_file() else "",
+        **{name: repr(value) for name, value in told.items()},
+        "versions": repr(versions()),
+        "code of dist_sim": hashlib.sha256(b"".join(package)).hexdigest(),
+    })  # fmt: skip
+    return all_processes()
 
-    try:
-        jax.config.update("jax_num_cpu_devices", devices)
-    except RuntimeError as error:
-        raise DeviceError(f"--devices {devices}: {error}") from error
+
+def _together() -> Ending:
+    return _ending.get(None) or Ending()
+
+
+def _claimed(here: Processes, claim: Callable[[], RunDirectory], *, resumed: bool = False) -> RunDirectory:
+    """The run directory, which process 0 claims for all."""
+    directory = claim() if here.index == 0 else None
+    path = here.first("" if directory is None else str(directory.path.resolve()))
+    return RunDirectory.join(path, resumed=resumed) if directory is None else directory
 
 
 def _print_parameters(script: Path) -> None:
@@ -323,6 +393,8 @@ def _exit_code(error: BaseException) -> int:
 
 
 def _explain(error: DistSimError, debug: bool, script: Path | None = None) -> None:
+    if not _together().speaks(_exit_code(error)):
+        return
     if debug:
         traceback.print_exception(error)
     _complain(f"{type(error).__name__}: {error}")

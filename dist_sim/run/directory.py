@@ -79,7 +79,7 @@ class RunDirectory:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self._status: dict[str, Any] = {}
-        self._recordings, self.resumed = 0, False
+        self._recordings, self.resumed, self._follows = 0, False, False
         self._lease: Lease | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ class RunDirectory:
         """
         directory = cls.__new__(cls)
         directory.path, directory._status, directory._recordings = Path(path), {}, 0
-        directory.resumed, directory._lease = False, None
+        directory.resumed, directory._follows, directory._lease = False, False, None
         if not any((directory.path / mark).exists() for mark in MARKS):
             raise OutputError(f"{path}: is no run directory: none of {', '.join(MARKS)} in it.")
         return directory
@@ -121,6 +121,15 @@ class RunDirectory:
         directory._lease = Lease(directory.path / "run.lock")
         directory.resumed, directory._status = True, directory.read_json("status.json") or {}
         (directory.path / "results").mkdir(exist_ok=True)
+        return directory
+
+    @classmethod
+    def join(cls, path: Path | str, *, resumed: bool = False) -> RunDirectory:
+        """The directory that process 0 of a run has claimed, for another of its processes: status, log and JSON files are written
+        by process 0, and nothing here writes them."""
+        directory = cls.__new__(cls)
+        directory.path, directory._status, directory._recordings = Path(path), {}, 0
+        directory.resumed, directory._follows, directory._lease = resumed, True, None
         return directory
 
     @property
@@ -149,6 +158,8 @@ class RunDirectory:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace `name` atomically."""
+        if self._follows:
+            return
         write_atomically(self.path / name, json.dumps(content, indent=2, default=str) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any] | None:
@@ -174,6 +185,8 @@ class RunDirectory:
 
     def log(self, text: str) -> None:
         """Add a line to `log.txt`, with the time."""
+        if self._follows:
+            return
         path = self.path / "log.txt"
         try:
             with path.open("a", encoding="utf-8") as file:

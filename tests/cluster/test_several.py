@@ -1,0 +1,109 @@
+"""`dist-sim run` on several processes: one run, one message, one exit code."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+SCRIPT = """
+import brainunit as u
+import jax
+import dist_sim as ds
+
+stage, culprit = ds.param("stage", "none"), ds.param("culprit", 1)
+
+def perhaps(now):
+    if stage == now and jax.process_index() == culprit:
+        raise ValueError("this one raises")
+
+perhaps("begin")
+sim = ds.Simulator(dt=0.1 * u.ms, seed=3)
+cells = sim.create(ds.iaf_psc_delta, 200, name="cells")
+noise, recorder = sim.create(ds.poisson_generator, rate=25_000 * u.Hz), sim.create(ds.spike_recorder)
+sim.connect(noise, cells, weight=0.1 * u.mV, delay=1.5 * u.ms)
+sim.connect(cells, cells, rule=ds.fixed_indegree(20), weight=0.4 * u.mV, delay=1.5 * u.ms)
+sim.connect(cells, recorder)
+perhaps("built")
+sim.simulate(15 * u.ms)
+perhaps("between")
+times, senders = sim.cont(15 * u.ms).events(recorder)
+perhaps("end")
+open(f"seen-{jax.process_index()}", "w").write(str(len(senders)))
+"""
+
+
+@pytest.fixture
+def start(checkout, tmp_path):
+    """Starts `dist-sim run` as several processes; gives their exit codes, what they wrote to stderr, and the seconds it took."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "other.py").write_text(SCRIPT + "\n# another one\n")
+    running = []
+
+    def run(*each, script=("script.py",), timeout=120):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(checkout)}
+        begin = time.monotonic()
+        for k, options in enumerate(each):
+            where = ["--coordinator", address, "--processes", str(len(each)), "--process", str(k)] if len(each) > 1 else []
+            command = [sys.executable, "-m", "dist_sim", "run", script[k % len(script)], *where, *options.split()]
+            running.append(
+                subprocess.Popen(
+                    command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                )
+            )
+        ended = [process.communicate(timeout=timeout) for process in running]
+        codes, said = [process.returncode for process in running], "".join(err for _, err in ended)
+        running.clear()
+        return codes, re.sub(r"(?m)^.*Gloo.*\n", "", said), time.monotonic() - begin
+
+    yield run
+    for process in running:
+        process.kill()
+
+
+def test_two_processes_are_one_run(start, tmp_path):
+    assert start("--out one")[0] == [0]
+    codes, said, _ = start("--out two --devices 4", "--out two --devices 4")
+    assert codes == [0, 0], said
+    one, two = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "two"))
+    assert one["digest"] == two["digest"] and one["spikes"] > 100
+    assert (two["devices"], two["processes"]) == (4, 2)
+    assert sorted(path.name for path in (tmp_path / "two" / "spikes").iterdir()) == ["seg-00000-00000.bin", "seg-00001-00000.bin"]
+    assert {(tmp_path / f"seen-{k}").read_text() for k in range(2)} == {str(one["spikes"])}
+    told = subprocess.run(
+        [sys.executable, "-m", "dist_sim", "digest", "two"], cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
+    assert told.stdout.strip() == one["digest"]
+
+
+@pytest.mark.parametrize("stage", ["between", *(pytest.param(s, marks=pytest.mark.slow) for s in ("begin", "built", "end"))])
+@pytest.mark.parametrize("culprit", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_one_that_raises_ends_all_with_one_message(start, tmp_path, stage, culprit):
+    options = f"--out run --set stage={stage} --set culprit={culprit}"
+    codes, said, _ = start(options, options)
+    assert codes == [70, 70]
+    assert said.count("ValueError: this one raises") == 1 and said.count("Traceback") == 1, said
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["state"], status["exit_code"]) == ("failed", 70)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "scripts", "said"),
+    [
+        (("--out a --set culprit=1", "--out a --set culprit=2"), ("script.py",), r"differ in: parameters \(process 1\)"),
+        (("--out a", "--out a"), ("script.py", "other.py"), r"differ in: script \(process 1\)"),
+        (("--out a --devices 3",) * 2, ("script.py",), "Give a multiple of 2"),
+    ],
+)
+def test_wrong_starts_are_refused_with_what_to_do(start, options, scripts, said):
+    codes, errors, _ = start(*options, script=scripts)
+    assert codes == [64, 64]
+    assert len(re.findall(said, errors)) == 1 and errors.count("dist-sim: ") == 1, errors
