@@ -162,6 +162,31 @@ def resume(
 
 
 @app.command()
+def plan(
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The script.", show_default=False)],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]", help="For the script's sys.argv.")] = None,
+    devices: Annotated[str, typer.Option(metavar="N,M,...", help="Numbers of devices.")] = "1,10,100,1000,10000",
+    device: Annotated[str, typer.Option(help="Their kind: cpu, h200, h100, a100, a100-40gb.")] = "cpu",
+    cores: Annotated[int | None, typer.Option(help="Of a cpu device.  [default: those of this process]")] = None,
+    rate: Annotated[float, typer.Option(min=0, help="Mean rate to expect of the neurons, Hz.")] = 5.0,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter.")] = None,
+) -> None:
+    """Say what a script will take, in bytes and time, before anything is built: it runs up to its first simulation.
+
+    Exit codes: 0 it fits, 64 it fits on none of these numbers of devices, or bad input.
+    """
+    from dist_sim.nest.plan import described, machine_named, numbers, show_plan
+
+    if not file.is_file():
+        raise UnknownNameError("script", str(file), [str(path) for path in file.parent.glob("*.py")])
+    machine, counts = machine_named(device, cores), numbers(devices)
+    parameters = _read_parameters(assignments or [], [], file)
+    with Session(parameters=parameters, script=file).active():
+        description, steps = described(file, arguments or [])
+    show_plan(description, steps, counts, device, machine, rate)
+
+
+@app.command()
 def digest(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.", exists=True, file_okay=False)],
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,

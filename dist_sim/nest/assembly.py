@@ -98,12 +98,12 @@ def assemble(d: Description, phases: Any) -> Network:
     if d.backend == "cpp":
         with phases.phase("kernels"):
             kernels.load()
-    values = [_values(d, model) for model in d.models]
+    values = [values_of_model(d, model) for model in d.models]
     with phases.phase("plan"):
-        layout = _layout(d)
-    drives = [drive for k in d.drives for drive in _poisson_drives(k, d)]
-    _number_drives(drives, d.num_ids)
-    channels = _channels(d, values, layout, drives)
+        layout = layout_on(d, d.mesh.size)
+    drives = [drive for k in d.drives for drive in poisson_drives(k, d)]
+    number_drives(drives, d.num_ids)
+    channels = input_channels(d, values, layout, drives)
     backend = Backend(name=d.backend, threads=_threads(d.mesh), wide=d.precision == 64)
     with phases.phase("connect") as progress:
         generators = [steps for node in d.nodes_of(spike_generator) for steps in _device(node, spike_generator).steps]
@@ -134,7 +134,7 @@ def assemble(d: Description, phases: Any) -> Network:
             )
             for g, model in enumerate(d.models)
         ]
-        chunk = d.chunk or max(1, min(1000, _LOG_BYTES // max(1, layout.num_slots // 8)))
+        chunk = chunk_steps(d, layout)
         return Network(
             layout,
             d.mesh,
@@ -145,6 +145,11 @@ def assemble(d: Description, phases: Any) -> Network:
             [_sampler(s, d, layout, populations, chunk) for s in d.sampled],
             chunk,
         )
+
+
+def chunk_steps(d: Description, layout: Layout) -> int:
+    """Largest number of steps between two visits of the host."""
+    return d.chunk or max(1, min(1000, _LOG_BYTES // max(1, layout.num_slots // 8)))
 
 
 def _device(node: Node, kind: type) -> Any:
@@ -161,7 +166,8 @@ def _threads(mesh: Mesh) -> int:
     return min(256, max(1, len(cores) // (len(mesh.local_devices) * sharing)))
 
 
-def _values(d: Description, model: type[NESTNeuron]) -> dict[str, np.ndarray]:
+def values_of_model(d: Description, model: type[NESTNeuron]) -> dict[str, np.ndarray]:
+    """Parameters and initial values of all neurons of a model, in order of global ids."""
     parts = [values_of(model.parameters, n.draws, n.first_id + np.arange(n.size), d.seed) for n in d.nodes_of(model)]
     values = {name: np.concatenate([p[name] for p in parts]) for name in model.parameters}
     model.check(values)
@@ -177,18 +183,19 @@ def _tau_minus(d: Description, values: Sequence[Mapping[str, np.ndarray]]) -> np
     return found
 
 
-def _layout(d: Description) -> Layout:
+def layout_on(d: Description, num_devices: int) -> Layout:
+    """Where the neurons lie on so many devices."""
     owner = np.full(d.num_ids, NOWHERE, dtype=np.int64)
     groups = [np.concatenate([n.first_id + np.arange(n.size) for n in d.nodes_of(model)]) for model in d.models]
     load = np.ones(d.num_ids)
     for c in d.connections:
         load[c.post_ids] += c.mean_indegree() * _EVENT_COST * _EXPECTED_RATE * d.dt * 1e-3
     neurons = np.sort(np.concatenate(groups))
-    owner[neurons] = d.plan.owner(load[neurons], d.mesh.size)
-    return Layout(owner=owner, groups=groups, num_devices=d.mesh.size)
+    owner[neurons] = d.plan.owner(load[neurons], num_devices)
+    return Layout(owner=owner, groups=groups, num_devices=num_devices)
 
 
-def _channels(
+def input_channels(
     d: Description, values: Sequence[Mapping[str, np.ndarray]], layout: Layout, drives: Sequence[PoissonDrive]
 ) -> list[Channels]:
     """How many input channels each model has, and the quantum of its weights, from what its neurons could at most receive in
@@ -216,7 +223,8 @@ def _edges(c: Connection, d: Description) -> tuple[np.ndarray, np.ndarray, np.nd
     return drawn.source, drawn.target, drawn.slot.astype(np.int64), drawn.weight
 
 
-def _poisson_drives(k: Drive, d: Description) -> list[PoissonDrive]:
+def poisson_drives(k: Drive, d: Description) -> list[PoissonDrive]:
+    """Generators and their connections as drives of neurons."""
     generator: poisson_generator = k.generator
     source, target, slot, weight = _edges(k.edges, d)
     mean = generator.rate[source] * d.dt * 1e-3
@@ -247,7 +255,7 @@ def _poisson_drives(k: Drive, d: Description) -> list[PoissonDrive]:
     return drives
 
 
-def _number_drives(drives: Sequence[PoissonDrive], num_ids: int) -> None:
+def number_drives(drives: Sequence[PoissonDrive], num_ids: int) -> None:
     """The stream of a drive is how many its neuron had before, in order of the script."""
     seen = np.zeros(num_ids, dtype=np.int64)
     for drive in drives:

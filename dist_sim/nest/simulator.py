@@ -34,6 +34,7 @@ from dist_sim.nest.simulation import Simulation
 from dist_sim.nest.synapses import Synapse, static_synapse
 from dist_sim.network.connection import Connection
 from dist_sim.network.rules import Rule
+from dist_sim.run.planning import stop_if_planning
 from dist_sim.run.session import current_session
 
 MODELS: Mapping[str, type] = {**NEURONS, **DEVICES}
@@ -324,7 +325,7 @@ class Simulator:
         Raises:
             ParameterError, UnitError: a duration that cannot be simulated. ConnectError: nothing to simulate.
         """
-        steps = self._duration(duration)
+        steps = self._steps(duration)
         if self._simulation is None:
             self._simulation = Simulation(self._description())
         else:
@@ -333,10 +334,15 @@ class Simulator:
 
     def cont(self, duration: Any) -> SimulationResult:
         """Goes on from where the last call ended; the result covers everything since time 0."""
-        steps = self._duration(duration)
+        steps = self._steps(duration)
         if self._simulation is None:
             self._simulation = Simulation(self._description())
         return self._simulation.advance(steps)
+
+    def _steps(self, duration: Any) -> int:
+        steps = self._duration(duration)
+        stop_if_planning(self._description, steps)
+        return steps
 
     def _duration(self, duration: Any) -> int:
         bare = units.magnitude(duration, "ms", f"simulate({duration})")

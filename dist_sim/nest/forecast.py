@@ -1,0 +1,226 @@
+"""What a network will take on a number of devices: bytes, and a time per step, from its description alone.
+
+Nothing of the network's size is put on a device: the layout's blocks, the expected in-degrees and the shapes that `Projection`,
+`Network` and the neuron models give their States say what they will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from dist_sim.errors import DeviceError
+from dist_sim.nest.assembly import (
+    Description,
+    Sampling,
+    chunk_steps,
+    input_channels,
+    layout_on,
+    number_drives,
+    poisson_drives,
+    values_of_model,
+)
+from dist_sim.nest.devices import Meter, spike_generator
+from dist_sim.nest.machines import Machine
+from dist_sim.network import Channels, Connection
+from dist_sim.network.projection import first_capacity, history_slots
+from dist_sim.network.rules import (
+    explicit_edges,
+    fixed_indegree,
+    fixed_outdegree,
+    fixed_total_number,
+    one_to_one,
+    pairwise_poisson,
+)
+from dist_sim.partition.layout import Layout
+from dist_sim.partition.mesh import neuron_mesh
+
+# Of a process before it has a network, Python, JAX and the kernels; measured with jax 0.10.2 on CPU.
+_PROCESS_BYTES = 400 * 2**20
+# Per neuron of the whole network a process keeps the layout and the parameters as they were drawn, in arrays of 8 bytes.
+_HOST_BYTES_PER_NEURON = 8 * 40
+_MOST_SYNAPSES = 2**32 - 2
+_SAMPLE = 128
+# Of a plastic synapse (target, kind, weight, trace, last spike, place) and of its target (32 spikes and their traces, constants),
+# in 32 and in 64 bits.
+_PLASTIC_BYTES, _TARGET_BYTES = (24, 32), (280, 412)
+_REPEATING = (fixed_indegree, fixed_outdegree, fixed_total_number, pairwise_poisson)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Of one number of devices.
+
+    Attributes:
+        arrays: name -> bytes of it on the fullest device; `host`: bytes of the process of one device, besides what is on a device
+            of its own.
+        synapses: of the whole network, expected; `fullest`: on the device that has most.
+        interval: steps between two exchanges; `exchange_bytes`: that a device receives in each.
+        build_s, step_s: seconds to build the network, and of a step.
+    """
+
+    devices: int
+    arrays: Mapping[str, int]
+    host: int
+    neurons: int
+    synapses: float
+    fullest: float
+    interval: int
+    exchange_bytes: int
+    build_s: float
+    step_s: float
+
+    @property
+    def device_bytes(self) -> int:
+        """On the fullest device."""
+        return sum(self.arrays.values())
+
+    def check(self, machine: Machine, kind: str) -> None:
+        """Raises DeviceError if the network does not fit on devices of this kind."""
+        name, largest = max(self.arrays.items(), key=lambda item: item[1])
+        where = f"{self.devices:,} x {kind}"
+        if self.fullest > _MOST_SYNAPSES:
+            raise DeviceError(
+                f"{where}: {self.fullest:,.0f} synapses on one device; a table holds {_MOST_SYNAPSES:,}. Use more devices."
+            )
+        needed = self.device_bytes + (self.host if machine.host else 0)
+        if needed > machine.memory:
+            raise DeviceError(
+                f"{where}: {needed / 2**30:,.1f} GiB are needed on one, which has {machine.memory / 2**30:,.1f} GiB. The largest "
+                f"part is {name} with {largest / 2**30:,.1f} GiB. Use more devices, or a smaller network."
+            )
+
+
+def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> Forecast:
+    """What a network takes.
+
+    Args:
+        devices: how many; `machine`: of which kind.
+        rate: that the neurons are expected to have, Hz.
+    """
+    layout = layout_on(d, devices)
+    values = [values_of_model(d, model) for model in d.models]
+    drives = [drive for k in d.drives for drive in poisson_drives(k, d)]
+    number_drives(drives, d.num_ids)
+    channels = input_channels(d, values, layout, drives)
+    wide = d.precision == 64
+    limits = [c.delay_bounds(d.dt) for c in d.connections]
+    min_delay = min((low for low, _ in limits), default=1)
+    num_delays = max((high for _, high in limits), default=1) - min_delay + 1
+    targets = [np.bincount(layout.owner[c.post_ids], weights=_degrees(c), minlength=devices) for c in d.connections]
+    per_device = np.sum(targets, axis=0) if targets else np.zeros(devices)
+    device = int(np.argmax(per_device))
+    rows = _rows(d, layout, device, [t[device] for t in targets])
+
+    local, words = layout.slots_per_device, layout.slots_per_device // 32
+    sources = -(-(layout.num_slots + len(layout.external_ids)) // 32)
+    slots = history_slots(min_delay, num_delays)
+    integer = 8 if wide else 4
+    outside = sum(len(steps) for node in d.nodes_of(spike_generator) for steps in getattr(node.device, "steps", ()))
+    layers = {(int(order), k.delay, k.start, k.stop) for k in drives for order in np.unique(k.order)}
+    chunk = chunk_steps(d, layout)
+    states = _state_bytes(d, values, channels)
+    plastic = np.array([c.plasticity is not None for c in d.connections], bool)
+    changing = float(sum(t[device] for t, p in zip(targets, plastic, strict=True) if p))
+    learning = [c.post_ids[layout.owner[c.post_ids] == device] for c in d.connections if c.plasticity is not None]
+    pointers = (rows * num_delays + 1) * 4
+    fullest = float(per_device.max(initial=0))
+    plastic_targets = len(np.unique(np.concatenate(learning))) if learning else 0
+    arrays = {
+        "synapses": (fullest - changing) * 2 * integer,
+        "plastic synapses": changing * _PLASTIC_BYTES[wide] + (pointers + local * 4 if learning else 0),
+        "spikes that plastic synapses wait for": plastic_targets * _TARGET_BYTES[wide],
+        "runs of synapses": pointers,
+        "known sources": 2 * sources * 4,
+        "spikes in flight": first_capacity(int(rows), slots) * 4 + slots * 8 + (min_delay * words + 8) * 4,
+        "spikes from outside": outside * 8,
+        "neurons": sum(fixed + per_neuron * block for (fixed, per_neuron), block in zip(states, layout.block, strict=True)),
+        "Poisson input": len(layers) * local * (12 + integer),
+        "direct currents": sum(layout.block[k.edges.group] for k in d.currents) * integer,
+        "log of spikes": chunk * words * 4,
+        "samples": sum(_sample_bytes(s, chunk, integer) for s in d.sampled),
+    }  # fmt: skip
+    bytes_of = {name: int(size) for name, size in arrays.items()}
+    # While a chunk runs, what it began with is kept, and the input vector is summed.
+    written = bytes_of["spikes in flight"] + bytes_of["log of spikes"] + bytes_of["neurons"]
+    size = sum(c.count * b for c, b in zip(channels, layout.block, strict=True))
+    bytes_of["while a chunk runs"] = written + size * integer
+    neurons = sum(len(ids) for ids in layout.groups)
+    exchange_bytes = min_delay * d.exchange.bytes_per_step(layout.num_slots, devices) if devices > 1 else 0
+    elsewhere = 0 if machine.host else bytes_of["synapses"] + bytes_of["plastic synapses"]  # built on the host all the same
+    step_ns = (
+        local * (machine.neuron_ns + len(layers) * machine.poisson_ns)
+        + layout.num_slots / 32 * machine.word_ns
+        + fullest * rate * d.dt * 1e-3 * machine.event_ns
+        + machine.step_us * 1e3
+        + (machine.latency_us * 1e3 * np.log2(devices) + exchange_bytes / machine.bandwidth * 1e9) / min_delay
+    )
+    return Forecast(
+        devices=devices,
+        arrays=bytes_of,
+        host=_PROCESS_BYTES + neurons * _HOST_BYTES_PER_NEURON + elsewhere,
+        neurons=neurons,
+        synapses=float(per_device.sum()),
+        fullest=fullest,
+        interval=min_delay,
+        exchange_bytes=exchange_bytes,
+        build_s=fullest * machine.synapse_ns * 1e-9,
+        step_s=float(step_ns) * 1e-9,
+    )
+
+
+def _sample_bytes(s: Sampling, chunk: int, real: int) -> int:
+    meter = s.meter.device
+    assert isinstance(meter, Meter)
+    return len(s.ids) * ((chunk // meter.interval + 2) * len(meter.record_from) * real + 4)
+
+
+def _degrees(c: Connection) -> np.ndarray:
+    """(num_post,) expected synapses of each target."""
+    if isinstance(c.rule, explicit_edges):
+        return np.bincount(c.rule.post, minlength=len(c.post_ids)).astype(np.float64)
+    return np.full(len(c.post_ids), c.mean_indegree())
+
+
+def _rows(d: Description, layout: Layout, device: int, synapses: Sequence[float]) -> float:
+    """Expected number of sources that have synapses on a device; `synapses`: there, of each connection."""
+    absent = np.zeros(d.num_ids)  # logarithm of the probability that a source has none
+    for c, count in zip(d.connections, synapses, strict=True):
+        if not count:
+            continue
+        here = layout.owner[c.post_ids] == device
+        if isinstance(c.rule, one_to_one):
+            absent[c.pre_ids[here]] = -np.inf
+        elif isinstance(c.rule, explicit_edges):
+            absent[c.pre_ids[c.rule.pre[here[c.rule.post]]]] = -np.inf
+        else:
+            repeating = c.multapses and isinstance(c.rule, _REPEATING)
+            # Draws with replacement, or one chance for each target.
+            draws, chance = (count, 1 / len(c.pre_ids)) if repeating else (here.sum(), count / here.sum() / len(c.pre_ids))
+            with np.errstate(divide="ignore"):
+                absent[c.pre_ids] += draws * np.log1p(-min(1.0, chance))
+    return float((1 - np.exp(absent)).sum())
+
+
+def _state_bytes(
+    d: Description, values: Sequence[Mapping[str, np.ndarray]], channels: Sequence[Channels]
+) -> list[tuple[int, float]]:
+    """Of each model: bytes whatever its size, and bytes per neuron, read from a small piece of it."""
+    found = []
+    mesh = neuron_mesh(list(d.mesh.devices.flat[:1]))
+    for model, given, channel in zip(d.models, values, channels, strict=True):
+        # The neurons in which some parameter is not that of the first: a parameter that all share is stored once.
+        apart = [int(np.argmax(v != v[0])) for v in given.values()]
+        chosen = np.array([*dict.fromkeys(apart), *(0,) * _SAMPLE])[:_SAMPLE]
+        piece: dict[str, Any] = {name: v[chosen] for name, v in given.items()} | {"padding": np.zeros(_SAMPLE, bool)}
+        dtype = np.float64 if d.precision == 64 else np.float32
+        neurons = model(piece, dt=d.dt, channels=channel, dtype=dtype, mesh=mesh, backend=d.backend)
+        values_there = [s.value for s in neurons.states().values()]
+        split = [v for v in values_there if v.shape and v.shape[-1] == _SAMPLE]
+        each = sum(v.nbytes for v in split) / _SAMPLE
+        found.append((sum(v.nbytes for v in values_there) - int(each * _SAMPLE), each))
+    return found

@@ -1,0 +1,69 @@
+"""What devices hold and how fast they are, for forecasts: one entry per kind of device, with where its numbers come from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import final
+
+_GIB, _GB = 2**30, 10**9
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """One kind of device.
+
+    Attributes:
+        memory: bytes of one device.
+        host: whether a device's memory is that of its host.
+        neuron_ns, poisson_ns, event_ns: per neuron and step, per neuron with Poisson input and step, per synaptic event.
+        word_ns: per 32 neurons of the whole network and step, to find who has spiked.
+        step_us: of a step, whatever its size.
+        synapse_ns: to draw one synapse and put it into its place.
+        latency_us: of one exchange per doubling of the devices; `bandwidth`: bytes per second between devices.
+        source: of these numbers.
+        measured: False where the times are those that the memory's bandwidth allows, not those of a run.
+    """
+
+    memory: int
+    host: bool
+    neuron_ns: float
+    poisson_ns: float
+    event_ns: float
+    word_ns: float
+    step_us: float
+    synapse_ns: float
+    latency_us: float
+    bandwidth: float
+    source: str
+    measured: bool
+
+
+def _gpu(memory: int, bandwidth_tb: float, link: float, name: str) -> Machine:
+    """A GPU by its data sheet: per neuron and step 60 bytes are read or written, per event 8 of the synapse and 32 of a memory
+    sector; half of the bandwidth is taken as reached, and the tables are built by the cores of the host."""
+    reached = 0.5 * bandwidth_tb * 1e3  # bytes per ns
+    return Machine(
+        memory=memory, host=False, neuron_ns=60 / reached, poisson_ns=30 / reached, event_ns=40 / reached, word_ns=8 / reached,
+        step_us=30.0, synapse_ns=12.0, latency_us=10.0, bandwidth=link,
+        source=f"data sheet of {name}: {memory / _GB:.0f} GB at {bandwidth_tb:g} TB/s", measured=False,
+    )  # fmt: skip
+
+
+MACHINES = {
+    "h200": _gpu(141 * _GB, 4.8, 50e9, "NVIDIA H200 SXM"),
+    "h100": _gpu(80 * _GB, 3.35, 50e9, "NVIDIA H100 SXM"),
+    "a100": _gpu(80 * _GB, 2.039, 25e9, "NVIDIA A100 80GB SXM"),
+    "a100-40gb": _gpu(40 * _GB, 1.555, 25e9, "NVIDIA A100 40GB SXM"),
+}
+
+
+def cpu(cores: int) -> Machine:
+    """A device of so many cores of this machine, and its memory."""
+    return Machine(
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), host=True, neuron_ns=1.5 / cores, poisson_ns=1.7 / cores,
+        event_ns=4.5 / cores, word_ns=0.5, step_us=28.0, synapse_ns=135.0 / cores, latency_us=30.0, bandwidth=5e9,
+        source=f"{cores} cores like one of an AMD EPYC of 2 shared ones: least CPU time of 25 chunks of iaf_psc_exp, jax 0.10.2",
+        measured=True,
+    )  # fmt: skip

@@ -1,0 +1,173 @@
+"""The forecast of memory is what the built network takes; nothing is built for it, and what cannot fit is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import brainunit as u
+import jax
+import numpy as np
+import pytest
+
+import dist_sim as ds
+from dist_sim.__main__ import main
+from dist_sim.errors import DeviceError, ParameterError, UnknownNameError
+from dist_sim.nest import assembly
+from dist_sim.nest.assembly import assemble
+from dist_sim.nest.forecast import forecast
+from dist_sim.nest.machines import MACHINES, cpu
+from dist_sim.nest.plan import machine_named, numbers
+from dist_sim.run.progress import Phases
+
+VARIED = ds.dist.Normal(1.5 * u.ms, 0.8 * u.ms, min=0.1 * u.ms, max=20 * u.ms)
+
+
+def two_populations(sim, scale=1.0, rule=None, delay=1.5 * u.ms, model=ds.iaf_psc_exp, **params):
+    exc = sim.create(model, int(3200 * scale), params=params)
+    inh = sim.create(model, int(800 * scale), params=params)
+    pA = u.mV if model is ds.iaf_psc_delta else u.pA
+    for target in (exc, inh):
+        sim.connect(exc, target, rule=rule or ds.fixed_indegree(80), weight=20 * pA, delay=delay)
+        sim.connect(inh, target, rule=rule or ds.fixed_indegree(20), weight=-80 * pA, delay=delay)
+    sim.connect(sim.create(ds.poisson_generator, rate=8000 * u.Hz), exc, weight=20 * pA, delay=1.5 * u.ms)
+    sim.connect(exc, sim.create(ds.spike_recorder))
+    return exc, inh
+
+
+def one_each(sim):
+    a, b = sim.create(ds.iaf_psc_alpha, 20_000), sim.create(ds.iaf_psc_alpha, 20_000)
+    sim.connect(a, b, rule="one_to_one", weight=20 * u.pA)
+    sim.connect(a[:200], b, rule="all_to_all", weight=20 * u.pA, delay=3 * u.ms)
+
+
+def listed(sim):
+    cells = sim.create(ds.iaf_psc_exp, 5000, params=dict(I_e=ds.dist.Uniform(0 * u.pA, 400 * u.pA)))
+    random = np.random.default_rng(1)
+    edges = ds.explicit_edges(random.integers(0, 500, 200_000), random.integers(0, 5000, 200_000))
+    sim.connect(cells, cells, rule=edges, weight=20 * u.pA, delay=2 * u.ms)
+    sim.connect(sim.create(ds.multimeter, record_from=["V_m"]), cells[:1000])
+
+
+def plastic(sim):
+    exc, inh = two_populations(sim, scale=0.5)
+    sim.connect(exc, exc, rule=ds.fixed_indegree(50), weight=20 * u.pA, delay=1.5 * u.ms, synapse="stdp_synapse")
+
+
+CASES = {
+    "as it comes": (1, {}, two_populations),
+    "small": (1, {}, lambda sim: two_populations(sim, scale=0.05)),
+    "8 devices": (8, {}, two_populations),
+    "8 devices, few synapses each": (8, {}, lambda sim: two_populations(sim, rule=ds.fixed_indegree(2))),
+    "many delays": (3, {}, lambda sim: two_populations(sim, delay=VARIED)),
+    "64 bits": (2, {"precision": 64}, lambda sim: two_populations(sim, model=ds.iaf_psc_delta)),
+    "bernoulli": (2, {"plan": "round_robin"}, lambda sim: two_populations(sim, rule=ds.pairwise_bernoulli(0.02))),
+    "total number": (4, {}, lambda sim: two_populations(sim, rule=ds.fixed_total_number(5000))),
+    "out-degree": (8, {"plan": "balanced"}, lambda sim: two_populations(sim, rule=ds.fixed_outdegree(30))),
+    "one to one, and all to all": (8, {}, one_each),
+    "listed, different neurons, a meter": (3, {"chunk": 20 * u.ms}, listed),
+    "plastic": (3, {}, plastic),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_bytes_of_a_network_are_foretold(case):
+    devices, options, make = CASES[case]
+    sim = ds.Simulator(dt=0.1 * u.ms, seed=3, devices=devices, **options)
+    make(sim)
+    description = sim._description()
+    foretold = forecast(description, devices, cpu(1), rate=5.0)
+    with jax.enable_x64(description.precision == 64):
+        network = assemble(description, Phases())
+    total = sum(state.value.nbytes for state in network.states().values()) / devices
+    table = network.projection.table_bytes / devices
+    names = ("synapses", "plastic synapses", "runs of synapses", "known sources")
+    assert foretold.device_bytes - foretold.arrays["while a chunk runs"] == pytest.approx(total, rel=0.15)
+    assert sum(foretold.arrays[name] for name in names) == pytest.approx(table, rel=0.15)
+    assert foretold.synapses == pytest.approx(network.projection.num_synapses, rel=0.05)
+
+
+def test_more_devices_take_less_each_and_the_exchange_more():
+    sim = ds.Simulator(seed=1)
+    two_populations(sim, scale=20)
+    found = [forecast(sim._description(), n, MACHINES["h200"], rate=5.0) for n in (1, 10, 100, 1000, 10_000)]
+    assert all(a.device_bytes > b.device_bytes for a, b in zip(found, found[1:], strict=False))
+    assert [f.exchange_bytes for f in found] == sorted(f.exchange_bytes for f in found)
+    assert len({round(f.synapses) for f in found}) == 1
+
+
+NETWORK = """
+import brainunit as u
+import dist_sim as ds
+sim = ds.Simulator(seed=1, devices=ds.param("devices", 1))
+cells = sim.create(ds.iaf_psc_exp, ds.param("n", 1000))
+sim.connect(cells, cells, rule=ds.fixed_indegree(ds.param("indegree", 100)), weight=20 * u.pA, delay=1.5 * u.ms)
+try:
+    sim.simulate(2000 * u.ms)
+except Exception:
+    pass
+print("went on")
+"""
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(NETWORK)
+    Path("empty.py").write_text("print('nothing')")
+    # A million synapses per neuron would not be refused, they would be built.
+    monkeypatch.setattr(assembly, "Projection", None)
+    return "net.py"
+
+
+def test_a_script_is_planned_without_building_its_network(script, capsys):
+    assert main(["plan", script, "--devices", "1,8", "--device", "h200", "--set", "n=200000", "--set", "indegree=5000"]) == 0
+    printed = capsys.readouterr()
+    assert "200,000 neurons, 1,000,000,000 synapses expected" in printed.out and "went on" not in printed.out
+    rows = [line.split() for line in printed.out.splitlines() if line.rstrip().endswith("fits")]
+    assert [row[0] for row in rows] == ["1", "8"] and rows[0][1:3] == ["7.5", "GiB"]
+    assert not list(Path().glob("runs*"))
+
+
+def test_what_cannot_fit_is_refused_and_the_largest_array_named(script, capsys):
+    words = ["plan", script, "--device", "a100-40gb", "--set", "n=1000000", "--set", "indegree=10000"]
+    assert main([*words, "--devices", "1"]) == 64
+    told = capsys.readouterr()
+    assert "10,000,000,000 synapses on one device" in told.err and "does not fit" in told.out
+    # Of several numbers one that fits is an answer.
+    assert main([*words, "--devices", "1,10"]) == 0
+    told = capsys.readouterr().out
+    assert [line.split()[0] for line in told.splitlines() if line.rstrip().endswith(" fits")] == ["10"] and "does not fit" in told
+
+
+def test_a_device_that_is_too_small_names_what_is_largest():
+    sim = ds.Simulator(seed=1, precision=64)
+    cells = sim.create(ds.iaf_psc_exp, 400_000)
+    sim.connect(cells, cells, rule=ds.fixed_indegree(10_000), weight=20 * u.pA)
+    found = forecast(sim._description(), 1, MACHINES["h200"], rate=5.0)
+    found.check(MACHINES["h200"], "h200")
+    with pytest.raises(DeviceError, match=r"59\.\d GiB are needed .* has 37\.3 GiB. The largest part is synapses with 59\.6"):
+        found.check(MACHINES["a100-40gb"], "a100-40gb")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["net.py", "--device", "h300"], "Did you mean 'h200'"), (["net.py", "--devices", "0"], "--devices 0"),
+        (["net.py", "--devices", "1,x"], "--devices 1,x"), (["net.py", "--cores", "0"], "--cores 0"),
+        (["net.py", "--device", "h200", "--cores", "4"], "--cores 4"), (["nett.py"], "unknown script"),
+        (["empty.py"], "without a simulation"), (["net.py", "--set", "m=1"], "unknown parameter 'm'"),
+    ],
+)  # fmt: skip
+def test_bad_questions_are_refused(script, capsys, words, told):
+    assert main(["plan", *words]) == 64
+    assert told in capsys.readouterr().err
+
+
+def test_kinds_and_numbers():
+    assert machine_named("cpu", 4).neuron_ns == machine_named("cpu", 1).neuron_ns / 4
+    assert numbers("8, 1,1_000") == [1, 8, 1000]
+    for wrong in ("", "-1", "1.5", "20000"):
+        with pytest.raises(ParameterError):
+            numbers(wrong)
+    with pytest.raises(UnknownNameError, match="h200"):
+        machine_named("abacus", None)
