@@ -66,7 +66,9 @@ def network(lib: Any) -> Iterator[tuple[str, Measure]]:
     yield "50 modules, first call", timed(new, lambda program: program.run(xs))
 
 
-def network_of_modules(lib: Any) -> Callable[[], Program]:
+def modules(lib: Any, count: int) -> Any:
+    """A chain of leaky units with adaptation, 10 neurons each, with units."""
+
     class Unit(lib.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -84,20 +86,38 @@ def network_of_modules(lib: Any) -> Callable[[], Program]:
     class Network(lib.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.units = [Unit() for _ in range(50)]
+            self.units = [Unit() for _ in range(count)]
 
         def update(self, x: Any) -> Any:
             for unit in self.units:
                 x = 0.5 * unit(x)
             return x
 
-    model = Network()
+    return Network()
+
+
+def network_of_modules(lib: Any) -> Callable[[], Program]:
+    model = modules(lib, 50)
 
     def new() -> Program:
         jitted = lib.transform.jit(lambda xs: lib.transform.for_loop(model, xs))
         return Program(jitted.lower, jitted)
 
     return new
+
+
+def loops(lib: Any) -> Iterator[tuple[str, Measure]]:
+    """The same 20 steps of 5 modules as a loop of Python and as a compiled one."""
+    if lib is jax:
+        return
+    model, xs = modules(lib, 5), jnp.ones((20, 10)) * u.mV
+    compiled = lib.transform.jit(lambda xs: lib.transform.for_loop(model, xs))
+
+    def python() -> list[Any]:
+        return [model(x) for x in xs]
+
+    yield "20 steps of 5 modules in Python", per_call(python, 1)
+    yield "20 steps of 5 modules, compiled", per_call(lambda: compiled(xs), 20)
 
 
 def eager(lib: Any) -> Iterator[tuple[str, Measure]]:
@@ -175,7 +195,7 @@ def timed(prepare: Callable[[], Any], run: Callable[[Any], Any]) -> Measure:
     return measure
 
 
-FAMILIES = {"calls": (calls, 15), "network": (network, 7), "eager": (eager, 15), "nested": (nested, 7)}
+FAMILIES = {"calls": (calls, 15), "network": (network, 7), "eager": (eager, 15), "nested": (nested, 7), "loops": (loops, 3)}
 """With the number of repeats; a first one warms up and does not count."""
 
 
