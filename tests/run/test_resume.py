@@ -1,0 +1,200 @@
+"""`dist-sim run` that is stopped or killed, and `dist-sim resume`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dist_sim.__main__ import main
+from dist_sim.errors import OutputError
+from dist_sim.run import lease
+from dist_sim.run.directory import RunDirectory
+from dist_sim.run.lease import Lease
+from dist_sim.run.stop import Stop, Stopped
+
+# Asks itself to stop once there is a checkpoint, the first time that it runs.
+SCRIPT = """
+import os, signal, threading, time
+from pathlib import Path
+import brainunit as u
+import dist_sim as ds
+
+def ask():
+    while not list(Path("out/checkpoints").glob("*/0*")):
+        time.sleep(0.01)
+    os.kill(os.getpid(), number)
+
+number = getattr(signal, ds.param("signal", "SIGTERM"))
+if not Path("asked").exists():
+    Path("asked").touch()
+    threading.Thread(target=ask, daemon=True).start()
+sim = ds.Simulator(dt=0.1 * u.ms, seed=1, chunk=2 * u.ms)
+cells = sim.create(ds.iaf_psc_exp, ds.param("neurons", 50), params=dict(I_e=500 * u.pA))
+recorder = sim.create(ds.spike_recorder)
+sim.connect(cells, cells, rule=ds.fixed_indegree(5), weight=10 * u.pA, delay=1.5 * u.ms)
+sim.connect(cells, recorder)
+result = sim.simulate(600 * u.ms)
+print("digest", result.digest)
+"""
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("script.py").write_text(SCRIPT)
+    return "script.py"
+
+
+def status():
+    return json.loads(Path("out/status.json").read_text())
+
+
+def test_a_signal_stops_a_run_that_can_be_resumed(script, capsys):
+    begin = ["run", script, "--out", "out", "--checkpoint-every", "0s", "--set", "signal=SIGUSR1", "--keep-last", "3"]
+    before = signal.getsignal(signal.SIGUSR1)
+    assert main(begin) == 75
+    assert signal.getsignal(signal.SIGUSR1) is before
+    assert status()["state"] == "stopped" and status()["resumable"] and status()["exit_code"] == 75
+    assert not Path("out/run.lock").exists() and not Path("out/results/spikes.h5").exists()
+    assert 1 <= len(list(Path("out/checkpoints/spikes").glob("0*"))) <= 3
+    assert "SIGUSR1: saved at" in Path("out/log.txt").read_text() and "dist-sim resume out" in capsys.readouterr().err
+
+    Path("script.py").write_text(SCRIPT.replace("seed=1", "seed=2"))
+    assert main(["resume", "out"]) == 64
+    told = capsys.readouterr().err
+    assert "seed: 1 then, 2 now" in told and "script: script.py with xxh3" in told and "--allow-changed" in told
+    Path("script.py").write_text(SCRIPT)
+
+    assert main(["resume", "out"]) == 0
+    assert status()["state"] == "done"
+    resumed = capsys.readouterr()
+    assert "resumed at" in resumed.err and "resumed at 0 ms" not in resumed.err
+    assert main(["run", script, "--out", "whole", "--set", "signal=SIGUSR1"]) == 0
+    whole = capsys.readouterr().out
+    assert next(line for line in whole.splitlines() if "digest" in line) in resumed.out
+    assert Path("out/results/spikes.h5").read_bytes() == Path("whole/results/spikes.h5").read_bytes()
+
+    assert main(["resume", "out"]) == 0
+    assert "this run is done" in capsys.readouterr().err
+
+
+def test_a_time_limit_also_ends_what_comes_before_the_first_step(script, capsys):
+    Path("asked").touch()
+    assert main(["run", script, "--out", "out", "--max-hours", "0"]) == 75
+    assert status()["state"] == "stopped" and not Path("out/spikes").exists()
+    assert main(["resume", "out"]) == 0
+    assert status()["state"] == "done" and "there is no checkpoint" in capsys.readouterr().err
+
+
+def test_safe_points():
+    stop = Stop(100.0)
+    stop.poll()
+    assert stop.reason() is None and stop.reason(margin=101.0) == "the limit of 100 s of wall time"
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reason() == "SIGTERM"
+    with pytest.raises(Stopped) as stopped:
+        stop.poll()
+    assert stopped.value.code == 75
+
+
+def test_nothing_to_resume(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    assert main(["resume", "empty"]) == 74
+    assert "is no run directory" in capsys.readouterr().err
+    RunDirectory("begun").update_status(state="running")
+    Path("begun/run.lock").unlink()
+    assert main(["resume", "begun"]) == 74
+    assert "no config.json" in capsys.readouterr().err
+
+
+# ---- the lock ----
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from dist_sim.run.lease import Lease
+Lease(Path(sys.argv[1]))
+print('held', flush=True)
+time.sleep(60)
+"""
+RACE = """
+import sys
+from pathlib import Path
+from dist_sim.run.lease import Lease
+for line in sys.stdin:
+    try:
+        Lease(Path(line.strip()))
+        print('got', flush=True)
+    except OSError:
+        print('not', flush=True)
+"""
+
+
+def test_a_directory_has_one_writer(tmp_path):
+    path = tmp_path / "run.lock"
+    held = Lease(path)
+    with pytest.raises(OutputError, match=f"is being written by process {os.getpid()} on "):
+        Lease(path)
+    held.release()
+    Lease(path).release()
+    assert not path.exists()
+
+
+def test_a_lock_of_a_killed_process_does_not_count(tmp_path):
+    path = tmp_path / "run.lock"
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match=f"is being written by process {process.pid}"):
+            Lease(path)
+    finally:
+        process.kill()
+        process.communicate()
+    Lease(path).release()
+
+
+def test_a_lock_of_another_host_counts_until_its_lease_ends(tmp_path, monkeypatch):
+    path = tmp_path / "run.lock"
+    holder = {"host": "elsewhere", "pid": 1, "started": "1", "job": "7", "restart": 0}
+    path.write_text(json.dumps(holder))
+    with pytest.raises(OutputError, match="process 1 on elsewhere, job 7 .* ends after 30 s"):
+        Lease(path)
+    # The queue has started the same job again: whoever held the lock is gone.
+    with monkeypatch.context() as patch:
+        patch.setenv("SLURM_JOB_ID", "7")
+        patch.setenv("SLURM_RESTART_COUNT", "1")
+        Lease(path).release()
+    path.write_text(json.dumps(holder))
+    long_ago = time.time() - lease.EXPIRES - 1
+    os.utime(path, (long_ago, long_ago))
+    Lease(path).release()
+
+
+def test_of_many_at_once_one_gets_it(tmp_path):
+    """20 times: the lock of a dead process, and three that want it."""
+    racers = [
+        subprocess.Popen([sys.executable, "-c", RACE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    try:
+        for number in range(20):
+            path = tmp_path / str(number)
+            path.write_text(json.dumps(lease._myself() | {"started": "0"}))
+            for racer in racers:
+                assert racer.stdin is not None
+                racer.stdin.write(f"{path}\n")
+                racer.stdin.flush()
+            said = [racer.stdout.readline().strip() for racer in racers if racer.stdout is not None]
+            assert sorted(said) == ["got", "not", "not"]
+    finally:
+        for racer in racers:
+            racer.kill()
+            racer.communicate()
