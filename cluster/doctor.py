@@ -11,12 +11,15 @@ from typing import Annotated, Literal, final
 
 import typer
 
+from dist_sim.cluster.launch import detect
 from dist_sim.cluster.sight import PACKAGES, Sight, look
+from dist_sim.errors import DistSimError
 
 BAD = 64
 _OPTIONAL = {"mpi4py", "dist_sim"}
 _PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _SHARED = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "fuse.ceph", "cifs", "afs")
+_LAUNCHERS = {"slurm": "srun", "openmpi": "Open MPI's mpirun", "mpich": "MPICH's mpirun", "tpu": "a TPU pod", "single": "none"}
 _GIB, _MIB = 2**30, 2**20
 
 
@@ -62,19 +65,12 @@ def shown(findings: list[Finding]) -> str:
 
 
 def processes(environ: Mapping[str, str]) -> tuple[str, int]:
-    """The launcher that the environment speaks of, and its number of processes; ("none", 1) without one."""
-    for launcher, name in (
-        ("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE"),
-        ("MPICH's mpirun", "PMI_SIZE"),
-        ("srun", "SLURM_NTASKS"),
-    ):
-        if name == "SLURM_NTASKS" and "SLURM_STEP_NODELIST" not in environ:
-            continue
-        if name == "PMI_SIZE" and "SLURM_STEP_NODELIST" in environ:
-            continue  # srun --mpi=pmi2 sets it as well
-        if environ.get(name, "").isdigit():
-            return launcher, int(environ[name])
-    return "none", 1
+    """The launcher that the environment speaks of and its number of processes; ("none", 1) if it contradicts itself."""
+    try:
+        launch = detect(environ)
+    except DistSimError:
+        return "none", 1
+    return _LAUNCHERS.get(launch.launcher, launch.launcher), launch.processes
 
 
 def _python(sight: Sight) -> Iterator[Finding]:
@@ -112,12 +108,17 @@ def _devices(sight: Sight) -> Iterator[Finding]:
 
 def _launcher(sight: Sight) -> Iterator[Finding]:
     environ = sight.environ
+    try:
+        detect(environ)
+    except DistSimError as error:
+        yield Finding("error", "launcher", str(error), "unset what does not belong to this start")
+        return
     launcher, count = processes(environ)
     tasks = environ.get("SLURM_NTASKS", "")
-    if launcher == "none" and "SLURM_JOB_ID" in environ:
+    if launcher == "none" and "SLURM_JOB_ID" in environ and "SLURM_STEP_NODELIST" not in environ:
         yield Finding("warning", "launcher", f"the shell of SLURM job {environ['SLURM_JOB_ID']}, not a step of it",
                       "start with srun, as in: srun dist-sim run FILE.py")  # fmt: skip
-    elif launcher not in ("none", "srun") and tasks.isdigit() and int(tasks) > 1 and int(tasks) != count:
+    elif launcher.endswith("mpirun") and tasks.isdigit() and int(tasks) > 1 and int(tasks) != count:
         yield Finding("warning", "launcher", f"{launcher} with {count} processes inside a SLURM job of {tasks} tasks",
                       "start with srun, or give mpirun as many processes as there are tasks")  # fmt: skip
     else:

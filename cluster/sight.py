@@ -16,11 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import final
 
+from dist_sim.cluster.launch import first_node
+
 PACKAGES = ("dist_sim", "jax", "jaxlib", "numpy", "brainunit", "brainevent", "orbax-checkpoint", "h5py", "mpi4py")
 _PROBE_S = 120.0  # the first start of a GPU or a cold network file system may take this long
 _LIST_DEVICES = "import jax, json; print(json.dumps([[d.platform, d.device_kind] for d in jax.local_devices()]))"
 _MPI_LIBRARY = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; print(MPI.Get_library_version())"
-_NAMES = re.compile(r"([^,\[]+)(?:\[(\d+))?")
 
 
 @final
@@ -71,7 +72,8 @@ def look(folder: Path) -> Sight:
     versions = {name: _version(name) for name in PACKAGES}
     mpi, mpi_error = _probe(_MPI_LIBRARY) if versions["mpi4py"] else (None, "")
     host = socket.gethostname()
-    names = [host, *filter(None, [first_node(os.environ.get("SLURM_STEP_NODELIST", os.environ.get("SLURM_JOB_NODELIST", "")))])]
+    nodes = os.environ.get("SLURM_STEP_NODELIST", os.environ.get("SLURM_JOB_NODELIST"))
+    names = [host, *([first_node(nodes)] if nodes else [])]
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     return Sight(
         environ=dict(os.environ),
@@ -96,12 +98,6 @@ def look(folder: Path) -> Sight:
         file_system=file_system(existing, _read(Path("/proc/self/mountinfo"))),
         writable=os.access(existing, os.W_OK),
     )
-
-
-def first_node(nodelist: str) -> str:
-    """`n[03-7],m1` -> `n03`: the node that JAX takes as the coordinator's."""
-    match = _NAMES.match(nodelist)
-    return match[1] + (match[2] or "") if match else ""
 
 
 def file_system(path: Path, mounts: str) -> str:

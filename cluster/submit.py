@@ -54,6 +54,7 @@ def submit_command(
         apptainer: Annotated[str | None, typer.Option(metavar="IMAGE", help="Run in this Apptainer image.")] = None,
         pyxis: Annotated[str | None, typer.Option(metavar="IMAGE", help="Run in this image through pyxis and Enroot.")] = None,
         mount: Annotated[list[str] | None, typer.Option(help="A folder that the container sees.")] = None,
+        checkpoint_every: Annotated[str | None, typer.Option(metavar="TIME", help="As in `dist-sim run`.")] = None,
         lead: Annotated[str | None, typer.Option(help="Save this long before the limit.  [default: 2min]")] = None,
         max_restarts: Annotated[int, typer.Option(help="How often the job may be requeued.")] = 100,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the batch script; submit nothing.")] = False,
@@ -77,6 +78,7 @@ def submit_command(
             parameters=tuple(parameters.items()), arguments=tuple(arguments or ()), modules=tuple(module or ()),
             activate=_activation(venv), container=_container(apptainer, pyxis, mount or []),
             program=("dist-sim",) if elsewhere else (sys.executable, "-m", "dist_sim"),
+            run_options=("--checkpoint-every", checkpoint_every) if checkpoint_every else (),
             lead=min(120, limit // 4) if lead is None else seconds(lead, "--lead"), restarts=max_restarts,
         )  # fmt: skip
         text = sbatch_script(job)

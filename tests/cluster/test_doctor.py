@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dist_sim.cluster.doctor import diagnose, processes, shown
-from dist_sim.cluster.sight import PACKAGES, Sight, file_system, first_node
+from dist_sim.cluster.sight import PACKAGES, Sight, file_system
 
 GIB = 2**30
 WELL = Sight(
@@ -20,8 +20,8 @@ WELL = Sight(
     disk_free=100 * GIB, compiler="g++ 12.2", folder="/scratch/runs", file_system="ext4", writable=True,
 )  # fmt: skip
 STEP = {
-    "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "2", "PMI_RANK": "0",
-    "PMI_SIZE": "2",
+    "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "2",
+    "SLURM_PROCID": "0", "SLURM_STEP_NUM_NODES": "2", "PMI_RANK": "0", "PMI_SIZE": "2",
 }  # fmt: skip
 HYDRA, OPEN_MPI = {"PMI_RANK": "0", "PMI_SIZE": "2"}, {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}
 
@@ -42,6 +42,7 @@ CASES = {
     "no device": ({"devices": (), "device_error": "RuntimeError: no GPU"}, "error", "devices", "JAX_PLATFORMS"),
     "idle GPUs": ({"gpus": 4}, "warning", "devices", "jax[cuda12]"),
     "GPUs switched off": ({"gpus": 4, "environ": {"JAX_PLATFORMS": "cpu"}}, "warning", "devices", "unset JAX_PLATFORMS"),
+    "half an address": ({"environ": {"DIST_SIM_PROCESSES": "2"}}, "error", "launcher", "unset"),
     "shell of a batch job": ({"environ": {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"}}, "warning", "launcher", "srun"),
     "mpirun for some": ({"environ": HYDRA | {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"}}, "warning", "launcher", "mpirun"),
     "MPICH under Open MPI": ({"environ": OPEN_MPI}, "error", "MPI", "MPI4PY_MPIABI=openmpi"),
@@ -87,13 +88,6 @@ def test_locks_switched_off_are_no_fault():
 @pytest.mark.parametrize(("environ", "count"), [({}, 1), (STEP, 2), (HYDRA, 2), (OPEN_MPI, 2), ({"SLURM_NTASKS": "9"}, 1)])
 def test_processes(environ, count):
     assert processes(environ)[1] == count
-
-
-@pytest.mark.parametrize(
-    ("nodelist", "first"), [("n[03-7],m1", "n03"), ("login1", "login1"), ("a-b[2,4]", "a-b2"), ("x1,x2", "x1"), ("", "")]
-)
-def test_the_first_node_of_a_list(nodelist, first):
-    assert first_node(nodelist) == first
 
 
 def test_the_file_system_is_that_of_the_innermost_and_last_mount(tmp_path):
