@@ -235,6 +235,6 @@ def power(x, mu):
     r = (exponent - k * 0.693359375) - k * -2.12194440054690583e-4
     series = jnp.ones_like(r)
     for n in range(13, 0, -1):
-        series = series * r / n + 1.0
+        series = series * r * (1.0 / n) + 1.0
     general = jnp.where((x < tiny) | vanishing, 0, jnp.ldexp(series, k.astype(jnp.int32)))
     return jnp.where(mu == 1, x, jnp.where(mu == 0, jnp.ones_like(x), general))

@@ -30,7 +30,7 @@ inline T plain_exp(T x) {
   const T k = std::floor(x * T(1.4426950408889634) + T(0.5));
   const T r = (x - k * T(0.693359375)) - k * T(-2.12194440054690583e-4);
   T series = T(1);
-  for (int n = 13; n > 0; --n) series = series * r / T(n) + T(1);
+  for (int n = 13; n > 0; --n) series = series * r * T(1.0 / n) + T(1);
   return std::ldexp(series, int(k));
 }
 
