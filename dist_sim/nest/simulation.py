@@ -72,9 +72,10 @@ class Simulation:
         d = self.description
         first, last = self.step, self.step + steps
         directory = self.session.directory if self.session is not None else None
-        if self._fresh:
-            with self._precision():
+        with self._precision():
+            if self._fresh:
                 self._open(last)
+            self._catch_up(last)
         done = (self.step - first) * d.dt
         with self._precision(), Progress(steps * d.dt, done_ms=done, directory=directory, show=self._shown) as progress:
             begin, before = time.perf_counter(), self.wall_s
@@ -103,6 +104,8 @@ class Simulation:
 
     def _begin(self) -> None:
         self._fresh = True
+        self._ahead: Saved | None = None
+        self._ends: dict[str, list[int]] = {}
         self.checkpoints: Checkpoints | None = None
         self.step, self.wall_s, self.emitted = 0, 0.0, 0
         self._spike_counts: list[int] = []
@@ -126,7 +129,7 @@ class Simulation:
     # ---- checkpoints ----
 
     def _open(self, last: int) -> None:
-        """Begins to record, or goes on from the newest sound checkpoint up to step `last` of a run that is resumed."""
+        """Begins to record, in a run that is resumed after what was recorded before its newest sound checkpoint."""
         self._fresh, saved = False, None
         directory = self.session.directory if self.session is not None else None
         # Several processes do not save: they would have to agree on the chunk at which to stop.
@@ -136,13 +139,28 @@ class Simulation:
             folder = directory.next_checkpoints_folder()
             self.checkpoints = Checkpoints(folder, self.session.checkpoints, told, self.description.dt, self._tell)
             if directory.resumed:
-                saved = self.checkpoints.newest(last, allow_changed=self.session.allow_changed)
+                allowed = self.session.allow_changed
+                saved = self.checkpoints.newest(2**31, allow_changed=allowed)
+                if saved is not None and saved.step > last and str(last) not in saved.facts["ends"]:
+                    saved = self.checkpoints.newest(last, allow_changed=allowed)
                 at = f"{saved.step * self.description.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
                 self._tell(f"resumed at {at}")
         self.recording = Recording(
             directory, self.description.dt, processes=self.processes, begin=saved.step if saved is not None else 0
         )
-        if saved is not None:
+        self._ahead = saved
+
+    def _catch_up(self, last: int) -> None:
+        """In a run that is resumed: goes to the checkpoint, or to `last` if an earlier call of the script had ended there."""
+        if (saved := self._ahead) is None:
+            return
+        self._ends, reached = saved.facts["ends"], min(saved.step, last)
+        self.recording.replay(reached)
+        meters = enumerate(self.network.meters)
+        self._samples = [[saved.arrays[f"samples.{k}"][: reached // meter.interval]] for k, meter in meters]
+        self.step = reached
+        if saved.step <= last:
+            self._ahead = None
             self._restore(saved)
 
     def _restore(self, saved: Saved) -> None:
@@ -154,8 +172,7 @@ class Simulation:
         if saved.facts["versions"] != versions():
             self._tell(f"saved with {saved.facts['versions']}, goes on with {versions()}")
         self.network.restore_portable(saved.arrays, saved.step)
-        self.step, self.wall_s, self.emitted = saved.step, saved.facts["wall_s"], saved.facts["emitted"]
-        self._samples = [[saved.arrays[f"samples.{k}"]] for k in range(len(self.network.meters))]
+        self.wall_s, self.emitted = saved.facts["wall_s"], saved.facts["emitted"]
 
     def _checkpoint(self) -> None:
         """Between chunks: save if it is time to, and end if the run has been asked to."""
@@ -179,7 +196,7 @@ class Simulation:
         self.recording.sync()
         facts = {
             "emitted": self.emitted, "wall_s": self.wall_s, "digest": self.recording.digest, "versions": versions(),
-            "devices": self.description.mesh.size,
+            "devices": self.description.mesh.size, "ends": dict(self._ends),
         }  # fmt: skip
 
         def collect() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -221,14 +238,7 @@ class Simulation:
 
     def _summary(self) -> dict[str, Any]:
         d, projection = self.description, self.network.projection
-        unsent = projection.unsent(self.step)
-        # What each process counts for itself; spikes of generators are known to all, and counted once.
-        counted = [self.emitted, projection.delivered(), projection.in_flight(self.step) + unsent]
-        emitted, delivered, waiting = (int(n) for n in self.processes.total(np.array(counted, dtype=np.int64)))
-        generated = self._generated()[1]
-        emitted += int(projection.out_degree[self.network.layout.slot[generated]].sum())
-        late = self._generated(first=projection.exchanged_until(self.step))[1]
-        waiting += int(projection.out_degree[self.network.layout.slot[late]].sum())
+        emitted, delivered, waiting = self._ends[str(self.step)] = self._events()
         return build_summary(
             model_time_ms=self.step * d.dt,
             wall_s=self.wall_s,
@@ -245,6 +255,18 @@ class Simulation:
             devices=d.mesh.size,
             processes=self.processes.count,
         )
+
+    def _events(self) -> list[int]:
+        """Synaptic events of all spikes so far, those that were delivered, and those that were not yet."""
+        if self._ahead is not None:
+            return self._ends[str(self.step)]
+        projection, slot = self.network.projection, self.network.layout.slot
+        # What each process counts for itself; spikes of generators are known to all, and counted once.
+        counted = [self.emitted, projection.delivered(), projection.in_flight(self.step) + projection.unsent(self.step)]
+        emitted, delivered, waiting = (int(n) for n in self.processes.total(np.array(counted, dtype=np.int64)))
+        emitted += int(projection.out_degree[slot[self._generated()[1]]].sum())
+        waiting += int(projection.out_degree[slot[self._generated(first=projection.exchanged_until(self.step))[1]]].sum())
+        return [emitted, delivered, waiting]
 
     def _recorded_by(self) -> dict[Node, np.ndarray]:
         """Per recorder, a flag for each global id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
@@ -11,7 +12,7 @@ from dist_sim.errors import OutputError
 from dist_sim.partition.processes import ALONE, Processes
 from dist_sim.run.digest import SpikeDigest
 from dist_sim.run.directory import RunDirectory
-from dist_sim.run.segment_reader import SegmentReader, truncate_segments
+from dist_sim.run.segment_reader import Block, SegmentReader, truncate_segments
 from dist_sim.run.segments import START, SegmentWriter
 from dist_sim.run.statistics import SpikeStatistics
 
@@ -25,7 +26,8 @@ class Recording:
         dt: the step, ms.
         processes: those of the run, each with spikes of its own. Each writes its own segments; every one of them knows the
             digest, the statistics and (in memory, or from all segments) the spikes of all.
-        begin: the step from which on a run that is resumed goes on: earlier spikes stay, later ones are cut off.
+        begin: the step from which on a run that is resumed goes on: earlier spikes stay, later ones are cut off. They count once
+            `replay` has come to them.
 
     Raises:
         OutputError: the segments cannot be written or read back.
@@ -39,6 +41,8 @@ class Recording:
         self._digest = SpikeDigest()
         self._chunks: list[tuple[np.ndarray, np.ndarray]] = []
         self._writer: SegmentWriter | None = None
+        self._ahead: Iterator[Block] = iter(())
+        self._next: Block | None = None
         self.folder: Path | None = None
         if directory is not None:
             # What process 0 sees decides: another may already see the folder that it has made.
@@ -46,8 +50,15 @@ class Recording:
             position = truncate_segments(self.folder, processes.index, begin) if directory.resumed else START
             self._writer = SegmentWriter(self.folder, processes.index, dt, processes=processes.count, begin=position)
             if begin:
-                for block in SegmentReader(self.folder):
-                    self._add(block.steps, block.ids)
+                self._ahead = iter(SegmentReader(self.folder))
+                self._next = next(self._ahead, None)
+
+    def replay(self, until: int) -> None:
+        """Take in the spikes before step `until` that are on the disk already, as if they had just been appended."""
+        while self._next is not None and self._next.step1 <= until:
+            self._add(self._next.steps, self._next.ids)
+            self._next = next(self._ahead, None)
+        self._chunks.clear()
 
     def append(self, step0: int, step1: int, steps: np.ndarray, ids: np.ndarray) -> None:
         """Add this process's spikes of the chunk [step0, step1): int64 steps and global ids, sorted by (step, id)."""
@@ -105,7 +116,8 @@ class Recording:
         if len(self._chunks) != 1:
             if self.folder is not None and self._writer is not None and self._writer.end_step is not None:
                 # Read once and kept until the next append: `steps` and `ids` are asked for together.
-                self._chunks = [SegmentReader(self.folder).arrays()]
+                until = None if self._next is None else self._next.step0
+                self._chunks = [SegmentReader(self.folder, until=until).arrays()]
                 if len(self._chunks[0][0]) < self.spikes:
                     raise OutputError(
                         f"{self.folder}: {len(self._chunks[0][0])} of {self.spikes} spikes are to be seen from process "

@@ -10,7 +10,7 @@ import brainunit as u
 import numpy as np
 
 import dist_sim as ds
-from dist_sim.nest import SimulationResult
+from dist_sim.nest import NodeView, SimulationResult
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.session import Session
@@ -43,6 +43,12 @@ def small(**options: Any) -> ds.Simulator:
     sim.connect(delta, recorder)
     sim.connect(sim.create(ds.multimeter, record_from=("V_m", "I_syn_ex"), interval=0.3 * u.ms), exp[::7])
     return sim
+
+
+def sim_recorder(sim: ds.Simulator) -> NodeView:
+    """Its recorder of spikes."""
+    node = next(n for n in sim._nodes if n.model is ds.spike_recorder)
+    return NodeView((node,), np.arange(1))
 
 
 class StopAt:

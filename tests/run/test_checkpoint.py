@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import shutil
+from typing import Any
 
 import brainunit as u
 import numpy as np
@@ -15,8 +16,10 @@ from dist_sim.errors import NumericalError, OutputError, ParameterError
 from dist_sim.run import checkpoint_files
 from dist_sim.run.checkpoint import CheckpointPolicy, Checkpoints, best_interval, seconds_of
 from dist_sim.run.directory import RunDirectory
+from dist_sim.run.session import Session
+from dist_sim.run.stop import Stopped
 
-from .checkpointed import TOTAL, copied, go, small, told
+from .checkpointed import TOTAL, StopAt, copied, go, sim_recorder, small, told
 
 DEVICES = (1, 2, 3, 4, 8)
 
@@ -63,6 +66,37 @@ def test_stopped_again_and_again(tmp_path, unbroken, stopped):
     for devices in (1, 2):
         assert go(RunDirectory.resume(path), chunks=2, devices=devices) is None
     assert told(go(RunDirectory.resume(path), devices=1)) == unbroken
+
+
+def test_a_script_that_goes_on_call_by_call(tmp_path):
+    """Calls that had ended before the checkpoint are not simulated again, and give what they gave."""
+
+    def calls(directory, chunks, devices):
+        found = []
+        session: Any = Session(directory=directory, checkpoints=CheckpointPolicy(every=0.0, keep_last=1), stop=StopAt(chunks))  # pyright: ignore
+        with session.active():
+            sim = small(devices=devices)
+            try:
+                for call, milliseconds in ((sim.simulate, 9.0), (sim.cont, 11.1), (sim.cont, 6.0), (sim.simulate, 12.0)):
+                    result = call(milliseconds * u.ms)
+                    times, _ = result.events(sim_recorder(sim))
+                    found.append(told(result) | {"events": len(times)})
+            except Stopped:
+                return None
+            finally:
+                directory.close()
+        return found
+
+    wanted = calls(RunDirectory(tmp_path / "whole"), 10**9, 1)
+    assert wanted is not None and wanted[0]["spikes"] < wanted[1]["spikes"] < wanted[2]["spikes"]
+    # 3, 4, 2 and 4 chunks: stopped within the third and the fourth call.
+    path = tmp_path / "run"
+    assert calls(RunDirectory(path), 8, 1) is None
+    shown = []
+    for chunks in (4, 10**9):
+        found = calls(RunDirectory.resume(path), chunks, 2)
+        shown.append(len(list((path / "checkpoints").iterdir())))
+    assert found == wanted and shown == [2, 2]
 
 
 def test_the_newest_sound_checkpoint_counts(tmp_path, unbroken, stopped, capsys):
