@@ -5,10 +5,15 @@ import numpy as np
 import pytest
 from laws.networks import DT, assert_conserved
 from laws.test_placement import EXCHANGES
+from run.checkpointed import StopAt
 
 import dist_sim as ds
 from dist_sim.kernels import stdp
 from dist_sim.network import Projection, plasticity
+from dist_sim.run.checkpoint import CheckpointPolicy
+from dist_sim.run.directory import RunDirectory
+from dist_sim.run.session import Session
+from dist_sim.run.stop import Stopped
 
 DURATION = 40 * u.ms
 PLACEMENTS = [
@@ -123,18 +128,18 @@ def test_rings_that_overflow_are_made_larger(monkeypatch, on_one_device):
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (8, 2)])
-def test_a_run_goes_on_on_other_devices(monkeypatch, before, after):
-    monkeypatch.setattr(stdp, "PERIOD", 170)
-    unbroken, _ = run(devices=1)
-    first, _ = run(23.3 * u.ms, devices=before, plan="round_robin")
-    second, _ = run(0 * u.ms, devices=after)
-    simulation = second._simulation
-    saved = first._simulation.network.portable(lambda state: np.asarray(state.value), first._simulation.step)
-    simulation.network.restore_portable(saved, first._simulation.step)
-    simulation.step = first._simulation.step
-    second.cont(16.7 * u.ms)
-    for ours, theirs in zip(synapses_of(second), synapses_of(unbroken), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+def test_a_run_goes_on_on_other_devices(tmp_path, on_one_device, before, after):
+    """Stopped in the middle of it, with spikes in flight, and gone on from its checkpoint."""
+    policy = CheckpointPolicy(every=0.0, keep_last=1)
+    directory = RunDirectory(tmp_path / "run")
+    with pytest.raises(Stopped), Session(directory=directory, checkpoints=policy, stop=StopAt(3)).active():
+        run(devices=before, plan="round_robin", chunk=7.3 * u.ms)
+    directory.close()
+    directory = RunDirectory.resume(tmp_path / "run")
+    with Session(directory=directory, checkpoints=policy).active():
+        sim, result = run(devices=after, chunk=5 * u.ms)
+    directory.close()
+    assert_same(sim, result, *on_one_device)
 
 
 def test_pieces_of_a_run_are_the_run(on_one_device):
