@@ -151,6 +151,14 @@ def test_pieces_of_a_run_are_the_run(on_one_device):
     assert_same(sim, result, *on_one_device)
 
 
+def test_one_compilation_for_a_run_of_any_length():
+    sim = plastic(devices=2, chunk=3.7 * u.ms)
+    sim.simulate(0 * u.ms)
+    for duration in (0.1, 3.7, 11.0):
+        sim.cont(duration * u.ms)
+    assert sim._simulation.loop.advance.compilations == 1
+
+
 def test_a_generator_is_as_good_as_a_neuron_that_it_fires():
     """A source from outside and a relay give a synapse the same weight."""
     sim = ds.Simulator(dt=DT, precision=64)
