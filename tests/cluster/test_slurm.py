@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-
-from dist_sim.cluster.sbatch import BatchJob, sbatch_script
 
 pytestmark = pytest.mark.slurm
 
@@ -23,7 +22,7 @@ cells = sim.create(ds.iaf_psc_exp, 200)
 sim.connect(sim.create(ds.poisson_generator, rate=9000 * u.Hz), cells, weight=87.8 * u.pA, delay=1.5 * u.ms)
 sim.connect(cells, cells, rule=ds.fixed_indegree(20), weight=ds.dist.Normal(30 * u.pA, 5 * u.pA), delay=1.5 * u.ms)
 sim.connect(cells, sim.create(ds.spike_recorder))
-sim.simulate(50 * u.ms)
+sim.simulate(ds.param("ms", 50.0) * u.ms)
 """
 
 
@@ -37,33 +36,41 @@ def summary(directory: Path) -> dict:
     return json.loads((directory / "summary.json").read_text())
 
 
-@pytest.fixture
-def by_hand(folder):
-    """by_hand(seed): the summary of a run without SLURM."""
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory):
+    """by_hand(name=value, ...): the summary of a run without SLURM, with these parameters."""
+    folder = tmp_path_factory.mktemp("hand")
+    (folder / "net.py").write_text(NETWORK)
 
-    def run(seed: int) -> dict:
-        words = [sys.executable, "-m", "dist_sim", "run", "net.py", "--out", f"hand-{seed}", "--set", f"seed={seed}"]
-        subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=120)
-        return summary(folder / f"hand-{seed}")
+    def run(**parameters: float) -> dict:
+        out = folder / "-".join(map(str, ["run", *parameters.values()]))
+        if not out.exists():
+            words = [sys.executable, "-m", "dist_sim", "run", "net.py", "--out", str(out), *set_to(parameters)]
+            subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=200)
+        return summary(out)
 
     return run
 
 
+def set_to(parameters: dict[str, float]) -> list[str]:
+    return [word for name, value in parameters.items() for word in ("--set", f"{name}={value}")]
+
+
 def test_a_job_gives_the_spikes_of_a_run_by_hand(slurm, folder, by_hand):
-    job = slurm.submit("net.py", "--out", "out", "--set", "seed=3", "--time", "5", "--cpus-per-task", "2", cwd=folder)
-    expected = by_hand(3)
+    job = slurm.submit("net.py", "--out", "out", "--time", "5", "--cpus-per-task", "2", cwd=folder)
+    expected = by_hand()
     assert "JobState=COMPLETED" in slurm.wait(job), (folder / "out" / f"slurm-{job}.log").read_text()
     assert summary(folder / "out")["digest"] == expected["digest"] and expected["spikes"] > 100
     assert expected["digest"] in (folder / "out" / f"slurm-{job}.log").read_text()
 
 
 def test_an_array_runs_each_seed_in_a_directory_of_its_own(slurm, folder, by_hand):
-    job = slurm.submit("net.py", "--out", "out", "--array-seeds", "7-8", "--time", "5", cwd=folder)
-    expected = by_hand(8)["digest"]
+    job = slurm.submit("net.py", "--out", "out", "--array-seeds", "1-2", "--time", "5", cwd=folder)
+    expected = by_hand()["digest"]
     slurm.wait(job)
-    digests = [summary(folder / "out" / f"seed-{seed}")["digest"] for seed in (7, 8)]
-    assert digests[1] == expected != digests[0]
-    assert sorted(p.name for p in (folder / "out").glob("*.log")) == [f"slurm-{job}_{seed}.log" for seed in (7, 8)]
+    digests = [summary(folder / "out" / f"seed-{seed}")["digest"] for seed in (1, 2)]
+    assert digests[0] == expected != digests[1]
+    assert sorted(p.name for p in (folder / "out").glob("*.log")) == [f"slurm-{job}_{seed}.log" for seed in (1, 2)]
 
 
 def test_a_bad_script_ends_the_job_with_its_exit_code(slurm, folder):
@@ -74,32 +81,54 @@ def test_a_bad_script_ends_the_job_with_its_exit_code(slurm, folder):
     assert "must be a positive multiple" in (folder / "out" / f"slurm-{job}.log").read_text()
 
 
-# In place of dist-sim: two processes that work until they are told to stop, and then leave with 75; the next attempt ends well.
-STOPPABLE = """
-case $1 in
-run) mkdir -p "$4"; touch "$4/config.json"; trap 'echo saved; exit 75' TERM; echo begun; sleep 60 & wait;;
-resume) echo "resumed $2 attempt $SLURM_RESTART_COUNT";;
-esac
-"""
+def test_a_job_on_two_nodes_is_one_run_with_the_same_spikes(slurm, folder, by_hand):
+    job = slurm.submit("net.py", "--out", "out", "--nodes", "2", "--time", "5", cwd=folder)
+    expected = by_hand()
+    log = folder / "out" / f"slurm-{job}.log"
+    assert "JobState=COMPLETED" in slurm.wait(job), log.read_text()
+    found = summary(folder / "out")
+    assert (found["digest"], found["processes"], found["devices"]) == (expected["digest"], 2, 2)
+    assert log.read_text().count(expected["digest"]) == 1
 
 
-def test_a_job_that_is_told_to_save_is_requeued_and_resumes(slurm, tmp_path):
-    (tmp_path / "program.sh").write_text(STOPPABLE)
-    out = tmp_path / "out"
-    out.mkdir()
-    job = BatchJob(
-        script=tmp_path / "net.py", directory=out, folder=tmp_path, name="stop", time=600, nodes=2, devices=2,
-        program=("bash", str(tmp_path / "program.sh")),
-    )  # fmt: skip
-    (out / "job.sbatch").write_text(sbatch_script(job))
-    number = slurm("sbatch", "--parsable", str(out / "job.sbatch")).strip()
-    log = out / f"slurm-{number}.log"
-    while not (log.exists() and log.read_text().count("begun") == 2):
-        slurm.wait(number, state="RUNNING", limit_s=30)
-    slurm("scancel", "--batch", "--signal=USR1", number)
-    slurm.wait(number, state="PENDING", limit_s=30)
-    slurm("scontrol", "update", f"JobId={number}", "StartTime=now")
-    assert "JobState=COMPLETED" in slurm.wait(number)
-    text = log.read_text()
-    assert text.count("saved") == 2 and text.count(f"resumed {out} attempt 1") == 2, text
-    assert os.listdir(out).count("config.json") == 1
+def simulating(folder: Path, *, before: int = 0) -> int:
+    """Waits until an attempt simulates; returns its process. `before`: that of the attempt before."""
+    status, end = folder / "out" / "status.json", time.monotonic() + 90
+    while time.monotonic() < end:
+        now = json.loads(status.read_text()) if status.exists() else {}
+        if now.get("state") == "running" and now.get("pid") != before and now.get("model_time_ms", 0) > 0:
+            return now["pid"]
+        time.sleep(0.05)
+    raise AssertionError("".join(path.read_text() for path in (folder / "out").glob("*.log")))
+
+
+def test_a_run_that_is_told_to_save_is_requeued_and_goes_on_as_if_nothing_had_been(slurm, folder, by_hand):
+    parameters = {"ms": 8000.0}
+    job = slurm.submit("net.py", "--out", "out", "--time", "10", *set_to(parameters), cwd=folder)
+    simulating(folder)
+    slurm("scancel", "--batch", "--signal=USR1", job)
+    slurm.wait(job, state="PENDING")  # until the credential of the attempt before has expired
+    assert json.loads((folder / "out" / "status.json").read_text())["state"] == "stopped"
+    expected = by_hand(**parameters)
+    shown = slurm.wait(job)
+    assert "JobState=COMPLETED" in shown and "Restarts=1" in shown, (folder / "out" / f"slurm-{job}.log").read_text()
+    found = summary(folder / "out")
+    assert (found["digest"], found["spikes"]) == (expected["digest"], expected["spikes"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_job_that_is_requeued_and_meets_its_time_limit_equals_one_long_run(slurm, folder, by_hand):
+    """The limit is two minutes: SLURM sends its signal up to a minute early, and so at least 30 s after the start."""
+    parameters = {"ms": 250_000.0}
+    job = slurm.submit("net.py", "--out", "out", "--time", "2", *set_to(parameters), cwd=folder)
+    first = simulating(folder)
+    slurm("scontrol", "requeue", job)
+    simulating(folder, before=first)
+    expected = by_hand(**parameters)
+    shown = slurm.wait(job, limit_s=600.0)
+    text = (folder / "out" / f"slurm-{job}.log").read_text()
+    assert "JobState=COMPLETED" in shown and int(re.search(r"Restarts=(\d+)", shown)[1]) >= 2, text
+    assert (folder / "out" / "log.txt").read_text().count("to be resumed") >= 2
+    found = summary(folder / "out")
+    assert (found["digest"], found["spikes"]) == (expected["digest"], expected["spikes"])
