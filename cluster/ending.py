@@ -15,12 +15,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, final
 
-_KEY = "dist_sim/end"
-_WAIT_MS = 60_000
-_LONGEST_MS = 7 * 24 * 3600 * 1000
-_NOTICE_S = 0.5  # after which a process that heard of a failure ends
+_END, _HEARD, _DONE, _ALL_DONE = "dist_sim/end", "dist_sim/heard", "dist_sim/done", "dist_sim/all_done"
+_SLICE_MS = 60_000
 _STOPPED, _PATIENCE_S = 75, 20.0
-_LEAVE_S = 2.0  # how long the one that failed stays, so that the others have heard of it before a connection breaks
+_NOTICE_S = 0.5  # after which a process that heard of a failure ends
+_LEAVE_S = 7.0  # how long process 0, which keeps the word, waits for all to have heard
 
 
 @final
@@ -35,14 +34,15 @@ class Ending:
     """
 
     def __init__(self, processes: int = 1, process: int = 0):
-        self._alone, self._process = processes == 1, process
-        self._failing = False
+        self._alone, self._processes, self._process = processes == 1, processes, process
+        self._failing, self._deciding = False, threading.Lock()
+        self._listener = threading.Thread(target=self._wait_for_a_failure, daemon=True, name="dist_sim ending")
         self.last: Callable[[int], None] = lambda code: None
 
     def listen(self) -> None:
         """From now on a failure of another process ends this one; JAX knows them all."""
         if not self._alone:
-            threading.Thread(target=self._wait_for_a_failure, daemon=True, name="dist_sim ending").start()
+            self._listener.start()
 
     def speaks(self, code: int) -> bool:
         """To be asked on failing, with an exit code: whether this process is the first, and therefore the one to say why."""
@@ -51,8 +51,9 @@ class Ending:
         if _client() is None:
             return self._process == 0  # they have not met: what fails now fails in all of them
         try:
-            _client().key_value_set(_KEY, str(code), allow_overwrite=False)
-            self._failing = True
+            with self._deciding:
+                _client().key_value_set(_END, str(code), allow_overwrite=False)
+                self._failing = True
         except Exception as error:  # jaxlib's errors are not the same in its versions; the state is in their text
             return "ALREADY_EXISTS" not in str(error).upper()
         return True
@@ -62,12 +63,10 @@ class Ending:
         if self._alone or _client() is None:
             return
         if code == _STOPPED and self._process:
-            time.sleep(_PATIENCE_S)  # process 0 has more to do; its end is that of all
+            self._listener.join(_PATIENCE_S)  # process 0 has more to do; its end is that of all
         if not self.speaks(code):
-            time.sleep(_LEAVE_S)  # the thread that waits for a failure ends this process, with the code of the first
-        _flush()
-        time.sleep(_LEAVE_S)
-        os._exit(code)
+            self._listener.join(_LEAVE_S)  # it ends this process, with the code of the first
+        self._leave(code)
 
     def finish(self) -> None:
         """At the end of a run that went well: waits for all processes (process 0 may be writing results), and lets JAX go."""
@@ -75,25 +74,49 @@ class Ending:
             return
         import jax
 
-        _client().wait_at_barrier(_KEY, _LONGEST_MS)
+        client = _client()
+        # In slices that let other threads run (a barrier would not): a process may fail while this one waits for it.
+        if self._process == 0:
+            for process in range(1, self._processes):
+                _wait_for(f"{_DONE}/{process}")
+            client.key_value_set(_ALL_DONE, "")
+        else:
+            client.key_value_set(f"{_DONE}/{self._process}", "")
+            _wait_for(_ALL_DONE)
         jax.distributed.shutdown()
 
     def _wait_for_a_failure(self) -> None:
-        while True:
-            try:
-                code = int(_client().blocking_key_value_get(_KEY, _WAIT_MS))
-                break
-            except Exception as error:
-                if "DEADLINE" not in str(error).upper():
-                    return  # the coordinator is gone, at the end or before it: then JAX ends the process
-        if self._failing:
-            return
-        # The coordinator keeps the word for the others, and leaves after them.
-        time.sleep(_NOTICE_S if self._process else 2 * _NOTICE_S)
+        code = _wait_for(_END)
+        with self._deciding:
+            if code is None or self._failing:
+                return
+        time.sleep(_NOTICE_S)
         with suppress(Exception):
-            self.last(code)
+            self.last(int(code))
+        self._leave(int(code))
+
+    def _leave(self, code: int) -> None:
         _flush()
+        with suppress(Exception):
+            if self._process:
+                _client().key_value_set(f"{_HEARD}/{self._process}", "")
+            else:
+                # With process 0 the connection of all others breaks, and JAX aborts them: it goes last.
+                until = time.monotonic() + _LEAVE_S
+                for process in range(1, self._processes):
+                    _client().blocking_key_value_get(f"{_HEARD}/{process}", max(1, int(1000 * (until - time.monotonic()))))
+                time.sleep(_NOTICE_S)
         os._exit(code)
+
+
+def _wait_for(key: str) -> str | None:
+    """The value of a key, as soon as somebody writes it; None if there is no coordinator any more."""
+    while True:
+        try:
+            return _client().blocking_key_value_get(key, _SLICE_MS)
+        except Exception as error:
+            if "DEADLINE" not in str(error).upper():
+                return None  # at the end, or before it: then JAX ends the process
 
 
 def _client() -> Any:

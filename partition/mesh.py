@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dist_sim.errors import DeviceError, ParameterError
+from dist_sim.partition.processes import refuse_copies
 
 NEURON = "neuron"  # the mesh axis over which neurons, and the synapses that end on them, are spread
 
@@ -44,6 +46,7 @@ def neuron_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
         if jax.distributed.is_initialized():
             found = _of_all_processes(None if devices is None else int(devices))
         else:
+            refuse_copies(os.environ)
             count = 1 if devices is None else int(devices)
             found = _devices(count)[:count]
     else:

@@ -5,7 +5,7 @@ Every process calls the same functions in the same order. A mesh of one process 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -90,6 +90,23 @@ def processes_of(mesh: Mesh) -> Processes:
             "needs a device in it. Take devices of all processes (devices=None takes all), or of this one alone."
         )
     return Processes(jax.process_index(), jax.process_count())
+
+
+def refuse_copies(environment: Mapping[str, str]) -> None:
+    """For a process that JAX takes for the only one: it must not be one of several that a launcher has started.
+
+    Raises:
+        DeviceError: it is: each of them would simulate the whole network by itself.
+    """
+    if environment.get("DIST_SIM_ALONE", "") not in ("", "0"):
+        return
+    for launcher, name in (("srun", "SLURM_STEP_NUM_TASKS"), ("mpirun", "OMPI_COMM_WORLD_SIZE"), ("mpirun", "PMI_SIZE")):
+        if environment.get(name, "1") not in ("0", "1"):
+            raise DeviceError(
+                f"{launcher} has started {environment[name]} processes, and JAX knows of one: each would simulate the whole "
+                f"network by itself. Make them one run: {launcher} ... dist-sim run FILE.py. If copies are what you want (each "
+                "with a seed of its own), set DIST_SIM_ALONE=1."
+            )
 
 
 def all_processes() -> Processes:

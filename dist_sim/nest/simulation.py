@@ -21,7 +21,7 @@ from dist_sim.nest.identity import identity
 from dist_sim.nest.nodes import Node
 from dist_sim.nest.result import SimulationResult
 from dist_sim.partition.layout import NOWHERE
-from dist_sim.partition.mesh import local_part
+from dist_sim.partition.mesh import local_part, whole
 from dist_sim.partition.processes import processes_of
 from dist_sim.run.checkpoint import Checkpoints, Saved
 from dist_sim.run.loop import ChunkedLoop
@@ -132,17 +132,12 @@ class Simulation:
         """Begins to record, in a run that is resumed after what was recorded before its newest sound checkpoint."""
         self._fresh, saved = False, None
         directory = self.session.directory if self.session is not None else None
-        # Several processes do not save: they would have to agree on the chunk at which to stop.
-        alone = self.processes.count == 1
-        if alone and self.session is not None and directory is not None and self.session.checkpoints is not None:
+        if self.session is not None and directory is not None and self.session.checkpoints is not None:
             told = identity(self.description) | self.session.identity()
             folder = directory.next_checkpoints_folder()
             self.checkpoints = Checkpoints(folder, self.session.checkpoints, told, self.description.dt, self._tell)
             if directory.resumed:
-                allowed = self.session.allow_changed
-                saved = self.checkpoints.newest(2**31, allow_changed=allowed)
-                if saved is not None and saved.step > last and str(last) not in saved.facts["ends"]:
-                    saved = self.checkpoints.newest(last, allow_changed=allowed)
+                saved = self._newest(self.checkpoints, last, self.session.allow_changed)
                 at = f"{saved.step * self.description.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
                 self._tell(f"resumed at {at}")
         self.recording = Recording(
@@ -163,6 +158,23 @@ class Simulation:
             self._ahead = None
             self._restore(saved)
 
+    def _newest(self, checkpoints: Checkpoints, last: int, allow_changed: bool) -> Saved | None:
+        """The newest sound checkpoint: process 0 looks for it and puts damaged ones aside, then the others read the same."""
+        saved = None
+        if self.processes.index == 0:
+            saved = checkpoints.newest(2**31, allow_changed=allow_changed)
+            if saved is not None and saved.step > last and str(last) not in saved.facts["ends"]:
+                saved = checkpoints.newest(last, allow_changed=allow_changed)
+        step = int(self.processes.first("-1" if saved is None else str(saved.step)))
+        if self.processes.index and step >= 0:
+            saved = checkpoints.newest(step, allow_changed=allow_changed)
+            if saved is None or saved.step != step:
+                raise OutputError(
+                    f"process {self.processes.index} does not find the checkpoint of step {step}, which process 0 has read. Is "
+                    "the run directory on a file system that all nodes share?"
+                )
+        return saved
+
     def _restore(self, saved: Saved) -> None:
         if saved.facts["digest"] != self.recording.digest:
             raise OutputError(
@@ -173,19 +185,26 @@ class Simulation:
             self._tell(f"saved with {saved.facts['versions']}, goes on with {versions()}")
         self.network.restore_portable(saved.arrays, saved.step)
         self.wall_s, self.emitted = saved.facts["wall_s"], saved.facts["emitted"]
+        if self.processes.index:
+            self.emitted = 0  # one process keeps the count of all before
 
     def _checkpoint(self) -> None:
         """Between chunks: save if it is time to, and end if the run has been asked to."""
-        if self.session is None or self.session.stop is None or self.processes.count > 1:
+        if self.session is None or self.session.stop is None:
             return
         margin = 2 * self.checkpoints.save_seconds if self.checkpoints is not None else 0.0
-        if (reason := self.session.stop.reason(margin)) is not None:
+        reason = self.session.stop.reason(margin)
+        due = self.checkpoints is not None and self.processes.index == 0 and self.checkpoints.due()
+        # All stop, and save, between the same chunks: when one is asked to stop, and when process 0 finds it is time.
+        stopping, saving = self.processes.largest([int(reason is not None), int(due)])
+        if stopping:
+            reason = reason or "another process was asked to stop"
             if self.checkpoints is not None:
                 self._save(self.checkpoints)
                 self.checkpoints.wait()
                 self._tell(f"{reason}: saved at {self.step * self.description.dt:g} ms, to be resumed")
             raise Stopped(reason)
-        if self.checkpoints is not None and self.checkpoints.due():
+        if self.checkpoints is not None and saving:
             self._save(self.checkpoints)
 
     def _save(self, checkpoints: Checkpoints) -> None:
@@ -194,13 +213,21 @@ class Simulation:
         values = {state: state.value for state in self.network.states().values()}
         step, network, samples = self.step, self.network, [list(s) for s in self._samples]
         self.recording.sync()
+        emitted = int(self.processes.total(np.array([self.emitted], dtype=np.int64))[0])
         facts = {
-            "emitted": self.emitted, "wall_s": self.wall_s, "digest": self.recording.digest, "versions": versions(),
+            "emitted": emitted, "wall_s": self.wall_s, "digest": self.recording.digest, "versions": versions(),
             "devices": self.description.mesh.size, "ends": dict(self._ends),
         }  # fmt: skip
 
+        parts: dict[str, np.ndarray] = {}
+        if self.processes.count > 1:
+            # What is spread over processes is gathered here and now; process 0 writes it beside the loop.
+            parts = network.portable(lambda state: whole(values[state]), step)
+            if self.processes.index:
+                return
+
         def collect() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            arrays = network.portable(lambda state: np.asarray(values[state]), step)
+            arrays = parts or network.portable(lambda state: np.asarray(values[state]), step)
             for k, (meter, taken) in enumerate(zip(network.meters, samples, strict=True)):
                 arrays[f"samples.{k}"] = np.concatenate(taken) if taken else np.zeros((0, *meter.samples.value.shape[1:]))
             return arrays, facts
@@ -222,6 +249,8 @@ class Simulation:
             self.checkpoints.wait()
 
     def _tell(self, text: str) -> None:
+        if self.processes.index:
+            return
         print(f"dist-sim: {text}", file=sys.stderr, flush=True)
         if self.session is not None and self.session.directory is not None:
             self.session.directory.log(text)

@@ -112,11 +112,16 @@ class SegmentReader:
         if not files:
             raise OutputError(f"{self._folder}: no spike segments here (seg-*.bin). Is this the directory of a run?")
         by_process = {index: self._scan_process(index, files[index]) for index in sorted(files)}
-        announced = max((places[0].header.processes for places in by_process.values() if places), default=0)
+        blocks = [place.header for places in by_process.values() for place in places]
+        announced = max((header.processes for header in blocks), default=0)
         if process is None and (missing := sorted(set(range(announced)) - set(files))):
             raise OutputError(f"{self._folder}: the segments of process {missing} are missing, of {announced} processes.")
-        # A chunk counts when every process has written it.
-        limit = min(places[-1].header.step1 if places else 0 for places in by_process.values())
+        # A chunk counts when every process has written it. A run that is resumed may go on with another number of them.
+        now = max(blocks, key=lambda header: header.step0).processes if blocks else 0
+        since = max((header.step1 for header in blocks if header.processes != now), default=0)
+        writing = list(by_process) if process is not None else range(now)
+        ends = [[x.header.step1 for x in by_process[index] if x.header.processes == now] for index in writing]
+        limit = min((max(since, *end) if end else since for end in ends), default=0)
         places = [place for places in by_process.values() for place in places]
         readable = [place for place in places if place.header.step1 <= limit]
         if len(readable) < len(places):
@@ -176,22 +181,23 @@ class SegmentReader:
         self.torn.append(f"{path}: the last block, at byte {offset}, is torn (a process ended while it wrote); left out")
 
 
-def truncate_segments(folder: Path, process: int, until: int) -> Position:
+def truncate_segments(folder: Path, process: int, until: int, *, exact: bool = True) -> Position:
     """Cut the segments of a process back to the end of a block, so that a writer goes on from there.
 
     Args:
         until: the step at which a block ends, 0 for none at all.
+        exact: a block must end there; not so for one of several processes, which may have joined later or left before.
 
     Raises:
         OutputError: no block ends there, or one before it is damaged. Nothing is cut then.
     """
     paths = sorted(folder.glob(f"seg-{process:05d}-*.bin"))
     reader = SegmentReader(folder, process, until=until) if paths and until else None
-    if (reader.end_step if reader is not None else 0) != until:
-        found = reader.end_step if reader is not None else 0
+    found = reader.end_step if reader is not None else 0
+    if found > until or (exact and found != until):
         raise OutputError(f"{folder}: the spikes of process {process} end at step {found}, where {until} is needed.")
     try:
-        if reader is None or until == 0:
+        if reader is None or found == 0:
             for path in reversed(paths):
                 path.unlink()
             return START

@@ -40,6 +40,12 @@ def segment_path(folder: Path, process: int, number: int) -> Path:
     return folder / f"seg-{process:05d}-{number:05d}.bin"
 
 
+def folder_processes(folder: Path) -> list[int]:
+    """The processes that have segments in a folder."""
+    found = (SEGMENT_NAME.fullmatch(path.name) for path in folder.glob("seg-*.bin"))
+    return sorted({int(match[1]) for match in found if match})
+
+
 class Header(NamedTuple):
     """The fields of HEADER, in its order."""
 

@@ -5,6 +5,7 @@ import pytest
 from dist_sim.cluster.bootstrap import visible_devices
 from dist_sim.cluster.launch import Launch, detect, first_node
 from dist_sim.errors import DeviceError, ParameterError
+from dist_sim.partition.mesh import neuron_mesh
 
 BATCH = {"SLURM_JOB_ID": "4711", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_JOB_NODELIST": "vn[1-2]"}
 # srun -N2 -n4 (SLURM 22.05), third task.
@@ -129,3 +130,13 @@ def test_the_first_node_of_a_list(nodelist, first):
 def test_processes_of_a_node_take_its_gpus_in_turn(local, seen, share, wanted):
     launch = Launch(launcher="slurm", processes=8, local_process=local[0], local_processes=local[1])
     assert visible_devices(launch, share, {} if seen is None else {"CUDA_VISIBLE_DEVICES": seen}) == wanted
+
+
+@pytest.mark.parametrize("environment", [SRUN, PMI2, MPICH, OPENMPI], ids=["srun", "srun pmi2", "mpich", "openmpi"])
+def test_copies_that_know_nothing_of_each_other_are_refused(monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DeviceError, match="dist-sim run FILE.py"):
+        neuron_mesh(2)
+    monkeypatch.setenv("DIST_SIM_ALONE", "1")
+    assert neuron_mesh(2).size == 2

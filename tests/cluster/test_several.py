@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from dist_sim.run.digest import digest_of
+
 SCRIPT = """
 import brainunit as u
 import jax
@@ -44,7 +46,7 @@ def start(checkout, tmp_path):
     (tmp_path / "other.py").write_text(SCRIPT + "\n# another one\n")
     running = []
 
-    def run(*each, script=("script.py",), timeout=120):
+    def run(*each, script=("script.py",), command="run", timeout=120):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -52,11 +54,9 @@ def start(checkout, tmp_path):
         begin = time.monotonic()
         for k, options in enumerate(each):
             where = ["--coordinator", address, "--processes", str(len(each)), "--process", str(k)] if len(each) > 1 else []
-            command = [sys.executable, "-m", "dist_sim", "run", script[k % len(script)], *where, *options.split()]
+            line = [sys.executable, "-m", "dist_sim", command, script[k % len(script)], *where, *options.split()]
             running.append(
-                subprocess.Popen(
-                    command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-                )
+                subprocess.Popen(line, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             )
         ended = [process.communicate(timeout=timeout) for process in running]
         codes, said = [process.returncode for process in running], "".join(err for _, err in ended)
@@ -66,6 +66,56 @@ def start(checkout, tmp_path):
     yield run
     for process in running:
         process.kill()
+
+
+LONG = """
+import os, signal
+import brainunit as u
+import jax
+import dist_sim as ds
+from dist_sim.nest.simulation import Simulation
+
+collect = Simulation._collect
+
+def then_stop(self, first, last):
+    collect(self, first, last)
+    if first >= 120 and os.environ.get("STOP") == str(jax.process_index()):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+Simulation._collect = then_stop
+sim = ds.Simulator(dt=0.1 * u.ms, seed=3, chunk=1 * u.ms)
+cells = sim.create(ds.iaf_psc_delta, 200, name="cells")
+noise, recorder = sim.create(ds.poisson_generator, rate=25_000 * u.Hz), sim.create(ds.spike_recorder)
+meter = sim.create(ds.voltmeter, interval=0.5 * u.ms)
+sim.connect(noise, cells, weight=0.1 * u.mV, delay=1.5 * u.ms)
+sim.connect(cells, cells, rule=ds.fixed_indegree(20), weight=0.4 * u.mV, delay=1.5 * u.ms)
+sim.connect(cells, recorder)
+sim.connect(meter, cells[:5])
+result = sim.simulate(25 * u.ms)
+if jax.process_index() == 0:
+    open(os.environ["TRACE"], "w").write(str(result.trace(meter).mantissa.tolist()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resumed_by", [1, 2, 3])
+def test_a_run_stopped_on_two_processes_goes_on_with_any_number(start, tmp_path, monkeypatch, resumed_by):
+    (tmp_path / "script.py").write_text(LONG)
+    monkeypatch.setenv("TRACE", str(tmp_path / "wanted"))
+    assert start("--out whole")[0] == [0]
+    monkeypatch.setenv("STOP", "1")
+    codes, said, _ = start("--out run --devices 2", "--out run --devices 2")
+    assert codes == [75, 75] and said.count("to be resumed") == 1, said
+    monkeypatch.delenv("STOP")
+    monkeypatch.setenv("TRACE", str(tmp_path / "found"))
+    codes, said, _ = start(*[f"--devices {resumed_by}"] * resumed_by, script=("run",), command="resume")
+    assert codes == [0] * resumed_by, said
+    assert "resumed at 13 ms" in said
+    whole, run = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "run"))
+    same = ("digest", "spikes", "rates", "cv", "emitted_events", "delivered_events", "in_flight_events", "model_time_ms")
+    assert {name: run[name] for name in same} == {name: whole[name] for name in same} and run["processes"] == resumed_by
+    assert (tmp_path / "found").read_text() == (tmp_path / "wanted").read_text()
+    assert digest_of(tmp_path / "run") == whole["digest"]
 
 
 def test_two_processes_are_one_run(start, tmp_path):
