@@ -203,6 +203,7 @@ class Simulation:
                 self._save(self.checkpoints)
                 self.checkpoints.wait()
                 self._tell(f"{reason}: saved at {self.step * self.description.dt:g} ms, to be resumed")
+            self.processes.largest([0])  # nobody leaves before the checkpoint is on the disk
             raise Stopped(reason)
         if self.checkpoints is not None and saving:
             self._save(self.checkpoints)
