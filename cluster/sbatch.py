@@ -175,12 +175,15 @@ def seconds(text: str, label: str = "--time") -> int:
 def sbatch_script(job: BatchJob) -> str:
     """The script of a job: its first attempt runs, every later one resumes, until the run is done."""
     run = f'{shlex.quote(str(job.directory))}/seed-"$SLURM_ARRAY_TASK_ID"' if job.seeds else shlex.quote(str(job.directory))
+    # Not SLURM_JOB_ID: for one task of an array that is the number of the whole array.
+    job_id = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if job.seeds else "$SLURM_JOB_ID"
     lines = [
         "#!/bin/bash",
         f"# Written by `dist-sim submit`. By hand: sbatch {job.directory / SCRIPT_NAME}",
         *(f"#SBATCH {option}" for option in _options(job)),
         "",
         f"run={run}",
+        f"job={job_id}",
         *(f"module load {m}" for m in job.modules),
         *([f"source {shlex.quote(str(job.activate))}"] if job.activate else []),
         "",
@@ -193,7 +196,7 @@ def sbatch_script(job: BatchJob) -> str:
         "",
         f"# {job.lead} s before the limit SLURM sends USR1 to this shell, which has the run save and leave with {RESUMABLE}.",
         "# When SLURM takes the nodes back it sends TERM to shell and run alike. Both interrupt `wait`, not the run.",
-        "trap 'scancel --signal=TERM \"$SLURM_JOB_ID.0\"' USR1",
+        "trap 'scancel --signal=TERM \"$job.0\"' USR1",
         "trap : TERM",
         f'srun {" ".join(_srun_options(job))} "${{words[@]}}" &',
         "step=$!",
@@ -202,8 +205,10 @@ def sbatch_script(job: BatchJob) -> str:
         'wait "$step"  # is over: tells its exit code again',
         "code=$?",
         "",
-        f'if [ "$code" = {RESUMABLE} ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {job.restarts} ]; then',
-        '    scontrol requeue "$SLURM_JOB_ID"',
+        "# Only a job that still runs: one that is being ended was cancelled, or SLURM requeues it itself.",
+        'state=$(squeue --noheader --job="$job" --format=%T)',
+        f'if [ "$code" = {RESUMABLE} ] && [ "$state" = RUNNING ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {job.restarts} ]; then',
+        '    scontrol requeue "$job"',
         "fi",
         'exit "$code"',
     ]

@@ -49,6 +49,7 @@ FAKES = {
     "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; printf "%s|" "$@"; sleep "$FAKE_WAIT"; exit $FAKE_CODE',
     "scontrol": 'echo "scontrol $*"',
     "scancel": 'echo "scancel $*"',
+    "squeue": 'echo "$FAKE_STATE"',
 }
 
 
@@ -59,13 +60,13 @@ def attempt(tmp_path):
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
         (tmp_path / name).chmod(0o755)
 
-    def start(code: int, wait: str = "0", restarts: int = 0, **options) -> subprocess.Popen:
+    def start(code: int, wait: str = "0", restarts: int = 0, state: str = "RUNNING", **options) -> subprocess.Popen:
         (tmp_path / "run").mkdir(exist_ok=True)
         job = tmp_path / "job.sbatch"
         job.write_text(sbatch_script(BatchJob(**(BASE | {"directory": tmp_path / "run"} | options))))
         environment = os.environ | {
             "PATH": f"{tmp_path}:{os.environ['PATH']}", "FAKE_CODE": str(code), "FAKE_WAIT": wait, "SLURM_JOB_ID": "17",
-            "SLURM_ARRAY_TASK_ID": "3", "SLURM_RESTART_COUNT": str(restarts),
+            "SLURM_ARRAY_JOB_ID": "16", "SLURM_ARRAY_TASK_ID": "3", "FAKE_STATE": state, "SLURM_RESTART_COUNT": str(restarts),
         }  # fmt: skip
         return subprocess.Popen(["bash", str(job)], env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -79,6 +80,16 @@ def test_only_a_run_that_can_go_on_is_requeued_and_not_for_ever(attempt, code, r
     job = attempt(code, restarts=restarts)
     printed = job.communicate(timeout=20)[0]
     assert job.returncode == code and ("scontrol requeue 17" in printed) == requeued
+
+
+def test_a_job_that_is_being_ended_is_not_requeued(attempt):
+    """`scancel JOB` has the run save and leave with 75 as well; it must not come back."""
+    job = attempt(75, state="COMPLETING")
+    assert "scontrol" not in job.communicate(timeout=20)[0] and job.returncode == 75
+
+
+def test_one_task_of_an_array_is_requeued_alone(attempt):
+    assert "scontrol requeue 16_3" in attempt(75, seeds=(1, 5)).communicate(timeout=20)[0]
 
 
 def test_a_signal_before_the_limit_asks_the_run_to_save_and_waits_for_it(attempt):

@@ -116,6 +116,15 @@ def test_a_run_that_is_told_to_save_is_requeued_and_goes_on_as_if_nothing_had_be
     assert (found["digest"], found["spikes"]) == (expected["digest"], expected["spikes"])
 
 
+def test_a_cancelled_job_saves_and_stays_cancelled(slurm, folder):
+    job = slurm.submit("net.py", "--out", "out", "--time", "10", *set_to({"ms": 60_000.0}), cwd=folder)
+    simulating(folder)
+    slurm("scancel", job)
+    shown = slurm.wait(job)
+    assert "JobState=CANCELLED" in shown and "Restarts=0" in shown
+    assert json.loads((folder / "out" / "status.json").read_text())["state"] == "stopped"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_job_that_is_requeued_and_meets_its_time_limit_equals_one_long_run(slurm, folder, by_hand):
