@@ -43,7 +43,7 @@ def stopped(tmp_path_factory):
 def resumed_everywhere(tmp_path, unbroken, before, after, **options):
     for old in before:
         source = tmp_path / f"from-{old}"
-        assert go(RunDirectory(source), chunks=4 + old, devices=old, **options) is None
+        assert go(RunDirectory(source), chunks=4 + old // 2, devices=old, **options) is None
         for new in after(old):
             result = go(copied(source, tmp_path / f"{old}-to-{new}"), devices=new, plan="round_robin", **options)
             assert told(result) == unbroken, f"{old} to {new} devices"
