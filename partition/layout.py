@@ -47,6 +47,11 @@ class Layout:
         return self.slots_per_device * self.num_devices
 
     @cached_property
+    def num_source_slots(self) -> int:
+        """Source slots of neurons, and after them one for each source from outside."""
+        return self.num_slots + len(self.external_ids)
+
+    @cached_property
     def external_ids(self) -> np.ndarray:
         """Global ids of the sources from outside."""
         return np.flatnonzero(self.owner == NOWHERE)

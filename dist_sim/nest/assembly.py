@@ -25,7 +25,7 @@ from dist_sim.nest.nodes import Node
 from dist_sim.nest.parameters import steps_up, values_of
 from dist_sim.network import Backend, Channels, Connection, PoissonDrive, Projection, poisson_inputs
 from dist_sim.network.connection import on_host
-from dist_sim.network.projection import quantum_for
+from dist_sim.network.tables import quantum_for
 from dist_sim.partition.layout import NOWHERE, Layout
 from dist_sim.partition.mesh import NEURON, sharded, spread
 from dist_sim.partition.processes import processes_of

@@ -26,7 +26,6 @@ from dist_sim.nest.assembly import (
 from dist_sim.nest.devices import Meter, spike_generator
 from dist_sim.nest.machines import Machine
 from dist_sim.network import Channels, Connection
-from dist_sim.network.projection import first_capacity, history_slots
 from dist_sim.network.rules import (
     explicit_edges,
     fixed_indegree,
@@ -35,6 +34,7 @@ from dist_sim.network.rules import (
     one_to_one,
     pairwise_poisson,
 )
+from dist_sim.network.tables import first_capacity, history_slots
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import neuron_mesh
 

@@ -7,6 +7,6 @@ from dist_sim.network.distributions import Normal as Normal
 from dist_sim.network.distributions import Uniform as Uniform
 from dist_sim.network.drive import PoissonDrive as PoissonDrive
 from dist_sim.network.drive import poisson_inputs as poisson_inputs
-from dist_sim.network.projection import Backend as Backend
-from dist_sim.network.projection import Channels as Channels
 from dist_sim.network.projection import Projection as Projection
+from dist_sim.network.tables import Backend as Backend
+from dist_sim.network.tables import Channels as Channels

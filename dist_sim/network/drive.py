@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from dist_sim import kernels
 from dist_sim.core import LongTermState, Module
 from dist_sim.kernels.poisson import alike_blocks, count_tables
-from dist_sim.network.projection import Backend, Channels
+from dist_sim.network.tables import Backend, Channels
 from dist_sim.partition.layout import NOWHERE, Layout
 from dist_sim.partition.mesh import NEURON, sharded, spread
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
 
@@ -15,44 +14,15 @@ from jax.sharding import PartitionSpec as P
 
 from dist_sim import kernels
 from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, State
-from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
 from dist_sim.kernels import history as in_flight
 from dist_sim.network import flight
-from dist_sim.network.connection import Connection, on_device
-from dist_sim.network.plastic_share import PlasticShare, plastic_share
+from dist_sim.network.connection import Connection
 from dist_sim.network.plasticity import Plasticity
+from dist_sim.network.tables import Backend, Channels, draw_table, events_of, first_capacity, history_slots
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
 from dist_sim.partition.processes import processes_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class Channels:
-    """How the input of one model lies in a device's input vector.
-
-    Attributes:
-        count: 1, or 2 where negative weights have a channel of their own.
-        offset: where it begins.
-        quantum: what one unit of the integer input stands for, in the unit of the model's input; a power of two.
-    """
-
-    count: int
-    offset: int
-    quantum: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Backend:
-    """How kernels run: `name` of the backend, its `threads` per device, and int64 instead of int32 sums if `wide`."""
-
-    name: str
-    threads: int
-    wide: bool
-
-    @property
-    def integer(self) -> Any:
-        return np.int64 if self.wide else np.int32
 
 
 @final
@@ -102,7 +72,10 @@ class Projection(Module):
         for done, device in enumerate(self.local):
             if watch is not None:
                 watch(done, len(self.local))
-            table, share = self._draw(connections, int(device), channels, seed, dt)
+            table, share = draw_table(
+                connections, layout, int(device), channels, backend, self._all_threads,
+                min_delay=self.min_delay, num_delays=self.num_delays, seed=seed, dt=dt,
+            )  # fmt: skip
             tables.append(table)
             shares.append(share)
         kinds = [c.plasticity for c in connections if c.plasticity is not None]
@@ -118,51 +91,9 @@ class Projection(Module):
 
     # ---- building ----
 
-    def _draw(self, connections, device: int, channels, seed: int, dt: float) -> tuple[build.RawTable, PlasticShare | None]:
-        layout, backend = self.layout, self.backend
-        shares, load = [], [np.zeros(block) for block in layout.block]
-        for c in connections:
-            channel = channels[c.group]
-            share = on_device(
-                c,
-                layout,
-                device,
-                quantum=channel.quantum,
-                offset=channel.offset,
-                channels=channel.count,
-                seed=seed,
-                backend=backend.name,
-                threads=self._all_threads,
-            )
-            shares.append(share)
-            np.add.at(
-                load[c.group], layout.place[share.target_id], np.diff(share.offsets) * (c.largest_weight() / channel.quantum + 1)
-            )
-        # No sum may ever leave the integers: the bound holds even if all sources of a neuron spike at once.
-        heaviest = max((x.max(initial=0.0) for x in load), default=0.0)
-        if heaviest >= np.iinfo(backend.integer).max / 2:
-            raise ConnectError(
-                "a neuron's synapses are so many and so strong that their sum could leave 32-bit integers. Use precision=64."
-            )
-        plastic = [share for share, c in zip(shares, connections, strict=True) if c.plasticity is not None]
-        synapses = plastic_share(plastic, seed=seed, dt=dt) if plastic else None
-        table = build.build_table(
-            [share for share, c in zip(shares, connections, strict=True) if c.plasticity is None],
-            num_source_slots=self.num_source_slots,
-            min_delay=self.min_delay,
-            num_delays=self.num_delays,
-            seed=seed,
-            dt=dt,
-            wide=backend.wide,
-            backend=backend.name,
-            threads=self._all_threads,
-            also=synapses.source if synapses else None,
-        )
-        return table, synapses
-
     @property
     def num_source_slots(self) -> int:
-        return self.layout.num_slots + len(self.layout.external_ids)
+        return self.layout.num_source_slots
 
     @property
     def slots(self) -> int:
@@ -188,7 +119,7 @@ class Projection(Module):
             row[sources] = np.arange(t.num_rows)
             ends = t.pointers[:: self.num_delays].astype(np.int64)
             self.out_degree[sources] += np.diff(ends)
-            events.append(_events(external_steps, row[layout.num_slots :]))
+            events.append(events_of(external_steps, row[layout.num_slots :]))
         for sources in plastic_sources:
             np.add.at(self.out_degree, sources, 1)
         self.out_degree = self.processes.total(self.out_degree)
@@ -438,28 +369,3 @@ class Projection(Module):
         """(devices, capacity) ring and (devices, slots, 2) marks of this process's devices."""
         devices = len(self.local)
         return local_part(self.ring.value).reshape(devices, -1), local_part(self.marks.value).reshape(devices, -1, 2)
-
-
-def history_slots(min_delay: int, num_delays: int) -> int:
-    """Steps that the history of spikes reaches back: the longest delay, and an interval between exchanges."""
-    return 2 * min_delay + num_delays - 1
-
-
-def first_capacity(rows: int, slots: int) -> int:
-    """Spikes in flight that a table of so many rows begins with room for."""
-    return max(1024, min(rows * slots, rows * slots // 16 + 65536))
-
-
-def quantum_for(bound: float, wide: bool) -> float:
-    """The power of two that one unit of an integer weight stands for, so that sums up to `bound` leave a factor 2 of room."""
-    return float(2.0 ** np.ceil(np.log2(max(bound, 1e-30) / 2.0 ** (61 if wide else 29))))
-
-
-def _events(external_steps: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """(2, n) uint32: (step, row) of the spikes from outside that have synapses on a device, in order of steps."""
-    known = [(steps, np.full(len(steps), row)) for steps, row in zip(external_steps, rows, strict=True) if row >= 0]
-    if not known:
-        return np.zeros((2, 0), dtype=np.uint32)
-    steps, row = (np.concatenate(part) for part in zip(*known, strict=True))
-    order = np.argsort(steps, kind="stable")
-    return np.stack([steps[order], row[order]]).astype(np.uint32)

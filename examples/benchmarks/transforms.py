@@ -110,7 +110,8 @@ def loops(lib: Any) -> Iterator[tuple[str, Measure]]:
     """The same 20 steps of 5 modules as a loop of Python and as a compiled one."""
     if lib is jax:
         return
-    model, xs = modules(lib, 5), jnp.ones((20, 10)) * u.mV
+    model: Any = modules(lib, 5)
+    xs: Any = jnp.ones((20, 10)) * u.mV
     compiled = lib.transform.jit(lambda xs: lib.transform.for_loop(model, xs))
 
     def python() -> list[Any]:

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from dist_sim.core import HiddenState, Module, ParamState
 from dist_sim.errors import ParameterError
 from dist_sim.nest.parameters import Parameter
-from dist_sim.network.projection import Channels
+from dist_sim.network.tables import Channels
 from dist_sim.partition.mesh import NEURON, sharded, spread
 
 # What the leaky integrate-and-fire models have in common, with NEST's defaults; V_m is the initial value.
