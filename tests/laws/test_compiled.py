@@ -26,7 +26,7 @@ def test_one_compilation_for_a_run_of_any_length(network, devices):
     sim.simulate(5.0 * u.ms)
     assert loop.advance.compilations == 1
     # JAX's own count: the program was made once, for one shape and sharding of everything.
-    assert programs_of(loop) == [program] and program.jitted._cache_size() == 1
+    assert programs_of(loop) == [program] and program.donating._cache_size() == 1
 
 
 def test_python_is_not_in_the_time_loop(monkeypatch):
