@@ -1,6 +1,7 @@
-"""The command line: `dist-sim run FILE.py`, `dist-sim resume DIR`, `dist-sim digest DIR`, `dist-sim submit FILE.py`.
+"""The command line: `dist-sim run FILE.py`, `resume DIR`, `digest DIR`, `submit FILE.py`, `plan FILE.py`, `doctor`.
 
 A plain script becomes a run with devices, progress, a run directory and a summary, without a change to it.
+Over 400 lines because it is the only module of its floor: the one place that may use both `cluster` and the floors below.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from dist_sim.core import State
 from dist_sim.errors import NumericalError
 from dist_sim.nest.assembly import Description
 from dist_sim.nest.network import Network
+from dist_sim.partition.mesh import whole
 
 
 def check_finite(network: Network, d: Description, first: int, last: int) -> None:
@@ -33,7 +34,7 @@ def _all_finite(values: Sequence[jax.Array]) -> jax.Array:
 
 
 def _look(name: str, group: int, state: State, network: Network, d: Description, first: int, last: int) -> None:
-    values = network.layout.gather(group, np.asarray(state.value)).reshape(-1, len(network.layout.groups[group]))
+    values = network.layout.gather(group, whole(state.value)).reshape(-1, len(network.layout.groups[group]))
     bad = np.argwhere(~np.isfinite(values.T))
     if not len(bad):
         return

@@ -23,7 +23,7 @@ class Machine:
         synapse_ns: to draw one synapse and put it into its place.
         latency_us: of one exchange per doubling of the devices; `bandwidth`: bytes per second between devices.
         source: of these numbers.
-        measured: False where the times are those that the memory's bandwidth allows, not those of a run.
+        measured: False where the times are estimates, not those of a quiet run.
     """
 
     memory: int
@@ -64,6 +64,6 @@ def cpu(cores: int) -> Machine:
     return Machine(
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), host=True, neuron_ns=1.5 / cores, poisson_ns=1.7 / cores,
         event_ns=4.5 / cores, word_ns=0.5, step_us=28.0, synapse_ns=135.0 / cores, latency_us=30.0, bandwidth=5e9,
-        source=f"{cores} cores like one of an AMD EPYC of 2 shared ones: least CPU time of 25 chunks of iaf_psc_exp, jax 0.10.2",
-        measured=True,
+        source=f"{cores} cores: estimates after CPU times of iaf_psc_exp on a busy AMD EPYC; words, latency, bandwidth guessed",
+        measured=False,
     )  # fmt: skip

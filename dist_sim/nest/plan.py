@@ -80,7 +80,7 @@ def show_plan(description: Description, steps: int, devices: Sequence[int], kind
     first = found[0]
     console.print(
         f"{first.neurons:,} neurons, {first.synapses:,.0f} synapses expected, {rate:g} Hz; {kind}: {machine.source}"
-        + ("" if machine.measured else "; its times are what that bandwidth allows, not measured")
+        + ("" if machine.measured else "; its times are estimates, not measured")
     )
     titles = ("devices", "on a device", "its process", "build", "exchange", "every", "step", "RTF", "this simulation", "")
     table = Table(*titles, box=None, pad_edge=False, header_style="")
