@@ -6,7 +6,7 @@ import pytest
 from laws.networks import NETWORKS, assert_conserved, brunel, mixed, projection_of, synapses_of, traces_of
 
 import dist_sim as ds
-from dist_sim.network import Projection
+from dist_sim.network import projection
 
 DURATION = 40 * u.ms
 PLANS = ["block", "round_robin", "balanced"]
@@ -130,12 +130,12 @@ def test_the_law_holds_at_the_size_of_the_full_microcircuit():
 def test_keys_that_depend_on_the_device_are_seen(monkeypatch):
     """The law can be broken: a device that draws with a seed of its own gives another network and other spikes."""
     whole, wanted = run(mixed, devices=2)
-    draw = Projection._draw
+    draw = projection.draw_table
 
-    def of_this_device(self, connections, device, channels, seed, dt):
-        return draw(self, connections, device, channels, seed + device, dt)
+    def of_this_device(connections, layout, device, *rest, seed, **options):
+        return draw(connections, layout, device, *rest, seed=seed + device, **options)
 
-    monkeypatch.setattr(Projection, "_draw", of_this_device)
+    monkeypatch.setattr(projection, "draw_table", of_this_device)
     broken, result = run(mixed, devices=2)
     assert result.digest != wanted.digest
     assert synapses_of(broken).tolist() != synapses_of(whole).tolist()

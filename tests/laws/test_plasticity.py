@@ -9,7 +9,7 @@ from run.checkpointed import StopAt
 
 import dist_sim as ds
 from dist_sim.kernels import stdp
-from dist_sim.network import Projection, plasticity
+from dist_sim.network import plasticity, projection
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.session import Session
@@ -179,13 +179,13 @@ def test_a_generator_is_as_good_as_a_neuron_that_it_fires():
 
 def test_a_device_that_keeps_its_own_time_is_seen(monkeypatch, on_one_device):
     """The law can be broken: weights that depend on where the synapse lies give other spikes."""
-    draw = Projection._draw
+    draw = projection.draw_table
 
-    def shifted(self, connections, device, channels, seed, dt):
-        table, share = draw(self, connections, device, channels, seed, dt)
+    def shifted(*args, **options):
+        table, share = draw(*args, **options)
         share.weight[share.target < 10] *= 0.5
         return table, share
 
-    monkeypatch.setattr(Projection, "_draw", shifted)
+    monkeypatch.setattr(projection, "draw_table", shifted)
     (one, first), (two, second) = run(devices=1), run(devices=2)
     assert not np.array_equal(synapses_of(one)[3], synapses_of(two)[3]) and first.digest != second.digest
