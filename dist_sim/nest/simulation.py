@@ -51,6 +51,7 @@ class Simulation:
             self.loop = ChunkedLoop(self.network, self.network.chunk, overflow=self.network.projection.overflow)
             with self.phases.phase("compile"):
                 self.loop.compile(0)
+                check_finite(self.network, description, 0, 0)  # compiled here, not in the first chunk
             self._initial = {s: s.value for s in self.loop.written}
         self.build_s = time.perf_counter() - begin
         owner = self.network.layout.owner

@@ -42,8 +42,10 @@ class ChunkedLoop:
         return self.advance.states(zero, zero).written
 
     def compile(self, first: int) -> None:
-        """Compiles the loop by running no step."""
+        """Compiles the loop by running no step, and the copies of what :meth:`run` holds meanwhile."""
+        held = [s.value for s in self.written]
         self._run(first, first)
+        del held
 
     def run(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Advances from step `first` to `last`; yields (begin, end) after each chunk, when the host may read States."""
