@@ -114,9 +114,7 @@ class Slot:
     def place(self, value: Any) -> Any:
         """The value where the slot's sharding wants it; inside a trace, constrained to be there."""
         leaves = self.leaves(value)
-        move = _moved if current_trace() is EAGER else jax.lax.with_sharding_constraint
-        placed = [x if s is None else move(x, s) for x, s in zip(leaves, self.shardings, strict=True)]
-        return self.value(placed)
+        return self.value([x if s is None else placed(x, s) for x, s in zip(leaves, self.shardings, strict=True)])
 
     def without_axis(self, axis: int) -> Slot:
         """The slot of one lane, where lanes lie along `axis`. The other axes stay split as they are."""
@@ -223,7 +221,10 @@ def unbound(x: jax.Array) -> jax.Array:
     return CONCRETE(part.aval, part.sharding, [part], committed=False)  # pyright: ignore[reportArgumentType]
 
 
-def _moved(x: jax.Array, sharding: NamedSharding) -> jax.Array:
+def placed(x: jax.Array, sharding: NamedSharding) -> jax.Array:
+    """An array where the sharding wants it; inside a trace, constrained to be there."""
+    if current_trace() is not EAGER:
+        return jax.lax.with_sharding_constraint(x, sharding)
     return x if x.sharding is sharding or x.sharding == sharding else jax.device_put(x, sharding)
 
 

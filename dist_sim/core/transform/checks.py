@@ -139,10 +139,13 @@ def running(*programs: Staged) -> AbstractContextManager[None]:
     """What programs are run in: :func:`surfaced` if one of them contains checks and nothing around this does it."""
     if not any(program.checks for program in programs):
         return nullcontext()
-    if is_eager():
-        return surfaced()
     note_check()
-    return nullcontext()
+    return surfacing()
+
+
+def surfacing() -> AbstractContextManager[None]:
+    """What a function that may contain checks is run in: :func:`surfaced`, if nothing around this does it."""
+    return surfaced() if is_eager() else nullcontext()
 
 
 def note_check() -> None:

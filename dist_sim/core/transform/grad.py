@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dist_sim.core.transform.pure import Argnums, PureCall, States, decorator, default_argnums, surfacing
+from dist_sim.core.transform.checks import surfacing
+from dist_sim.core.transform.pure import Argnums, PureCall, States, decorator, default_argnums
 from dist_sim.errors import UnitError
 
 

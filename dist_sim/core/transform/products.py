@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 
-from dist_sim.core.transform.pure import Argnums, PureCall, States, surfacing
+from dist_sim.core.transform.checks import surfacing
+from dist_sim.core.transform.pure import Argnums, PureCall, States
 from dist_sim.errors import ParameterError
 
 

@@ -14,7 +14,7 @@ from dist_sim.core.hooks import hooks_version
 from dist_sim.core.state import State
 from dist_sim.core.trace import check_read, enter, is_eager
 from dist_sim.core.transform.checks import running
-from dist_sim.core.transform.staging import Leaves, Staged, keep
+from dist_sim.core.transform.staging import Leaves, Staged, keep, now
 
 
 class Program:
@@ -63,7 +63,7 @@ class Program:
         for state in self.staged.touched.read:
             if state._birth is not None:
                 check_read(state)
-        return [_own_leaves(state) for state in self._reused], [self.staged.now(source) for source in self._others], leaves
+        return [_own_leaves(state) for state in self._reused], [now(source) for source in self._others], leaves
 
     def __call__(self, leaves: list[Any]) -> Any:
         with running(self.staged):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import brainunit as u
@@ -17,10 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dist_sim.core.slot import Slot, describe
+from dist_sim.core.slot import Slot, describe, placed
 from dist_sim.core.state import State
-from dist_sim.core.trace import EAGER, StateTrace, current_trace, is_eager
-from dist_sim.core.transform.checks import surfaced
+from dist_sim.core.trace import StateTrace
 from dist_sim.core.transform.staging import keep, refuse_states, value_of
 from dist_sim.errors import ParameterError, UnitError
 
@@ -210,11 +208,6 @@ class PureCall:
                     )
 
 
-def surfacing() -> AbstractContextManager[None]:
-    """What a function is differentiated in: raises where a check in it fails, if nothing around this does."""
-    return surfaced() if is_eager() else nullcontext()
-
-
 def decorator(transform: Callable[..., Any], fun: Callable[..., Any] | None, **options: Any) -> Any:
     """`transform(fun, **options)`, or what makes it from `fun` where a decorator was written with arguments only."""
     return functools.partial(transform, **options) if fun is None else transform(fun, **options)
@@ -243,9 +236,7 @@ def _placed(x: Any, sharding: NamedSharding | None, rank: int) -> Any:
     if x.ndim > rank:
         spec = PartitionSpec(*(None,) * (x.ndim - rank), *sharding.spec)
         sharding = NamedSharding(sharding.mesh, spec, memory_kind=sharding.memory_kind)
-    if current_trace() is not EAGER:
-        return jax.lax.with_sharding_constraint(x, sharding)
-    return x if x.sharding == sharding else jax.device_put(x, sharding)
+    return placed(x, sharding)
 
 
 def _is_quantity(x: Any) -> bool:

@@ -17,7 +17,7 @@ from dist_sim.core.slot import Slot
 from dist_sim.core.state import State
 from dist_sim.core.trace import StateTrace
 from dist_sim.core.transform.jit import Jit
-from dist_sim.core.transform.staging import Leaves, keep, refuse_states, value_of
+from dist_sim.core.transform.staging import Leaves, keep, now, refuse_states
 from dist_sim.errors import ParameterError, StateValueError, TraceContextError
 from dist_sim.partition.mesh import current_mesh
 
@@ -105,7 +105,7 @@ class _Call:
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._explore(args, kwargs)
-        inputs = [value_of(x) if isinstance(x, State) else jax.tree.leaves(environ.get(x)) for x in self._sources]
+        inputs = [now(source) for source in self._sources]
         specs = [self._parts[x].specs if isinstance(x, State) else WHOLE for x in self._sources]
         out_specs = self._out_specs, [self._parts[state].specs for state in self._written]
         run = self._mapped(self._run, (specs, self._in_specs, WHOLE), out_specs)

@@ -79,7 +79,7 @@ class Staged:
 
     def gather(self) -> list[Leaves]:
         """The values of its sources here and now; noted as read."""
-        return [self.now(source) for source in self.sources]
+        return [now(source) for source in self.sources]
 
     def replaced(self, inputs: list[Leaves], states: Sequence[State], values: Sequence[Leaves]) -> list[Leaves]:
         """`inputs` with other values in these States."""
@@ -107,11 +107,10 @@ class Staged:
                     f"{where} turns {state.label} from {state._slot} into {slot}, and must not: reshape it before."
                 )
 
-    def now(self, source: State | str) -> Leaves:
-        """The value of one source here and now; noted as read."""
-        if isinstance(source, State):
-            return value_of(source)
-        return jax.tree.leaves(environ.get(source))
+
+def now(source: State | str) -> Leaves:
+    """The value of one source of a program here and now; noted as read."""
+    return value_of(source) if isinstance(source, State) else jax.tree.leaves(environ.get(source))
 
 
 def value_of(state: State) -> Leaves:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -16,8 +15,8 @@ from dist_sim.core.filters import Filter, Predicate, to_predicate
 from dist_sim.core.random import RandomState
 from dist_sim.core.slot import Slot
 from dist_sim.core.state import State
-from dist_sim.core.trace import StateTrace, adopt, enter, is_eager
-from dist_sim.core.transform.checks import surfaced
+from dist_sim.core.trace import StateTrace, adopt, enter
+from dist_sim.core.transform.checks import surfacing
 from dist_sim.core.transform.declared import Declared, States
 from dist_sim.core.transform.staging import Leaves, keep, refuse_states, value_of
 from dist_sim.errors import BatchAxisError
@@ -173,7 +172,7 @@ class _Lanes:
 
     def run(self) -> Any:
         """Calls the function, writes the States, returns its result."""
-        with surfaced() if is_eager() else nullcontext():
+        with surfacing():
             out, split, same = self._vmap(self._lane)(jnp.arange(self._size), self._args, self._kwargs)
         written = [(state, self._whole(state, axis)) for axis, states in self._split.items() for state in states]
         written += [(state, self._slots[state]) for state in self._same]
