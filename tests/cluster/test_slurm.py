@@ -103,7 +103,7 @@ def simulating(folder: Path, *, before: int = 0) -> int:
 
 
 def test_a_run_that_is_told_to_save_is_requeued_and_goes_on_as_if_nothing_had_been(slurm, folder, by_hand):
-    parameters = {"ms": 8000.0}
+    parameters = {"ms": 80_000.0}  # long enough for status.json to be seen in the middle, on a fast machine too
     job = slurm.submit("net.py", "--out", "out", "--time", "10", *set_to(parameters), cwd=folder)
     simulating(folder)
     slurm("scancel", "--batch", "--signal=USR1", job)
