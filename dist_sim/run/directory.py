@@ -183,6 +183,11 @@ class RunDirectory:
         self._status.update(fields, heartbeat=datetime.now().astimezone().isoformat(timespec="seconds"), unix_time=time.time())
         self.write_json("status.json", self._status)
 
+    def enter(self, phase: str) -> None:
+        """The run has come to a phase (`connect`, `compile`, `simulate`, `results`, ...): `status.json` says so."""
+        if self._status.get("phase") != phase:
+            self.update_status(phase=phase)
+
     def log(self, text: str) -> None:
         """Add a line to `log.txt`, with the time."""
         if self._follows:

@@ -49,6 +49,9 @@ class Phases:
         updates are points at which a run that has been asked to stop does so.
         """
         _poll()
+        session = current_session()
+        if session is not None and session.directory is not None:
+            session.directory.enter(name)
         count = PhaseCount(name, self._stream)
         ended = threading.Event()
         if self._show:
@@ -118,6 +121,8 @@ class Progress:
         self._recent: deque[tuple[float, float]] = deque()
 
     def __enter__(self) -> Self:
+        if self._directory is not None:
+            self._directory.enter("simulate")
         self._begin = self._line_at = time.perf_counter()
         self._recent.append((self._begin, self.done_ms))
         self._status_at = self._begin - STATUS_EVERY + SHORT

@@ -57,6 +57,16 @@ def test_short_pieces_go_unmentioned(tmp_path):
     assert "0.0 ms of 1.0 ms" in stream.getvalue()
 
 
+def test_the_status_says_the_phase(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    with Session(directory=directory).active():
+        for name in ("connect", "compile"):
+            with Phases().phase(name):
+                assert (directory.read_json("status.json") or {})["phase"] == name
+        with Progress(1.0, directory=directory):
+            assert (directory.read_json("status.json") or {})["phase"] == "simulate"
+
+
 def test_silent_without_a_session_and_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(progress_module, "SHORT", 0.0)
     with Progress(10.0) as progress:
