@@ -1,4 +1,4 @@
-"""`dist-sim doctor`: what this process sees, what is wrong with it, and what to do."""
+"""What `dist-sim doctor` makes of what this process sees: what is wrong with it, and what to do."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal, final
-
-import typer
+from typing import Literal, final
 
 from dist_sim.cluster.launch import detect
-from dist_sim.cluster.sight import PACKAGES, Sight, look
+from dist_sim.cluster.sight import PACKAGES, Sight
 from dist_sim.errors import DistSimError
 
-BAD = 64
 _OPTIONAL = {"mpi4py", "dist_sim"}
 _PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _SHARED = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "fuse.ceph", "cifs", "afs")
@@ -32,19 +28,6 @@ class Finding:
     topic: str
     seen: str
     remedy: str = ""
-
-
-def doctor(
-    folder: Annotated[Path, typer.Option("--out", help="Where the run directory will be.")] = Path("."),
-) -> None:
-    """Say what this process sees (devices, launcher, MPI, SLURM, memory, disk), what is wrong with it, and what to do.
-
-    Start it as the run will be started, as in `srun -N2 dist-sim doctor`. Exit codes: 0 nothing is wrong, 64 an error.
-    """
-    findings = diagnose(look(folder))
-    typer.echo(shown(findings))
-    if any(finding.level == "error" for finding in findings):
-        raise typer.Exit(BAD)
 
 
 def diagnose(sight: Sight) -> list[Finding]:

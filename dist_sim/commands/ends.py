@@ -1,0 +1,65 @@
+"""How a command ends: its exit codes, and what it says of an error."""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+import typer
+
+from dist_sim.cluster.ending import Ending
+from dist_sim.errors import DeviceError, DistSimError, OutputError
+
+DONE, BAD_INPUT, INTERNAL, OUTPUT, INTERRUPTED = 0, 64, 70, 74, 130
+
+# Several processes end together; one of them says why.
+ending: ContextVar[Ending] = ContextVar("ending")
+
+
+def together() -> Ending:
+    """The end of this process as one of several, or as the only one."""
+    return ending.get(None) or Ending()
+
+
+@contextmanager
+def errors_become_exit_codes(debug: bool) -> Iterator[None]:
+    """Within this context an error of ours is told, and ends the command with its exit code."""
+    try:
+        yield
+    except DistSimError as error:
+        explain(error, debug)
+        raise typer.Exit(exit_code(error)) from None
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that an error stands for."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if not isinstance(error, DistSimError):
+        return INTERNAL
+    if isinstance(error, OutputError):
+        return OUTPUT
+    return BAD_INPUT if isinstance(error, (ValueError, TypeError, LookupError, DeviceError)) else INTERNAL
+
+
+def explain(error: DistSimError, debug: bool, script: Path | None = None) -> None:
+    """Tells an error, with its line of the script if it has one, unless another process does."""
+    if not together().speaks(exit_code(error)):
+        return
+    if debug:
+        traceback.print_exception(error)
+    complain(f"{type(error).__name__}: {error}")
+    if script is not None:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)]
+        if frames:
+            line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()
+            typer.echo(f"  {script}, line {frames[-1].lineno}: {line}", err=True)
+
+
+def complain(text: str) -> None:
+    """A line on stderr."""
+    typer.echo(f"dist-sim: {text}", err=True)

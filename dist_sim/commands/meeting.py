@@ -1,0 +1,57 @@
+"""The processes of one run meet: they know each other, run the same program and share one run directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import dist_sim
+from dist_sim.cluster.bootstrap import check_agreement, start
+from dist_sim.cluster.ending import Ending
+from dist_sim.cluster.launch import detect
+from dist_sim.commands.ends import complain, ending
+from dist_sim.partition.processes import ALONE, Processes, all_processes
+from dist_sim.run.directory import RunDirectory
+from dist_sim.run.provenance import versions
+
+
+def meet(
+    coordinator: str | None, processes: int | None, process: int | None, devices: int | None, heartbeat: int, script: Path,
+    told: Mapping[str, object],
+) -> Processes:  # fmt: skip
+    """Starts JAX, over all processes that were started as this one; they must run the same program.
+
+    Args:
+        coordinator, processes, process, devices, heartbeat: as the options of these names.
+        script: whose text must be the same in all; `told`: what else must be, by name.
+
+    Raises:
+        ParameterError, DeviceError: addresses that make no sense, processes that do not find each other, or differ.
+    """
+    launch = detect(os.environ, coordinator=coordinator, processes=processes, process=process)
+    end = Ending(launch.processes, launch.process)
+    ending.set(end)
+    if launch.note:
+        complain(f"note: {launch.note}")
+    start(launch, devices, heartbeat_s=heartbeat)
+    if launch.processes == 1:
+        return ALONE
+    end.listen()
+    folders = [Path(folder) for folder in dist_sim.__path__]
+    package = [path.read_bytes() for folder in folders for path in sorted(folder.rglob("*.py"))]
+    check_agreement({
+        "script": script.read_bytes().hex() if script.is_file() else "",
+        **{name: repr(value) for name, value in told.items()},
+        "versions": repr(versions()),
+        "code of dist_sim": hashlib.sha256(b"".join(package)).hexdigest(),
+    })  # fmt: skip
+    return all_processes()
+
+
+def claimed(here: Processes, claim: Callable[[], RunDirectory], *, resumed: bool = False) -> RunDirectory:
+    """The run directory, which process 0 claims for all."""
+    directory = claim() if here.index == 0 else None
+    path = here.first("" if directory is None else str(directory.path.resolve()))
+    return RunDirectory.join(path, resumed=resumed) if directory is None else directory

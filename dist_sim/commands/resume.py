@@ -1,0 +1,65 @@
+"""`dist-sim resume DIR`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dist_sim.cluster.bootstrap import HEARTBEAT_S
+from dist_sim.commands.ends import DONE, complain, errors_become_exit_codes
+from dist_sim.commands.meeting import claimed, meet
+from dist_sim.commands.options import Coordinator, Count, Debug, Directory, Every, Heartbeat, Index, MaxHours, existing, interval
+from dist_sim.commands.script import run_script, stop_after
+from dist_sim.errors import OutputError
+from dist_sim.run.checkpoint import CheckpointPolicy
+from dist_sim.run.directory import RunDirectory
+from dist_sim.run.session import Session
+
+
+def resume(
+    directory: Directory,
+    devices: Annotated[int | None, typer.Option(min=1, help="Devices to run on.  [default: as many as before]")] = None,
+    every: Every = None,
+    max_hours: MaxHours = None,
+    coordinator: Coordinator = None,
+    processes: Count = None,
+    process: Index = None,
+    heartbeat: Heartbeat = HEARTBEAT_S,
+    allow_changed: Annotated[bool, typer.Option("--allow-changed", help="Also if network or script have changed.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Go on with a run from its newest sound checkpoint, on any number of devices.
+
+    The script is run again; what it simulates begins where the checkpoint was taken. Exit codes as those of `run`.
+    """
+    with errors_become_exit_codes(debug):
+        # What the run directory says of the devices is needed before JAX, and with it the other processes, can be asked.
+        before = RunDirectory.open(directory).read_json("config.json") or {}
+        script, devices = Path(before.get("script") or directory), before.get("devices") if devices is None else devices
+        here = meet(coordinator, processes, process, devices, heartbeat, script, {"--devices": devices, "config": before})
+        opened = claimed(here, lambda: RunDirectory.resume(directory), resumed=True)
+        try:
+            config, status = opened.read_json("config.json"), opened.read_json("status.json") or {}
+            if status.get("state") == "done":
+                complain(f"{directory}: this run is done.")
+                raise typer.Exit(DONE)
+            if config is None or config.get("script") is None:
+                raise OutputError(
+                    f"{directory}: no config.json that names a script: there is nothing to go on with. Run it again."
+                )
+            policy = CheckpointPolicy(**config["checkpoints"] or {})
+            if every is not None:
+                policy = replace(policy, every=interval(every))
+            session = Session(
+                devices=devices, out=opened.path, parameters=config["set"], command=("dist-sim", *sys.argv[1:]),
+                script=existing(Path(config["script"])), arguments=tuple(config["arguments"]), checkpoints=policy,
+                stop=stop_after(max_hours), allow_changed=allow_changed, directory=opened,
+            )  # fmt: skip
+        except BaseException:
+            opened.close()
+            raise
+        raise typer.Exit(run_script(session, opened, here, debug))

@@ -1,0 +1,95 @@
+"""`dist-sim run FILE.py`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dist_sim.cluster.bootstrap import HEARTBEAT_S
+from dist_sim.commands.ends import BAD_INPUT, DONE, errors_become_exit_codes
+from dist_sim.commands.meeting import claimed, meet
+from dist_sim.commands.options import (
+    Arguments,
+    Assignments,
+    Coordinator,
+    Count,
+    Debug,
+    Every,
+    Heartbeat,
+    Index,
+    MaxHours,
+    Out,
+    existing,
+    interval,
+)
+from dist_sim.commands.script import run_script, stop_after
+from dist_sim.run.checkpoint import CheckpointPolicy, seconds_of
+from dist_sim.run.directory import RunDirectory, default_directory
+from dist_sim.run.session import Session, check_declared, declared_params, split_assignments
+
+DEVICES = "Devices to run on, of all processes together.  [default: one, or all of several processes]"
+
+
+def run(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE.py", help="The script.", show_default=False)] = None,
+    arguments: Arguments = None,
+    devices: Annotated[int | None, typer.Option(min=1, help=DEVICES)] = None,
+    out: Out = None,
+    assignments: Assignments = None,
+    every: Every = None,
+    keep_last: Annotated[int, typer.Option(min=1, help="How many of the newest checkpoints stay.")] = 2,
+    keep_every: Annotated[str | None, typer.Option(metavar="TIME", help="Besides, one per so much model time.")] = None,
+    max_hours: MaxHours = None,
+    coordinator: Coordinator = None,
+    processes: Count = None,
+    process: Index = None,
+    heartbeat: Heartbeat = HEARTBEAT_S,
+    debug: Debug = False,
+    help_: Annotated[bool, typer.Option("--help", help="Show this, and the parameters of FILE.py.")] = False,
+) -> None:
+    """Run a script: set up devices, show progress, write the run directory, print a summary.
+
+    Started by srun, mpirun or on a TPU pod, the processes are one run; process 0 shows it and writes its results.
+
+    SIGTERM and SIGUSR1 have it save, and leave with code 75 at the next safe point.
+
+    Exit codes: 0 done, 64 bad input, 70 internal error or a bug in the script, 74 output error, 75 stopped, to be resumed.
+    """
+    if help_ or file is None:
+        typer.echo(context.get_help())
+        if file is not None and file.is_file():
+            _print_parameters(file)
+        raise typer.Exit(DONE if help_ else BAD_INPUT)
+    with errors_become_exit_codes(debug):
+        existing(file)
+        policy = CheckpointPolicy(
+            every=interval(every),
+            keep_last=keep_last,
+            keep_every=None if keep_every is None else 1e3 * seconds_of(keep_every, "--keep-every"),
+        )
+        parameters = split_assignments(assignments or [])
+        if parameters:
+            check_declared(parameters, file)
+        told = {"arguments": arguments, "parameters": parameters, "--devices": devices, "checkpoints": policy}
+        here = meet(coordinator, processes, process, devices, heartbeat, file, told)
+        directory = claimed(here, lambda: RunDirectory(out or default_directory(file)))
+        session = Session(
+            devices=devices, out=directory.path, parameters=parameters, command=("dist-sim", *sys.argv[1:]), script=file,
+            arguments=tuple(arguments or ()), checkpoints=policy, stop=stop_after(max_hours), directory=directory,
+        )  # fmt: skip
+        raise typer.Exit(run_script(session, directory, here, debug))
+
+
+def _print_parameters(script: Path) -> None:
+    declared = declared_params(script)
+    if declared.defaults:
+        typer.echo(f"Parameters of {script} (--set NAME=VALUE):")
+        width = max(map(len, declared.defaults))
+        for name, default in declared.defaults.items():
+            typer.echo(f"  {name:<{width}}  {default}")
+    else:
+        typer.echo(f"{script} declares no parameters (dist_sim.param).")

@@ -1,0 +1,144 @@
+"""A script runs inside a session: as python would run it, with a run directory that tells how it went."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import traceback
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, complain, exit_code, explain, together
+from dist_sim.errors import DistSimError, OutputError
+from dist_sim.io.report import raster_and_rates
+from dist_sim.io.sonata import write_spikes
+from dist_sim.partition.processes import Processes
+from dist_sim.run.directory import RunDirectory
+from dist_sim.run.provenance import provenance
+from dist_sim.run.session import Session
+from dist_sim.run.stop import STOPPED, Stop, Stopped
+from dist_sim.run.summary import print_summary
+
+RASTER_WINDOW_MS = 1000.0
+
+
+def stop_after(max_hours: float | None) -> Stop:
+    """What asks the run to stop: signals, and `--max-hours` from now on."""
+    return Stop(None if max_hours is None else 3600 * max_hours)
+
+
+def run_script(session: Session, directory: RunDirectory, here: Processes, debug: bool) -> int:
+    """Runs the script of a session, writes what there is to be written, and returns the exit code.
+
+    Raises:
+        DistSimError: what was found after the script's own end; the run directory tells of it.
+    """
+    script, stop = session.script, session.stop
+    assert script is not None and stop is not None
+    code = INTERNAL
+
+    def close(code: int) -> None:
+        state = {DONE: "done", INTERRUPTED: "interrupted", STOPPED: "stopped"}.get(code, "failed")
+        # On a full disk this fails as well, and must not hide the error that told of it.
+        with suppress(OutputError):
+            directory.update_status(state=state, exit_code=code, resumable=code == STOPPED)
+            directory.log(f"{state}, exit code {code}")
+        directory.close()
+
+    together().last = close
+    try:
+        with stop.listening():
+            session.write_config()
+            directory.write_json("provenance.json", provenance(script.resolve(), session.command))
+            directory.update_status(state="running", pid=os.getpid(), exit_code=None)
+            directory.log(" ".join(session.command))
+            with session.active():
+                code = _execute(session, debug)
+            session.write_config()
+            if code != STOPPED:
+                stop.poll()
+                # Also after an error: hours of spikes must not be lost to a mistake in the last line of a script.
+                if here.index == 0:
+                    _write_results(session)
+            if code == DONE:
+                session.check_all_asked()
+    except Stopped:
+        code = STOPPED
+    except BaseException as error:
+        code = exit_code(error)
+        raise
+    finally:
+        close(code)
+    if code == STOPPED and here.index == 0:
+        complain(f"stopped. Go on with it: dist-sim resume {directory.path}")
+    return code
+
+
+def _execute(session: Session, debug: bool) -> int:
+    """Run the script as python would, and return the exit code."""
+    script = session.script
+    assert script is not None and session.directory is not None
+    argv, path = sys.argv, list(sys.path)
+    sys.argv, sys.path[:] = [str(script), *session.arguments], [str(script.resolve().parent), *path]
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as ended:
+        if isinstance(ended.code, str) and together().speaks(1):
+            complain(ended.code)
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except KeyboardInterrupt:
+        if together().speaks(INTERRUPTED):
+            complain("interrupted")
+        return INTERRUPTED
+    except DistSimError as error:
+        _log(session, f"{type(error).__name__}: {error}")
+        explain(error, debug, script)
+        return exit_code(error)
+    except BaseException as error:
+        lines = _traceback_from(error, script)
+        _log(session, "".join(lines))
+        if together().speaks(INTERNAL):
+            sys.stderr.write("".join(lines))
+        return INTERNAL
+    finally:
+        sys.argv, sys.path[:] = argv, path
+    return DONE
+
+
+def _write_results(session: Session) -> None:
+    outcome, directory = session.outcome, session.directory
+    summary, recording = outcome.summary, outcome.recording
+    if summary is None or recording is None or directory is None:
+        return
+    recording.close()
+    steps, ids = recording.steps, recording.ids
+    print_summary(summary, where=str(directory.path))
+    write_spikes(directory.results / "spikes.h5", outcome.populations, steps, ids, recording.dt)
+    end_ms = summary["model_time_ms"]
+    window_ms = min(end_ms, RASTER_WINDOW_MS)
+    path = directory.results / "raster.png"
+    if end_ms == 0:
+        return
+    if find_spec("matplotlib") is None:
+        complain(f"no {path.name}: it needs matplotlib (pip install matplotlib)")
+    else:
+        raster_and_rates(path, steps, ids, recording.dt, outcome.populations, summary["rates"], window_ms, end_ms=end_ms)
+
+
+def _log(session: Session, text: str) -> None:
+    # The error that is logged may be that of a full disk.
+    with suppress(OutputError):
+        if session.directory is not None:
+            session.directory.log(text)
+
+
+def _traceback_from(error: BaseException, script: Path) -> list[str]:
+    """The traceback without the frames between the command line and the script."""
+    if isinstance(error, SyntaxError) and error.filename == str(script):
+        return traceback.format_exception_only(error)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != str(script):
+        trace = trace.tb_next
+    return traceback.format_exception(type(error), error, trace or error.__traceback__)
