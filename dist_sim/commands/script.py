@@ -52,7 +52,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
         with stop.listening():
             session.write_config()
             directory.write_json("provenance.json", provenance(script.resolve(), session.command))
-            directory.update_status(state="running", pid=os.getpid(), exit_code=None)
+            directory.update_status(state="running", phase="script", pid=os.getpid(), exit_code=None)
             directory.log(" ".join(session.command))
             with session.active():
                 code = _execute(session, debug)
@@ -112,6 +112,7 @@ def _write_results(session: Session) -> None:
     summary, recording = outcome.summary, outcome.recording
     if summary is None or recording is None or directory is None:
         return
+    directory.enter("results")
     recording.close()
     steps, ids = recording.steps, recording.ids
     print_summary(summary, where=str(directory.path))
