@@ -24,7 +24,9 @@ _NAMES = {
         "all_to_all", "explicit_edges", "fixed_indegree", "fixed_outdegree", "fixed_total_number", "one_to_one",
         "pairwise_bernoulli", "pairwise_poisson",
     ),
-    "dist_sim.partition": ("AllGather", "AllGatherIds", "Balanced", "Block", "RoundRobin", "neuron_mesh", "use_mesh"),
+    "dist_sim.partition": (
+        "AllGather", "AllGatherIds", "AllGatherMPI", "Balanced", "Block", "RoundRobin", "neuron_mesh", "use_mesh",
+    ),
     "dist_sim.run.session": ("param",),
 }  # fmt: skip
 _MODULES = {

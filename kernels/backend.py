@@ -60,16 +60,18 @@ def call(
     results: Sequence[jax.ShapeDtypeStruct],
     *operands: jax.Array,
     in_place: dict[int, int] | None = None,
+    has_side_effect: bool = False,
     **attributes: Any,
 ) -> Any:
     """Calls a compiled kernel inside a trace.
 
     Args:
         in_place: operand -> result that is the same buffer.
+        has_side_effect: it is to be called once per call here, even if its result were unused or known.
     """
     library()
     f: Callable[..., Any] = jax.ffi.ffi_call(
-        f"{_TARGETS}.{kernel}", list(results), input_output_aliases=in_place or {}, has_side_effect=False
+        f"{_TARGETS}.{kernel}", list(results), input_output_aliases=in_place or {}, has_side_effect=has_side_effect
     )
     return tuple(f(*operands, **attributes))
 

@@ -84,7 +84,7 @@ class Simulator:
             raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
         self.dt, self.seed, self.precision = float(step), int(seed), precision
         self.plan = named("plan", plan, partition.PLANS, "owner")
-        self.exchange = named("exchange", exchange, partition.EXCHANGES, "grown")
+        self.exchange = named("exchange", exchange, partition.EXCHANGES, "grown").on(self.mesh)
         self.backend = kernels.choose(backend, self.mesh.devices.flat[0].platform)
         longest = units.magnitude(0 * u.ms if chunk is None else chunk, "ms", f"Simulator(chunk={chunk})")
         if chunk is not None and (longest.ndim or not 0.5 * self.dt <= longest < np.inf):

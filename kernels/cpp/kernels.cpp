@@ -2,6 +2,7 @@
 // outputs of the same buffers (input_output_aliases in the Python file of the kernel's name).
 #include "build.h"
 #include "counts.h"
+#include "gather.h"
 #include "neurons.h"
 #include "stdp.h"
 #include "step.h"
@@ -100,6 +101,13 @@ void push_ids(const Tensor step, const Tensor ids, const Tensor counts, const Te
         if (sources.known(id[k])) append(sources.row(id[k]));
     }
   });
+}
+
+// `place` of the device in the mesh; `all` (devices of all processes, *shape of `mine`).
+// @BE gather
+void gather(const Tensor place, const Tensor mine, Tensor all, int64_t meeting) {
+  Meeting& here = meetings().at(meeting);
+  here.gather(scalar(place) % here.devices(), data<const char>(mine), mine.nbytes(), data<char>(all));
 }
 
 // @BE compact

@@ -2,5 +2,6 @@
 
 from dist_sim.partition.exchange.all_gather import AllGather
 from dist_sim.partition.exchange.all_gather_ids import AllGatherIds
+from dist_sim.partition.exchange.all_gather_mpi import AllGatherMPI
 
-EXCHANGES = {"mask": AllGather(), "ids": AllGatherIds()}
+EXCHANGES = {"mask": AllGather(), "ids": AllGatherIds(), "mpi": AllGatherMPI()}

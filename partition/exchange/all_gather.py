@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self, final
 
 import jax
+from jax.sharding import Mesh
 
 from dist_sim import kernels
 from dist_sim.partition.mesh import NEURON
@@ -15,6 +16,10 @@ class AllGather:
     """A bit per neuron and step, gathered from all devices: neurons / 8 bytes per step, and nothing that could overflow."""
 
     name: ClassVar[str] = "mask"
+
+    def on(self, mesh: Mesh) -> Self:
+        """For this mesh: any."""
+        return self
 
     def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str):
         """Inside `shard_map`: sends this device's spikes and appends all devices' to its history.

@@ -5,6 +5,7 @@ from typing import ClassVar, Self, final
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from dist_sim import kernels
 from dist_sim.errors import ParameterError
@@ -27,6 +28,10 @@ class AllGatherIds:
     def __post_init__(self) -> None:
         if self.capacity < 1:
             raise ParameterError(f"AllGatherIds(capacity={self.capacity}): at least 1 spike per device and step.")
+
+    def on(self, mesh: Mesh) -> Self:
+        """For this mesh: any."""
+        return self
 
     def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str):
         """As `AllGather`."""

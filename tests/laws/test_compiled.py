@@ -48,7 +48,7 @@ def test_an_overflow_compiles_once_more():
     assert sim._simulation.loop.advance.compilations == 1 + np.log2(grown)
 
 
-@pytest.mark.parametrize("exchange", ["mask", "ids"])
+@pytest.mark.parametrize("exchange", ["mask", "ids", "mpi"])
 @pytest.mark.parametrize("network", [brunel, microcircuit], ids=["once in 15 steps", "every step"])
 def test_the_step_on_one_device_communicates_nothing(network, exchange):
     assert collectives(network(devices=1, exchange=exchange)) == []
@@ -61,6 +61,13 @@ def test_the_step_on_two_devices_gathers_spikes_and_nothing_else(network, exchan
     assert collectives(network(devices=2, exchange=exchange)) == ["all-gather"] * gathers
 
 
+@pytest.mark.parametrize("network", [brunel, microcircuit], ids=["once in 15 steps", "every step"])
+def test_the_exchange_mpi_is_one_call_and_no_collective(network):
+    sim = network(devices=2, exchange="mpi")
+    assert collectives(sim) == []
+    assert compiled(sim).count('custom_call_target="dist_sim.gather"') == 1
+
+
 def test_communication_would_be_seen():
     mesh = ds.neuron_mesh(2)
     island = jax.shard_map(lambda x: jax.lax.psum(x, "neuron"), mesh=mesh, in_specs=jax.P("neuron"), out_specs=jax.P())
@@ -69,11 +76,16 @@ def test_communication_would_be_seen():
 
 def collectives(sim):
     """The collective operations of the compiled loop."""
+    return COLLECTIVES.findall(compiled(sim))
+
+
+def compiled(sim):
+    """The text of the compiled loop."""
     sim.simulate(0.0 * u.ms)
     zero = np.int32(0)
     text = sim._simulation.loop.advance.lower(zero, zero).compile().as_text()
     assert "while" in text and "dist_sim.deliver" in text
-    return COLLECTIVES.findall(text)
+    return text
 
 
 def programs_of(loop):

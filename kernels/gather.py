@@ -1,0 +1,73 @@
+"""What every device has, gathered on all of them by MPI, inside the compiled step. Compiled only: it means `all_gather`."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import final
+
+import jax
+
+from dist_sim.errors import DeviceError
+from dist_sim.kernels import backend as backends
+
+_MOST = 2**31 - 1  # bytes of one process: MPI counts them in an int
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Allgather:
+    """MPI's function of this name in the memory of this process.
+
+    Attributes:
+        address: of the function.
+        communicator, byte: handles of a communicator that nobody else uses, and of MPI_BYTE.
+    """
+
+    address: int
+    communicator: int
+    byte: int
+
+
+@final
+@dataclass(frozen=True)
+class Meeting:
+    """Where the devices of a process meet to gather: it is opened once, and used by one program at a time.
+
+    Attributes:
+        processes, devices: how many processes gather, and devices of each.
+        number: of the meeting in this process.
+    """
+
+    processes: int
+    devices: int
+    number: int
+
+
+def open_meeting(processes: int, devices: int, allgather: Allgather | None) -> Meeting:
+    """A meeting of `devices` devices in each of `processes` processes; one process needs no MPI."""
+    start = backends.library()._lib.dist_sim_open_meeting
+    start.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_ssize_t]
+    start.restype = ctypes.c_int64
+    found = (None, 0, 0) if allgather is None else (allgather.address, allgather.communicator, allgather.byte)
+    return Meeting(processes, devices, start(processes, devices, *found))
+
+
+def gather(place: jax.Array, mine: jax.Array, meeting: Meeting) -> jax.Array:
+    """Inside `shard_map`, on every device: (processes * devices, *shape of mine), what each device gives, in order of places.
+
+    Args:
+        place: () int32, of the device in the mesh; the devices of a process lie one after the other.
+        mine: of the same shape everywhere.
+
+    Raises:
+        DeviceError: more than MPI can carry at once.
+    """
+    if (size := mine.size * mine.dtype.itemsize * meeting.devices) > _MOST:
+        raise DeviceError(
+            f"exchange='mpi': {size:,} bytes per process and interval, and MPI carries up to {_MOST:,} at once. Spread the "
+            "network over more processes, or use exchange='mask'."
+        )
+    result = jax.ShapeDtypeStruct((meeting.processes * meeting.devices, *mine.shape), mine.dtype)
+    (found,) = backends.call("gather", [result], place, mine, has_side_effect=True, meeting=meeting.number)
+    return found
