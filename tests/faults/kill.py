@@ -1,105 +1,217 @@
-"""Kills runs at random moments, resumes them on other numbers of devices, and compares them with the unbroken run.
+"""Kills runs in every phase, resumes them on other numbers of devices, and compares them with the unbroken run.
 
     python tests/faults/kill.py --kills 100 --terms 25 --seed 1
+    python tests/faults/kill.py --kills 100 --terms 25 --seed 1 --piece 3/10 --tally tally.json      # the third tenth of it
 
-A run is killed again and again until it is done. After every kill each committed checkpoint must be sound; a run that was asked
-to stop must leave with code 75 (or be done, or not have begun). At the end digest, spikes, events in flight and exported file
-must be those of the unbroken run.
+Runs with plastic synapses are struck one to three times each, and go on until they are done. Each signal is aimed at a phase
+(start, build, compile, run, save, export), at a random moment of it; where it fell is what the run directory said in the moment
+before. After every signal each committed checkpoint must be sound, and the spikes on the disk must be the first ones of the
+unbroken run. A run that was asked to stop must leave with code 75, or be done; before it listens (`start`) the signal may end it
+without a word, and nothing is lost. At the end digest, spikes, events in flight, exported file, final weights and samples are
+those of the unbroken run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-import h5py
+import libsonata
+import numpy as np
 
 from dist_sim.run.checkpoint_files import checkpoint_path, checkpoint_steps, read_arrays, read_manifest
+from dist_sim.run.segment_reader import SegmentReader
 
 SCRIPT = Path(__file__).with_name("network.py")
 SAME = ("digest", "spikes", "emitted_events", "delivered_events", "in_flight_events", "rates", "model_time_ms")
-LONGEST = 120.0
+PHASE = {name: "build" for name in ("kernels", "plan", "connect", "neurons")} | {
+    "compile": "compile", "simulate": "run", "results": "export",
+}  # fmt: skip
+AIMS = ("start", "build", "compile", "run", "run", "save", "save", "export")
+LONGEST = 150.0
+# Its children have what a run imports already; all else, their number, signals and end, is that of a process of the shell.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["dist_sim.commands.app"])
 
 
-def start(out: Path, devices: int, milliseconds: float) -> subprocess.Popen[str]:
-    """Runs, or goes on with what is there."""
-    if (out / "config.json").exists():
-        what = ["resume", str(out), "--devices", str(devices)]
-    else:
-        sets = ["--set", f"ms={milliseconds}"]
-        what = ["run", str(SCRIPT), "--out", str(out), "--devices", str(devices), "--checkpoint-every", "0s", *sets]
-    return subprocess.Popen(
-        [sys.executable, "-m", "dist_sim", *what], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+def command(words: Sequence[str], log: str) -> None:
+    """`dist-sim WORDS`, as the whole of a process."""
+    from dist_sim.commands.app import main
+
+    for number in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    sys.exit(main(words))
 
 
-def said(out: Path) -> dict:
-    """What must be the same, from the files of a run."""
-    summary = json.loads((out / "summary.json").read_text())
-    with h5py.File(out / "results" / "spikes.h5") as file:
-        found = file["spikes/cells/timestamps"]
-        assert isinstance(found, h5py.Dataset)
-        exported = found[:].tobytes()
-    return {name: summary[name] for name in SAME} | {"exported": exported}
+@dataclass
+class Run:
+    """One run of the script in a directory, by one process after the other."""
+
+    out: Path
+    milliseconds: float
+    devices: int = 0
+    process: ForkServerProcess = field(init=False)
+
+    @property
+    def said_file(self) -> Path:
+        """Where the script says what came out."""
+        return self.out.with_suffix(".npz")
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out / "checkpoints" / "spikes"
+
+    def start(self, devices: int) -> None:
+        """Runs, or goes on with what is there."""
+        self.devices = devices
+        if (self.out / "config.json").exists():
+            what = ["resume", str(self.out), "--devices", str(devices)]
+        else:
+            what = ["run", str(SCRIPT), "--out", str(self.out), "--devices", str(devices), "--checkpoint-every", "0s"]
+            what += ["--set", f"ms={self.milliseconds}", "--", str(self.said_file)]
+        self.process = FORKS.Process(target=command, args=(what, str(self.out.with_suffix(".log"))))
+        self.process.start()
+
+    def end(self) -> int:
+        """The exit code, once the process has ended."""
+        self.process.join(LONGEST)
+        assert self.process.exitcode is not None, f"{self.out}: no end within {LONGEST} s: {self.told()}"
+        return self.process.exitcode
+
+    def told(self) -> str:
+        """What the processes have written on their terminals."""
+        return self.out.with_suffix(".log").read_text()
+
+    def status(self) -> dict:
+        with suppress(OSError):
+            return json.loads((self.out / "status.json").read_text())
+        return {}
+
+    def phase(self) -> str:
+        """Where the process is, by what the run directory says."""
+        status = self.status()
+        if status.get("pid") != self.process.pid:
+            return "start"
+        phase = PHASE.get(status.get("phase", ""), "script")
+        return "save" if phase == "run" and next(self.checkpoints.glob(".*.tmp"), None) is not None else phase
+
+    def done(self) -> bool:
+        return self.status().get("state") == "done"
+
+    def wait_for(self, phase: str) -> bool:
+        """Whether the process came to a phase; otherwise it has ended."""
+        until = time.monotonic() + LONGEST
+        while self.process.is_alive():
+            if self.phase() == phase:
+                return True
+            assert time.monotonic() < until, f"{self.out}: no end within {LONGEST} s: {self.told()}"
+            time.sleep(0.002)
+        return False
+
+    def said(self) -> dict:
+        """What must be the same, from the files of a run that is done."""
+        summary = json.loads((self.out / "summary.json").read_text())
+        with np.load(self.said_file) as file:
+            found = {name: file[name].tobytes() for name in file.files}
+        exported = libsonata.SpikeReader(str(self.out / "results" / "spikes.h5"))
+        for name in exported.get_population_names():
+            found[f"exported {name}"] = exported[name].get()
+        return {name: summary[name] for name in SAME} | found
+
+    def sound_checkpoints(self) -> int:
+        """How many committed checkpoints there are; every one can be read."""
+        steps = checkpoint_steps(self.checkpoints)
+        for step in steps:
+            read_arrays(path := checkpoint_path(self.checkpoints, step), read_manifest(path))
+        return len(steps)
+
+    def spikes(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """Up to which step there are spikes on the disk, and all of them."""
+        folder = self.out / "spikes"
+        if next(folder.glob("seg-*.bin"), None) is None:
+            return 0, np.zeros(0, np.int64), np.zeros(0, np.int64)
+        reader = SegmentReader(folder)
+        return reader.end_step, *reader.arrays()
 
 
-def strike(process: subprocess.Popen[str], number: int, delay: float) -> int | None:
-    """The exit code after a signal, or None where the process was done before it."""
+def strike(run: Run, number: int, aim: str, lengths: dict[str, float], draw: random.Random) -> str | None:
+    """Where a signal fell and how the process ended, or None where it was done before."""
+    process = run.process
     try:
-        try:
-            assert (code := process.wait(delay)) == 0, process.communicate()[1]
+        if aim == "start" or run.wait_for(aim):
+            process.join(draw.uniform(0.0, lengths[aim]))
+        fell = run.phase()
+        if not process.is_alive():
+            assert process.exitcode == 0, (process.exitcode, run.told())
             return None
-        except subprocess.TimeoutExpired:
-            process.send_signal(number)
-        code = process.wait(LONGEST)
-        assert code in ({-9} if number == signal.SIGKILL else {75, 0, -15}), (code, process.communicate()[1])
-        return code
+        os.kill(process.pid or 0, number)
+        code = run.end()
+        if number == signal.SIGKILL:
+            allowed = {-9}
+        else:
+            # Before it listens, and when it is done, nothing can be lost by an end without a word.
+            allowed = {75, 0} | ({-15} if fell == "start" or run.done() else set())
+        assert code in allowed, (fell, code, run.told())
+        return f"{signal.Signals(number).name} in {fell}: code {code}"
     finally:
         process.kill()
-        process.communicate()
-
-
-def all_sound(out: Path) -> int:
-    """How many committed checkpoints there are; every one can be read."""
-    folder = out / "checkpoints" / "spikes"
-    steps = checkpoint_steps(folder)
-    for step in steps:
-        read_arrays(path := checkpoint_path(folder, step), read_manifest(path))
-    return len(steps)
+        process.join()
 
 
 def campaign(folder: Path, signals: Sequence[int], *, seed: int, milliseconds: float) -> Counter[str]:
     """As many struck runs as the signals need; what was met."""
     draw, met = random.Random(seed), Counter[str]()
-    whole = folder / "whole"
+    whole = Run(folder / "whole", milliseconds)
+    whole.start(1)
+    assert whole.wait_for("export"), whole.told()
     begin = time.monotonic()
-    assert start(whole, 1, milliseconds).communicate(timeout=LONGEST) and (whole / "summary.json").exists()
-    span, wanted = time.monotonic() - begin, said(whole)
+    assert whole.end() == 0, whole.told()
+    took = json.loads((whole.out / "summary.json").read_text())["phases"]
+    lengths = {"start": 0.2, "build": sum(t for p, t in took.items() if PHASE.get(p) == "build"), "compile": took["compile"]}
+    lengths |= {"run": took["simulate"], "save": 0.01, "export": time.monotonic() - begin}
+    wanted, (_, steps, ids) = whole.said(), whole.spikes()
     left, number = list(signals), 0
+    aims = [AIMS[k % len(AIMS)] for k in range(len(left))]
+    draw.shuffle(aims)
     while left:
         number += 1
-        out = folder / f"struck-{number}"
-        while True:
-            process = start(out, draw.choice((1, 2, 3)), milliseconds)
-            code = strike(process, left[-1], draw.uniform(0.15, 1.0) * span) if left else strike(process, signal.SIGTERM, LONGEST)
-            if code is not None:
-                met[f"{signal.Signals(left.pop()).name}: code {code}"] += 1
-            met["sound checkpoints after it"] += all_sound(out)
-            if code in (None, 0) and (out / "results" / "spikes.h5").exists():
-                break
-        assert said(out) == wanted, f"{out}: another run than the unbroken one"
+        run, strikes = Run(folder / f"struck-{number}", milliseconds), draw.choice((1, 2, 3))
+        while not run.done():
+            run.start(draw.choice([n for n in (1, 2, 3, 4) if n != run.devices]))
+            if not left or not strikes:
+                assert run.end() == 0, run.told()
+            elif (what := strike(run, left[-1], aims[-1], lengths, draw)) is not None:
+                met[what] += 1
+                left.pop(), aims.pop()
+                strikes -= 1
+                print(f"{what}; {len(left)} signals left", flush=True)
+            met["sound checkpoints found after a signal"] += run.sound_checkpoints()
+            end, some_steps, some_ids = run.spikes()
+            before = steps < end
+            assert np.array_equal(steps[before], some_steps) and np.array_equal(ids[before], some_ids), f"{run.out}: other spikes"
+        assert run.said() == wanted, f"{run.out}: another run than the unbroken one"
         met["runs equal to the unbroken one"] += 1
-        print(f"{len(left)} signals left", flush=True)
     return met
+
+
+def drawn(kills: int, terms: int, seed: int) -> list[int]:
+    """The signals of a campaign, in random order."""
+    signals = [signal.SIGKILL] * kills + [signal.SIGTERM] * terms
+    random.Random(seed).shuffle(signals)
+    return signals
 
 
 def main() -> None:
@@ -107,13 +219,20 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--terms", type=int, default=25)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--milliseconds", type=float, default=2000.0)
+    parser.add_argument("--milliseconds", type=float, default=1000.0)
+    parser.add_argument("--piece", default="1/1", help="which part of the campaign, of how many")
+    parser.add_argument("--tally", type=Path, help="adds what was met to this file, and shows the sum")
     given = parser.parse_args()
-    signals = [signal.SIGKILL] * given.kills + [signal.SIGTERM] * given.terms
-    random.Random(given.seed).shuffle(signals)
+    piece, pieces = (int(n) for n in given.piece.split("/"))
+    signals = drawn(given.kills, given.terms, given.seed)[piece - 1 :: pieces]
     with tempfile.TemporaryDirectory() as folder:
-        for what, number in sorted(campaign(Path(folder), signals, seed=given.seed, milliseconds=given.milliseconds).items()):
-            print(f"{number:6d}  {what}")
+        met = campaign(Path(folder), signals, seed=1000 * given.seed + piece, milliseconds=given.milliseconds)
+    if given.tally is not None:
+        met += Counter(json.loads(given.tally.read_text()) if given.tally.exists() else {})
+        given.tally.write_text(json.dumps(met))
+    for what, number in sorted(met.items()):
+        print(f"{number:6d}  {what}")
+    print(f"{sum(n for what, n in met.items() if what.startswith('SIG')):6d}  signals in all")
 
 
 if __name__ == "__main__":
