@@ -179,6 +179,40 @@ def test_a_lock_of_another_host_counts_until_its_lease_ends(tmp_path, monkeypatc
     Lease(path).release()
 
 
+def test_what_is_left_of_an_earlier_attempt_of_this_job_is_ended(tmp_path, monkeypatch):
+    """As after `kill -9` of a node's daemons: the queue starts the job again, and a process of the attempt before still runs."""
+    path = tmp_path / "run.lock"
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    left = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert left.stdout is not None and left.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match=f"is being written by process {left.pid} on .*, job 7"):
+            Lease(path)
+        monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+        Lease(path).release()
+        assert left.wait(10) == -signal.SIGKILL
+    finally:
+        left.kill()
+        left.communicate()
+
+
+def test_one_that_has_lost_its_lock_ends_itself(tmp_path):
+    """On another host: a lock that another process has written since."""
+    path = tmp_path / "run.lock"
+    hold = HOLD.replace("Lease(Path", "from dist_sim.run import lease; lease.BEAT = 0.05\nLease(Path")
+    left = subprocess.Popen([sys.executable, "-c", hold, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert left.stdout is not None and left.stdout.readline() == "held\n"
+        time.sleep(0.3)
+        assert left.poll() is None
+        path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+        assert left.wait(20) == lease.LOST and "another process goes on with this run" in left.communicate()[1]
+        assert json.loads(path.read_text())["host"] == "elsewhere"
+    finally:
+        left.kill()
+        left.communicate()
+
+
 def test_of_many_at_once_one_gets_it(tmp_path):
     """20 times: the lock of a dead process, and three that want it."""
     racers = [
