@@ -18,6 +18,7 @@ _NAMES = {
     "dist_sim.nest.neurons": ("iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp"),
     "dist_sim.nest.devices": (
         "dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter",
+        "weight_recorder",
     ),
     "dist_sim.nest.synapses": ("static_synapse", "stdp_synapse"),
     "dist_sim.network.rules": (

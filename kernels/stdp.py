@@ -51,7 +51,7 @@ def decays(taus: np.ndarray, dt: float, dtype: type) -> Decays:
 
 
 def deliver(step, history, pointers, synapses, posts, constants, arriving, *, min_delay: int, num_delays: int, threads: int,
-            period: int, bits: int, backend: str):  # fmt: skip
+            period: int, bits: int, backend: str, watched=None, log=()):  # fmt: skip
     """Adds what plastic synapses pass on at the end of `step`, and changes their weights.
 
     Args:
@@ -66,19 +66,23 @@ def deliver(step, history, pointers, synapses, posts, constants, arriving, *, mi
             scale (targets,): one over the quantum of its input; kinds (kinds, 5): Wmax, lambda, alpha, mu_plus, mu_minus;
             kind_tau (kinds,) int32: row of tau_plus; fine, coarse: of `decays`.
         arriving: (threads, size) integers.
+        watched: (kinds,) int32, 1 for kinds of which every spike is put down in the log; None: there is no log.
+        log: synapse (room,) uint32, step of the spike (room,) int32, weight (room,), count (1,) uint32: what has been passed on,
+            in order for each synapse. The count goes on where there is no room.
 
     Returns:
-        counters, state, last, arriving.
+        counters, state, last, arriving, and the log if there is one.
     """
     ring, marks, counters = history
     fixed, state, last = synapses
     if backend == "cpp":
-        operands = [step, ring, marks, pointers, fixed, *constants, *posts, counters, state, last, arriving]
-        results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in operands[-4:]]
-        first = len(operands) - 4
-        return call("stdp_deliver", results, *operands, in_place={first + k: k for k in range(4)}, min_delay=np.int64(min_delay),
-                    num_delays=np.int64(num_delays), threads=np.int64(threads), period=np.int64(period),
-                    bits=np.int64(bits))  # fmt: skip
+        changing = [counters, state, last, arriving, *log]
+        operands = [step, ring, marks, pointers, fixed, *constants, *posts, *([] if watched is None else [watched])]
+        results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in changing]
+        in_place = {len(operands) + k: k for k in range(len(changing))}
+        return call("stdp_deliver" if watched is None else "stdp_deliver_watched", results, *operands, *changing,
+                    in_place=in_place, min_delay=np.int64(min_delay), num_delays=np.int64(num_delays),
+                    threads=np.int64(threads), period=np.int64(period), bits=np.int64(bits))  # fmt: skip
 
     swept = step // period * period - 1
     emitted = step - min_delay - jnp.arange(num_delays, dtype=jnp.int32)
@@ -89,7 +93,7 @@ def deliver(step, history, pointers, synapses, posts, constants, arriving, *, mi
 
     # One spike after the other: a source may spike more than once in a step, and its synapses then take one after the other.
     def spike(carry):
-        k, state, last, vector, total = carry
+        k, state, last, vector, total, log = carry
         d = jnp.searchsorted(ends, k, side="right")
         run = ring[(marks[slot[d], 0] + k - (ends[d] - due[d])) % jnp.uint32(ring.shape[0])] * jnp.uint32(num_delays) + d.astype(
             jnp.uint32
@@ -97,7 +101,7 @@ def deliver(step, history, pointers, synapses, posts, constants, arriving, *, mi
         begin, end = pointers[run].astype(jnp.int32), pointers[run + 1].astype(jnp.int32)
 
         def block(carry):
-            first, state, last, vector = carry
+            first, state, last, vector, log = carry
             i = jnp.minimum(first + rows, len(last) - 1)
             mine = first + rows < end
             w, Kplus, moment = arrive(i, emitted[d], min_delay + d, swept, (fixed, state, last), posts, constants, bits)
@@ -107,14 +111,16 @@ def deliver(step, history, pointers, synapses, posts, constants, arriving, *, mi
             vector = vector.at[jnp.where(mine, place, len(vector))].add(units, mode="drop")
             at = jnp.where(mine, i, len(last))
             state = state.at[at].set(jnp.stack([w, Kplus], axis=1), mode="drop")
-            return first + _BLOCK, state, last.at[at].set(moment, mode="drop"), vector
+            if watched is not None:
+                log = logged(log, mine & (watched[kind] == 1), i, emitted[d], w)
+            return first + _BLOCK, state, last.at[at].set(moment, mode="drop"), vector, log
 
-        _, state, last, vector = jax.lax.while_loop(lambda c: c[0] < end, block, (begin, state, last, vector))
-        return k + 1, state, last, vector, total + (end - begin).astype(jnp.uint32)
+        _, state, last, vector, log = jax.lax.while_loop(lambda c: c[0] < end, block, (begin, state, last, vector, log))
+        return k + 1, state, last, vector, total + (end - begin).astype(jnp.uint32), log
 
     zero = ends[-1] * 0
-    start = (zero, state, last, arriving[0], zero.astype(jnp.uint32))
-    _, state, last, vector, total = jax.lax.while_loop(lambda c: c[0] < ends[-1], spike, start)
+    start = (zero, state, last, arriving[0], zero.astype(jnp.uint32), tuple(log))
+    _, state, last, vector, total, log = jax.lax.while_loop(lambda c: c[0] < ends[-1], spike, start)
     num_synapses = pointers[-1].astype(jnp.int32)
 
     def sweep(state):
@@ -130,7 +136,7 @@ def deliver(step, history, pointers, synapses, posts, constants, arriving, *, mi
         return jax.lax.while_loop(lambda c: c[0] < num_synapses, block, (num_synapses * 0, state))[1]
 
     state = jax.lax.cond((step + 1) % period == 0, sweep, lambda state: state, state)
-    return add64(counters, DELIVERED, total), state, last, arriving.at[0].set(vector)
+    return add64(counters, DELIVERED, total), state, last, arriving.at[0].set(vector), *log
 
 
 def record(step, words, index, posts, full, constants, *, longest: int, period: int, bits: int, backend: str):
@@ -166,6 +172,19 @@ def record(step, words, index, posts, full, constants, *, longest: int, period: 
     return steps.at[at, here].set(step, mode="drop"), traces, count + spiking.astype(jnp.uint32), full
 
 
+def logged(log, chosen, i, emitted, w):
+    """The log with what the chosen ones of the synapses `i` pass on."""
+    synapse, steps, weights, count = log
+    place = count[0].astype(jnp.int32) + jnp.cumsum(chosen) - 1
+    at = jnp.where(chosen & (place < len(synapse)), place, len(synapse))
+    return (
+        synapse.at[at].set(i.astype(jnp.uint32), mode="drop"),
+        steps.at[at].set(emitted, mode="drop"),
+        weights.at[at].set(w, mode="drop"),
+        count + chosen.sum().astype(jnp.uint32),
+    )
+
+
 def decayed(fine, coarse, bits: int, tau, k):
     """exp(-k dt / tau) from the tables; `tau` is a row."""
     return fine[tau, k & (2**bits - 1)] * coarse[tau, jnp.minimum(k >> bits, coarse.shape[1] - 1)]
@@ -187,7 +206,7 @@ def facilitated(i, delay, after, until, synapses, posts, constants, bits: int):
         trace = Kplus * decayed(fine, coarse, bits, kind_tau[kind], jnp.where(now, p + delay - last[i], 0))
         x = w / Wmax
         grown = x + lambda_ * power(1 - x, mu_plus) * trace
-        return jnp.where(now, jnp.where(grown < 1, grown * Wmax, Wmax), w)
+        return jnp.where(now, jnp.where((grown < 1) | ~jnp.isfinite(grown), grown * Wmax, Wmax), w)
 
     return jax.lax.fori_loop(0, capacity, one, state[i, 0])
 
@@ -211,7 +230,7 @@ def arrive(i, emitted, delay, swept, synapses, posts, constants, bits: int):
     Wmax, lambda_, alpha, _, mu_minus = kinds[kind].T
     x = w / Wmax
     shrunk = x - alpha * lambda_ * power(x, mu_minus) * trace
-    w = jnp.where(shrunk > 0, shrunk * Wmax, 0)
+    w = jnp.where((shrunk > 0) | ~jnp.isfinite(shrunk), shrunk * Wmax, 0)
     Kplus = state[i, 1] * decayed(fine, coarse, bits, kind_tau[kind], emitted - last[i]) + 1
     return w, Kplus, jnp.broadcast_to(emitted, i.shape).astype(last.dtype)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import brainunit as u
@@ -27,6 +27,10 @@ def refuse_direction(source: Node, target: Node, where: str) -> None:
     def turned(allowed: bool) -> str:
         return f" Say connect({target.name}, {source.name})." if allowed else " Connect it with neurons."
 
+    if kinds.weight_recorder in (source.model, target.model):
+        raise ConnectError(
+            f"{where}: a weight_recorder is given to synapses: connect(pre, post, synapse=ds.stdp_synapse(weight_recorder=...))."
+        )
     if source.model is kinds.spike_recorder:
         raise ConnectError(f"{where}: a spike_recorder receives.{turned(target.emits_spikes)}")
     if issubclass(target.model, Meter):
@@ -112,6 +116,17 @@ def read_synapse(synapse: Any, where: str) -> Synapse:
         if option not in known and option != "lambda":
             raise UnknownNameError("parameter", option, known, where=f"{where}: {name}")
     return SYNAPSES[name](**options)
+
+
+def read_recorder(recorder: Any, own: Collection[Node], where: str) -> str | None:
+    """The name of the weight_recorder of a connection, None for none."""
+    if recorder is None:
+        return None
+    if not isinstance(recorder, NodeView) or len(recorder.nodes) != 1 or recorder.node.model is not kinds.weight_recorder:
+        raise ConnectError(f"{where}: weight_recorder={recorder!r:.60}: what create(ds.weight_recorder) returned is needed.")
+    if recorder.node not in own:
+        raise ConnectError(f"{where}: the weight_recorder {recorder.name} was created by another Simulator.")
+    return recorder.name
 
 
 def once(name: str, given: Any, of_synapse: Any, where: str) -> Any:

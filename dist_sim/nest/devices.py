@@ -128,6 +128,28 @@ class spike_recorder(Device):
     defaults: ClassVar[Mapping[str, Any]] = {}
 
 
+@final
+class weight_recorder(Device):
+    """Records each spike that synapses pass on, with the weight, once it has arrived at the target:
+    `connect(pre, post, synapse=ds.stdp_synapse(weight_recorder=recorder))`.
+
+    `senders` and `targets` (what `create` returned, or global ids): only spikes from and to these; by default all.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {"senders": None, "targets": None}
+
+    def read(self, given: Mapping[str, Any]) -> None:
+        self.senders, self.targets = (self._ids(name, given[name]) for name in ("senders", "targets"))
+
+    def _ids(self, name: str, value: Any) -> np.ndarray | None:
+        if value is None:
+            return None
+        ids = np.atleast_1d(np.asarray(getattr(value, "ids", value)))
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer) or (ids < 0).any():
+            raise ParameterError(f"{self.where(name, value)}: neurons are needed, as `create` returns them, or their global ids.")
+        return np.unique(ids.astype(np.int64))
+
+
 class Meter(Device):
     """Samples states of neurons at multiples of `interval` [ms]: `connect(meter, neurons)`."""
 
@@ -154,4 +176,7 @@ class voltmeter(Meter):
     defaults: ClassVar[Mapping[str, Any]] = {"record_from": ("V_m",), "interval": 1.0 * u.ms}
 
 
-DEVICES = {d.__name__: d for d in (poisson_generator, dc_generator, spike_generator, spike_recorder, multimeter, voltmeter)}
+DEVICES = {
+    d.__name__: d
+    for d in (poisson_generator, dc_generator, spike_generator, spike_recorder, weight_recorder, multimeter, voltmeter)
+}

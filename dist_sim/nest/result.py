@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import brainunit as u
@@ -12,6 +12,7 @@ from dist_sim import units
 from dist_sim.errors import ConnectError, UnknownNameError
 from dist_sim.nest.devices import Meter, spike_recorder
 from dist_sim.nest.nodes import Node, NodeView
+from dist_sim.nest.weights import WeightEvents
 from dist_sim.run.recording import Recording
 
 
@@ -25,9 +26,10 @@ class SimulationResult:
 
     def __init__(
         self, recording: Recording, recorded: Mapping[Node, np.ndarray], generated: tuple[np.ndarray, np.ndarray],
-        traces: Mapping[Node, tuple[np.ndarray, Mapping[str, Any]]], dt: float, summary: Mapping[str, Any],
+        traces: Mapping[Node, tuple[np.ndarray, Mapping[str, Any]]], weights: Mapping[Node, Callable[[], WeightEvents]],
+        dt: float, summary: Mapping[str, Any],
     ) -> None:  # fmt: skip
-        self.summary = summary
+        self.summary, self._weights = summary, weights
         self._recording, self._recorded, self._generated, self._traces, self._dt = recording, recorded, generated, traces, dt
 
     @property
@@ -35,14 +37,20 @@ class SimulationResult:
         """SHA-256 of all recorded spikes of neurons, ordered by (step, global id): the same on any placement."""
         return self.summary["digest"]
 
-    def events(self, recorder: NodeView) -> tuple[u.Quantity, np.ndarray]:
+    def events(self, recorder: NodeView) -> Any:
         """Spike times (n,) [ms] and senders (n,), global ids; sorted by time, then id.
 
+        Of a weight_recorder, `WeightEvents`: times, senders, targets, weights and receptors of what its synapses have passed on.
+
         Raises:
-            ConnectError: not a spike_recorder.
+            ConnectError: neither a spike_recorder nor a weight_recorder. OutputError: what was recorded cannot be read.
         """
+        if recorder.node in self._weights:
+            return self._weights[recorder.node]()
         if recorder.node.model is not spike_recorder:
-            raise ConnectError(f"events({recorder.name}): needs a spike_recorder; for a meter use trace({recorder.name}, 'V_m').")
+            raise ConnectError(
+                f"events({recorder.name}): needs a recorder of spikes or weights; for a meter use trace({recorder.name})."
+            )
         wanted = self._recorded[recorder.node]
         steps, ids = (
             np.concatenate([a, b]) for a, b in zip((self._recording.steps, self._recording.ids), self._generated, strict=True)

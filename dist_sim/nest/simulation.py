@@ -8,20 +8,19 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, final
 
-import brainunit as u
 import jax
 import numpy as np
 
-from dist_sim import units
 from dist_sim.errors import OutputError
 from dist_sim.nest.assembly import Description, assemble
 from dist_sim.nest.devices import spike_generator
 from dist_sim.nest.finite import check_finite
 from dist_sim.nest.identity import identity
 from dist_sim.nest.nodes import Node
+from dist_sim.nest.notes import Notes
 from dist_sim.nest.result import SimulationResult
 from dist_sim.partition.layout import NOWHERE
-from dist_sim.partition.mesh import local_part, whole
+from dist_sim.partition.mesh import whole
 from dist_sim.partition.processes import processes_of
 from dist_sim.run.checkpoint import Checkpoints, Saved
 from dist_sim.run.loop import ChunkedLoop
@@ -31,8 +30,6 @@ from dist_sim.run.recording import Recording
 from dist_sim.run.session import current_session
 from dist_sim.run.stop import Stopped
 from dist_sim.run.summary import build_summary
-
-_RECORDABLE_UNITS = {"V_m": "mV", "I_syn_ex": "pA", "I_syn_in": "pA"}
 
 
 @final
@@ -99,7 +96,10 @@ class Simulation:
             self.session.finish(summary, populations=populations, recording=self.recording)
         else:
             self.recording.close()
-        return SimulationResult(self.recording, self._recorded_by(), self._generated(), self._traces(), d.dt, summary)
+        return SimulationResult(
+            self.recording, self._recorded_by(), self._generated(), self.notes.traces(self.step), self.notes.weights(self.step),
+            d.dt, summary,
+        )  # fmt: skip
 
     # ---- between chunks ----
 
@@ -110,7 +110,6 @@ class Simulation:
         self.checkpoints: Checkpoints | None = None
         self.step, self.wall_s, self.emitted = 0, 0.0, 0
         self._spike_counts: list[int] = []
-        self._samples: list[list[np.ndarray]] = [[] for _ in self.network.meters]
 
     def _collect(self, first: int, last: int) -> None:
         """Takes the spikes of a chunk from this process's devices, and the samples."""
@@ -120,12 +119,12 @@ class Simulation:
         assert not (ids == NOWHERE).any(), "a padded neuron has spiked"
         self.emitted += int(network.projection.out_degree[slots].sum())
         self._spike_counts.append(len(ids))
+        generated = self._generated(first, last)
+        self.notes.collect(first, last, *(np.concatenate(both) for both in zip((steps, ids), generated, strict=True)))
         chosen = self._recorded_ids[ids]
         steps, ids = steps[chosen], ids[chosen]
         order = np.lexsort((ids, steps))
         self.recording.append(first, last, steps[order], ids[order])
-        for meter, samples in zip(network.meters, self._samples, strict=True):
-            samples.append(local_part(meter.samples.value)[: meter.complete(first, last)])
 
     # ---- checkpoints ----
 
@@ -141,9 +140,9 @@ class Simulation:
                 saved = self._newest(self.checkpoints, last, self.session.allow_changed)
                 at = f"{saved.step * self.description.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
                 self._tell(f"resumed at {at}")
-        self.recording = Recording(
-            directory, self.description.dt, processes=self.processes, begin=saved.step if saved is not None else 0
-        )
+        begin = saved.step if saved is not None else 0
+        self.notes = Notes(self.description, self.network, directory, begin)
+        self.recording = Recording(directory, self.description.dt, processes=self.processes, begin=begin)
         self._ahead = saved
 
     def _catch_up(self, last: int) -> None:
@@ -152,8 +151,6 @@ class Simulation:
             return
         self._ends, reached = saved.facts["ends"], min(saved.step, last)
         self.recording.replay(reached)
-        meters = enumerate(self.network.meters)
-        self._samples = [[saved.arrays[f"samples.{k}"][: reached // meter.interval]] for k, meter in meters]
         self.step = reached
         if saved.step <= last:
             self._ahead = None
@@ -182,6 +179,7 @@ class Simulation:
                 f"{self.recording.folder}: the spikes before step {saved.step} are not those that were recorded when the "
                 "checkpoint was taken: files were changed or lost. Bring them back from a copy."
             )
+        self.notes.check(saved.facts["notes"], saved.step)
         if saved.facts["versions"] != versions():
             self._tell(f"saved with {saved.facts['versions']}, goes on with {versions()}")
         self.network.restore_portable(saved.arrays, saved.step)
@@ -213,12 +211,13 @@ class Simulation:
         begin = time.perf_counter()
         # Values that are held here stay as they are: the next chunk writes into other memory.
         values = {state: state.value for state in self.network.states().values()}
-        step, network, samples = self.step, self.network, [list(s) for s in self._samples]
+        step, network = self.step, self.network
         self.recording.sync()
+        self.notes.sync()
         emitted = int(self.processes.total(np.array([self.emitted], dtype=np.int64))[0])
         facts = {
             "emitted": emitted, "wall_s": self.wall_s, "digest": self.recording.digest, "versions": versions(),
-            "devices": self.description.mesh.size, "ends": dict(self._ends),
+            "devices": self.description.mesh.size, "ends": dict(self._ends), "notes": self.notes.counts(),
         }  # fmt: skip
 
         parts: dict[str, np.ndarray] = {}
@@ -230,8 +229,6 @@ class Simulation:
 
         def collect() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             arrays = parts or network.portable(lambda state: np.asarray(values[state]), step)
-            for k, (meter, taken) in enumerate(zip(network.meters, samples, strict=True)):
-                arrays[f"samples.{k}"] = np.concatenate(taken) if taken else np.zeros((0, *meter.samples.value.shape[1:]))
             return arrays, facts
 
         checkpoints.save(step, collect)
@@ -296,7 +293,7 @@ class Simulation:
         counted = [self.emitted, projection.delivered(), projection.in_flight(self.step) + projection.unsent(self.step)]
         emitted, delivered, waiting = (int(n) for n in self.processes.total(np.array(counted, dtype=np.int64)))
         emitted += int(projection.out_degree[slot[self._generated()[1]]].sum())
-        waiting += int(projection.out_degree[slot[self._generated(first=projection.exchanged_until(self.step))[1]]].sum())
+        waiting += int(projection.out_degree[slot[self._generated(projection.exchanged_until(self.step))[1]]].sum())
         return [emitted, delivered, waiting]
 
     def _recorded_by(self) -> dict[Node, np.ndarray]:
@@ -307,29 +304,17 @@ class Simulation:
             flags[node][ids] = True
         return flags
 
-    def _generated(self, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and ids of the spikes of the spike generators from step `first` until now."""
+    def _generated(self, first: int = 0, last: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and ids of the spikes of the spike generators in [first, last), by default until now."""
+        last = self.step if last is None else last
         steps, ids = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for node in self.description.nodes_of(spike_generator):
             assert isinstance(node.device, spike_generator)
             for k, train in enumerate(node.device.steps):
-                past = train[(train >= first) & (train < self.step)]
+                past = train[(train >= first) & (train < last)]
                 steps.append(past)
                 ids.append(np.full(len(past), node.first_id + k))
         return np.concatenate(steps), np.concatenate(ids)
-
-    def _traces(self) -> dict[Node, tuple[np.ndarray, dict[str, u.Quantity]]]:
-        traces: dict[Node, tuple[np.ndarray, dict[str, u.Quantity]]] = {}
-        for sampling, meter, samples in zip(self.description.sampled, self.network.meters, self._samples, strict=True):
-            taken = np.concatenate(samples) if samples else np.zeros((0, len(meter.names), len(sampling.ids)))
-            times = (np.arange(len(taken)) + 1) * meter.interval * self.description.dt
-            found = {name: units.quantity(taken[:, k], _RECORDABLE_UNITS[name]) for k, name in enumerate(meter.names)}
-            if sampling.meter in traces:
-                found = {
-                    name: u.math.concatenate([traces[sampling.meter][1][name], value], axis=1) for name, value in found.items()
-                }
-            traces[sampling.meter] = times, found
-        return traces
 
     def _precision(self) -> AbstractContextManager[Any]:
         return jax.enable_x64(self.description.precision == 64)

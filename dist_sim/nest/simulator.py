@@ -18,6 +18,7 @@ from dist_sim.nest.arguments import (
     once,
     post_model,
     read_delay,
+    read_recorder,
     read_rule,
     read_synapse,
     read_weight,
@@ -203,6 +204,8 @@ class Simulator:
                 f"{where}: {type(model).__name__} joins neurons or spike generators to neurons; a {source.model.__name__} to a "
                 f"{target.model.__name__} has no synapses that could change."
             )
+        if model.weight_recorder is not None and not (source.emits_spikes and target.is_neuron):
+            raise ConnectError(f"{where}: a {source.model.__name__} has no synapses whose weights could be recorded.")
         number = self._num_connects
         if target.model is kinds.spike_recorder:
             self._recorded.setdefault(post.node, []).append(pre.ids)
@@ -254,6 +257,11 @@ class Simulator:
     ) -> Connection:
         model = post_model(post, where)
         initial = read_weight(weight, model.input_unit, where)
+        watched_by = read_recorder(synapse.weight_recorder, self._own, where)
+        models = self._models
+        for c in self._connections if watched_by is not None else ():
+            if c.watched_by == watched_by and models[c.group].input_unit != model.input_unit:
+                raise ConnectError(f"{where}: {watched_by} records weights in {models[c.group].input_unit}. Create another.")
         return Connection(
             pre_ids=pre.ids,
             post_ids=post.ids,
@@ -266,6 +274,7 @@ class Simulator:
             stream=number,
             where=where,
             plasticity=synapse.plasticity(initial, model.input_unit, where),
+            watched_by=watched_by,
         )
 
     def _stimulate(self, pre: NodeView, post: NodeView, rule: Rule, weight: Any, delay: Any, number: int, where: str) -> None:
@@ -307,8 +316,11 @@ class Simulator:
         self._sampled.append(Sampling(meter=meter, group=self._group(model), ids=post.ids))
 
     def _group(self, model: type[NESTNeuron]) -> int:
-        models = list(dict.fromkeys(n.model for n in self._nodes if n.is_neuron))
-        return models.index(model)
+        return self._models.index(model)
+
+    @property
+    def _models(self) -> list[type[NESTNeuron]]:
+        return list(dict.fromkeys(n.model for n in self._nodes if n.is_neuron))
 
     def _open(self, what: str) -> None:
         if self._simulation is not None:

@@ -26,6 +26,7 @@ class Connection:
         stream: number of the connection, which keys its random numbers.
         where: how error messages call it.
         plasticity: how the weights change; None if they do not.
+        watched_by: name of the weight_recorder of its synapses, if there is one.
     """
 
     pre_ids: np.ndarray
@@ -39,6 +40,7 @@ class Connection:
     stream: int
     where: str
     plasticity: Stdp | None = None
+    watched_by: str | None = None
 
     def ends(self, local: np.ndarray, *, seed: int = 0, backend: str = "reference", threads: int = 1) -> Ends:
         """Both sides, with the targets of one device."""

@@ -17,6 +17,7 @@ from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, St
 from dist_sim.errors import ConnectError, ParameterError
 from dist_sim.kernels import build, stdp
 from dist_sim.network.plastic_share import PlasticShare
+from dist_sim.network.weight_log import WeightLog
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread, whole
 from dist_sim.partition.processes import processes_of
@@ -51,6 +52,7 @@ class Plasticity(Module):
         tau_minus: (num_ids,) ms, of each neuron.
         min_delay, num_delays, longest: of the network, steps; `longest` is the longest delay.
         backend: name, threads, dtype integer: as of the projection.
+        watched: per connection, whether what its synapses pass on is put down in `log`.
 
     States: state (n, 2) weight and Kplus; last (n,) step of the last presynaptic spike; post_steps and post_traces
     (targets, capacity), post_count: the last spikes of the targets (see `kernels.stdp`); full: a flag per device; place,
@@ -70,6 +72,7 @@ class Plasticity(Module):
         num_delays: int,
         dt: float,
         backend: Any,
+        watched: Sequence[bool],
     ) -> None:
         super().__init__()
         self.layout, self.mesh, self.backend = layout, mesh, backend
@@ -101,11 +104,12 @@ class Plasticity(Module):
         first = np.cumsum(indegree) - indegree
         places = [(first[s.target_ids[s.target]] + s.number)[o].astype(np.uint32) for s, o in zip(shares, orders, strict=True)]
         self.place = self._placed(places, self._block, fill=_NOWHERE)
-        ids = np.flatnonzero(indegree)
+        self._target_ids = ids = np.flatnonzero(indegree)
         places = [np.searchsorted(ids, s.target_ids).astype(np.uint32) for s in shares]
         self.target_place = self._placed(places, self._target_block, fill=_NOWHERE)
         self._constants(shares, kinds, tau_minus, np.unique(tau_minus[ids]), dt, dtype)
         self._reset_posts(_FIRST_CAPACITY)
+        self.log = WeightLog(np.array(watched), mesh, dtype) if any(watched) else None
 
     def _placed(
         self, blocks: Sequence[np.ndarray], length: int, kind: type = LongTermState, *, fill: int = 0, repeat_last: bool = False
@@ -178,16 +182,27 @@ class Plasticity(Module):
         self, step: jax.Array, history: tuple[jax.Array, jax.Array, jax.Array], arriving: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """The input (threads, devices * size) with what plastic synapses pass on at the end of `step`, and the new counters."""
-        backend, neuron = self.backend, P(NEURON)
+        backend, neuron, log = self.backend, P(NEURON), self.log
         run = partial(
             stdp.deliver, min_delay=self.min_delay, num_delays=self.num_delays, threads=backend.threads, period=stdp.PERIOD,
             bits=self.bits, backend=backend.name,
         )  # fmt: skip
-        specs = (P(), (neuron,) * 3, neuron, (neuron,) * 3, (neuron,) * 3, self._constant_specs, P(None, NEURON))
-        counters, self.state.value, self.last.value, arriving = self._island(run, specs, (neuron,) * 3 + (P(None, NEURON),))(
-            step, history, self.pointers.value, (self.fixed.value, self.state.value, self.last.value), self._posts,
-            self._constant_values, arriving,
-        )  # fmt: skip
+        synapses = self.fixed.value, self.state.value, self.last.value
+        specs = [P(), (neuron,) * 3, neuron, (neuron,) * 3, (neuron,) * 3, self._constant_specs, P(None, NEURON)]
+        operands = [step, history, self.pointers.value, synapses, self._posts, self._constant_values, arriving]
+        results = (neuron,) * 3 + (P(None, NEURON),)
+        if log is None:
+            counters, self.state.value, self.last.value, arriving = self._island(run, tuple(specs), results)(*operands)
+            return arriving, counters
+
+        def watching(*given: Any) -> Any:
+            return run(*given[:-2], watched=given[-2], log=given[-1])
+
+        specs, results = (*specs, P(), (neuron,) * 4), results + (neuron,) * 4
+        counters, self.state.value, self.last.value, arriving, *put_down = self._island(watching, specs, results)(
+            *operands, log.watched.value, log.values
+        )
+        log.assign(tuple(put_down))
         return arriving, counters
 
     def record(self, step: jax.Array, words: jax.Array) -> None:
@@ -219,9 +234,14 @@ class Plasticity(Module):
 
     # ---- on the host, between chunks ----
 
-    def overflow(self) -> bool:
-        """Whether a spike of a target that is still needed had no room."""
-        return bool(self.processes.largest([int(local_part(self.full.value).any())])[0])
+    def overflow(self) -> list[Callable[[], None]]:
+        """What makes room for a spike of a target that was still needed and had none, and for what was to be put down in the log:
+        to be called on the state before it happened."""
+        small, wanted = self.processes.largest([int(local_part(self.full.value).any()), self.log.wanted if self.log else 0])
+        growing = [self.grow] if small else []
+        if self.log is not None and wanted > self.log.room:
+            growing.append(partial(self.log.grow, wanted))
+        return growing
 
     def grow(self) -> None:
         """Twice the room for spikes of the targets: call on the state before the overflow."""
@@ -235,12 +255,27 @@ class Plasticity(Module):
             larger[row[kept], number[kept] % (2 * capacity)] = old[row[kept], number[kept] % capacity]
             state.reset_value(from_blocks(self.mesh, np.split(larger, len(self.local))))
 
+    def properties(self, device: int, synapse: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Row of the source in the table, delay [steps], global id of the target, kind and place of some synapses (n,) of one of
+        this process's devices, given by their numbers on it."""
+        pointers, fixed, place, targets = (
+            np.split(local_part(s.value), len(self.local))[device]
+            for s in (self.pointers, self.fixed, self.place, self.target_place)
+        )
+        run = np.searchsorted(pointers, synapse, side="right") - 1
+        target = self._target_ids[targets[fixed[synapse, 0]]]
+        return run // self.num_delays, self.min_delay + run % self.num_delays, target, fixed[synapse, 1], place[synapse]
+
     def synapses(self) -> np.ndarray:
         """(num_synapses, 2) weight and Kplus in order of (target id, connection, slot); all spikes that have arrived are in.
 
         On several processes each of them calls it.
         """
         return self._ordered(whole(self.place.value), whole(self.state.value))
+
+    def traces(self) -> tuple[np.ndarray, np.ndarray]:
+        """Global ids (num_targets,) of the targets, and the traces (num_targets, capacity) after their last spikes."""
+        return self._target_ids, self._ordered(whole(self.target_place.value), whole(self.post_traces.value))
 
     @staticmethod
     def _ordered(place: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -85,6 +85,7 @@ class Projection(Module):
             self.plastic = Plasticity(
                 shares, tables, kinds, tau_minus, layout, mesh,
                 min_delay=self.min_delay, num_delays=self.num_delays, dt=dt, backend=backend,
+                watched=[c.watched_by is not None for c in connections if c.plasticity is not None],
             )  # fmt: skip
         rows = self._place(tables, [share.source for share in shares if share is not None], external_steps)
         self._reset(capacity or first_capacity(rows, self.slots))
@@ -237,15 +238,13 @@ class Projection(Module):
     def overflow(self) -> Any:
         """None, or, if a buffer was too small, what makes room: to be called on the state before it happened."""
         counters = self._local_counters()
-        small, live_max, plastic_small = self.processes.largest([
-            int(counters[:, in_flight.OVERFLOW].any()),
-            int(counters[:, in_flight.LIVE_MAX].max()),
-            int(self.plastic is not None and self.plastic.overflow()),
-        ])  # fmt: skip
-        # Of the two only those that were too small grow; asked now, because the flags go back with the state.
+        small, live_max = self.processes.largest(
+            [int(counters[:, in_flight.OVERFLOW].any()), int(counters[:, in_flight.LIVE_MAX].max())]
+        )
+        # Only those that were too small grow; asked now, because the flags go back with the state.
         growing: list[Callable[[], None]] = [partial(self.grow, live_max)] if small else []
-        if self.plastic is not None and plastic_small:
-            growing.append(self.plastic.grow)
+        if self.plastic is not None:
+            growing += self.plastic.overflow()
 
         def grow() -> None:
             for make_room in growing:
@@ -310,6 +309,14 @@ class Projection(Module):
                 for pointers in tables:
                     total += int((pointers[d, (rows + 1) * nd].astype(np.int64) - pointers[d, rows * nd + passed]).sum())
         return total
+
+    def plastic_synapses(self, device: int, synapse: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Source slot, delay [steps], global id of the target, kind and place of some plastic synapses (n,) of one of this
+        process's devices, given by their numbers on it."""
+        assert self.plastic is not None
+        sources = flight.sources_of(np.split(local_part(self.present.value), len(self.local))[device])
+        row, delay, target, kind, place = self.plastic.properties(device, synapse)
+        return sources[row], delay, target, kind, place
 
     # ---- checkpoints ----
 

@@ -4,6 +4,7 @@
     provenance.json     versions, git, host, job             results/spikes.h5, raster.png   at the end
     status.json         heartbeat, replaced atomically       summary.json                    what the run was
     log.txt             one line per event                   run.lock                        held by the process that writes
+    samples/spikes/<of what>/seg-<process>-<k>.bin           samples of meters, and weights that a weight_recorder takes down
 
 A second Simulator in the same script writes to `spikes-2/`, a third to `spikes-3/`; the last one is what the summary,
 the results and the digest speak of.
@@ -155,6 +156,10 @@ class RunDirectory:
     def next_checkpoints_folder(self) -> Path:
         """Where the checkpoints of the next recording lie."""
         return self.path / "checkpoints" / self._recording_name(self._recordings + 1)
+
+    def next_notes_folder(self) -> Path:
+        """Where the next recording takes down what is no spike: samples and weights."""
+        return self.path / "samples" / self._recording_name(self._recordings + 1)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace `name` atomically."""

@@ -12,8 +12,8 @@ from dist_sim.errors import OutputError
 from dist_sim.partition.processes import ALONE, Processes
 from dist_sim.run.digest import SpikeDigest
 from dist_sim.run.directory import RunDirectory
-from dist_sim.run.segment_reader import Block, SegmentReader, truncate_segments
-from dist_sim.run.segments import START, Position, SegmentWriter, folder_processes
+from dist_sim.run.segment_reader import Block, SegmentReader, cut_back
+from dist_sim.run.segments import START, SegmentWriter
 from dist_sim.run.statistics import SpikeStatistics
 
 
@@ -47,7 +47,7 @@ class Recording:
         if directory is not None:
             # What process 0 sees decides: another may already see the folder that it has made.
             self.folder = Path(processes.first(str(directory.new_spikes_folder())))
-            position = self._cut_back(self.folder, begin) if directory.resumed else START
+            position = cut_back(self.folder, processes, begin) if directory.resumed else START
             self._writer = SegmentWriter(self.folder, processes.index, dt, processes=processes.count, begin=position)
             if begin:
                 self._ahead = iter(SegmentReader(self.folder))
@@ -59,18 +59,6 @@ class Recording:
             self._add(self._next.steps, self._next.ids)
             self._next = next(self._ahead, None)
         self._chunks.clear()
-
-    def _cut_back(self, folder: Path, begin: int) -> Position:
-        """Cuts off what was written from step `begin` on; where this process's segments go on."""
-        mine, several = self._processes, folder_processes(folder)
-        # Processes that are no more: process 0 sees to their segments.
-        gone = [index for index in several if index >= mine.count] if mine.index == 0 else []
-        elastic = mine.count > 1 or len(several) > 1
-        for index in gone:
-            truncate_segments(folder, index, begin, exact=False)
-        position = truncate_segments(folder, mine.index, begin, exact=not elastic)
-        mine.total(np.zeros(1, np.int64))  # nobody reads before all have cut
-        return position._replace(end_step=begin or None)
 
     def append(self, step0: int, step1: int, steps: np.ndarray, ids: np.ndarray) -> None:
         """Add this process's spikes of the chunk [step0, step1): int64 steps and global ids, sorted by (step, id)."""

@@ -12,6 +12,7 @@ import numpy as np
 import xxhash
 
 from dist_sim.errors import OutputError
+from dist_sim.partition.processes import Processes
 from dist_sim.run.directory import sync_folder
 from dist_sim.run.segments import (
     CHECKSUM,
@@ -23,6 +24,7 @@ from dist_sim.run.segments import (
     VERSION,
     Header,
     Position,
+    folder_processes,
     segment_path,
 )  # fmt: skip
 
@@ -78,6 +80,11 @@ class SegmentReader:
         return sum(place.header.spikes for place in self._blocks)
 
     @property
+    def headers(self) -> list[Header]:
+        """Of the readable blocks, by step and process."""
+        return [place.header for place in self._blocks]
+
+    @property
     def last_place(self) -> _Place:
         """Where the last block lies."""
         return self._blocks[-1]
@@ -94,6 +101,11 @@ class SegmentReader:
             group.append(place)
         if group:
             yield _merged(group)
+
+    def payloads(self) -> Iterator[tuple[Header, bytes]]:
+        """Header and payload of each block as they are, by step and process."""
+        for place in self._blocks:
+            yield place.header, _payload(place)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """All (steps, ids), int64, sorted by (step, id)."""
@@ -217,6 +229,22 @@ def truncate_segments(folder: Path, process: int, until: int, *, exact: bool = T
     return Position(int(match[2]), end, last.header.sequence + 1, until)
 
 
+def cut_back(folder: Path, processes: Processes, until: int) -> Position:
+    """Cut off what a run that is resumed had written from step `until` on, by however many processes; where this one goes on.
+
+    Every process calls it, and nobody returns before all have cut.
+    """
+    several = folder_processes(folder)
+    # Processes that are no more: process 0 sees to their segments.
+    gone = [index for index in several if index >= processes.count] if processes.index == 0 else []
+    elastic = processes.count > 1 or len(several) > 1
+    for index in gone:
+        truncate_segments(folder, index, until, exact=False)
+    position = truncate_segments(folder, processes.index, until, exact=not elastic)
+    processes.total(np.zeros(1, np.int64))
+    return position._replace(end_step=until or None)
+
+
 def _merged(group: list[_Place]) -> Block:
     parts = [_read(place) for place in group]
     steps = np.concatenate([part[0] for part in parts])
@@ -229,6 +257,13 @@ def _merged(group: list[_Place]) -> Block:
 
 
 def _read(place: _Place) -> tuple[np.ndarray, np.ndarray]:
+    header, payload = place.header, _payload(place)
+    offsets = np.frombuffer(payload, "<u4", header.spikes)
+    ids = np.frombuffer(payload, f"<u{header.id_bytes}", header.spikes, offset=4 * header.spikes)
+    return offsets.astype(np.int64) + header.step0, ids.astype(np.int64)
+
+
+def _payload(place: _Place) -> bytes:
     path, offset, header = place
     try:
         with path.open("rb") as file:
@@ -237,10 +272,8 @@ def _read(place: _Place) -> tuple[np.ndarray, np.ndarray]:
     except OSError as error:
         raise OutputError(f"{path}: cannot be read: {error.strerror}.") from error
     if len(payload) != header.payload_bytes or xxhash.xxh3_64_intdigest(payload) != header.checksum:
-        raise OutputError(_damaged(path, offset, "its spikes"))
-    offsets = np.frombuffer(payload, "<u4", header.spikes)
-    ids = np.frombuffer(payload, f"<u{header.id_bytes}", header.spikes, offset=4 * header.spikes)
-    return offsets.astype(np.int64) + header.step0, ids.astype(np.int64)
+        raise OutputError(_damaged(path, offset, "its content"))
+    return payload
 
 
 def _damaged(path: Path, offset: int, what: str) -> str:

@@ -8,6 +8,8 @@ each with its own checksum (xxh3, 64 bits), little-endian:
              bytes, payload checksum, header checksum
     payload  uint32 step - step0, one per spike; then the global ids, uint32 (uint64 where one does not fit)
 
+Segments hold other things too (`series`: samples, weights); in them "spikes" counts those, and their bytes are as `series` says.
+
 The sequence number counts the blocks of a process, so that a lost segment in the middle is seen.
 """
 
@@ -114,15 +116,20 @@ class SegmentWriter:
 
     def append(self, step0: int, step1: int, steps: np.ndarray, ids: np.ndarray) -> None:
         """Write the spikes of the chunk [step0, step1): int64 steps and global ids, sorted by (step, id)."""
-        assert step0 < step1 and (self.end_step is None or step0 >= self.end_step), (step0, step1, self.end_step)
         assert len(steps) == len(ids) and step1 - step0 < 2**32
         assert len(steps) == 0 or (step0 <= steps[0] and steps[-1] < step1 and ids.min() >= 0)
         id_bytes = 4 if len(ids) == 0 or int(ids.max()) < 2**32 else 8
         offsets = (np.asarray(steps, dtype=np.int64) - step0).astype("<u4")
-        payload = offsets.tobytes() + np.asarray(ids).astype(f"<u{id_bytes}").tobytes()
+        self.append_bytes(
+            step0, step1, len(steps), id_bytes, offsets.tobytes() + np.asarray(ids).astype(f"<u{id_bytes}").tobytes()
+        )
+
+    def append_bytes(self, step0: int, step1: int, count: int, item_bytes: int, payload: bytes) -> None:
+        """Write what the chunk [step0, step1) has given, as a payload of `count` things; `item_bytes` helps to read it."""
+        assert step0 < step1 and (self.end_step is None or step0 >= self.end_step), (step0, step1, self.end_step)
         header = HEADER.pack(
-            MAGIC, VERSION, id_bytes, self._process, self._processes, self._sequence, self._dt,
-            step0, step1, len(steps), len(payload), xxhash.xxh3_64_intdigest(payload),
+            MAGIC, VERSION, item_bytes, self._process, self._processes, self._sequence, self._dt,
+            step0, step1, count, len(payload), xxhash.xxh3_64_intdigest(payload),
         )  # fmt: skip
         self._write(header + CHECKSUM.pack(xxhash.xxh3_64_intdigest(header)) + payload)
         self._sequence += 1

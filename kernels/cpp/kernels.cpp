@@ -213,15 +213,13 @@ void iaf_psc_delta(const Tensor input, const Tensor V_th, const Tensor V_reset, 
 }
 
 // The plastic synapses that spikes reach at the end of `step`, and all of them at the last step of each `period`.
-// @BE stdp_deliver
-void stdp_deliver(const Tensor step, const Tensor ring, const Tensor marks, const Tensor pointers, const Tensor fixed,
-                  const Tensor targets, const Tensor scale, const Tensor kinds, const Tensor kind_tau, const Tensor fine,
-                  const Tensor coarse, const Tensor post_steps, const Tensor post_traces, const Tensor post_count,
-                  const Tensor counters_in, const Tensor state_in, const Tensor last_in, const Tensor input_in, Tensor counters,
-                  Tensor state, Tensor last, Tensor input, int64_t min_delay, int64_t num_delays, int64_t threads,
-                  int64_t period, int64_t bits) {
-  same(counters_in, counters); same(state_in, state); same(last_in, last); same(input_in, input);
-  const int64_t now = scalar(step), swept = now / period * period - 1;
+template <class LogOf>
+void deliver_stdp(int64_t now, const Tensor& ring, const Tensor& marks, const Tensor& pointers, const Tensor& fixed,
+                  const Tensor& targets, const Tensor& scale, const Tensor& kinds, const Tensor& kind_tau, const Tensor& fine,
+                  const Tensor& coarse, const Tensor& post_steps, const Tensor& post_traces, const Tensor& post_count,
+                  const Tensor& counters, const Tensor& state, const Tensor& last, const Tensor& input, int64_t min_delay,
+                  int64_t num_delays, int64_t threads, int64_t period, int64_t bits, LogOf log_of) {
+  const int64_t swept = now / period * period - 1;
   by_width(input, [&](auto w, auto t) {
     using W = decltype(w); using T = decltype(t);
     const PlasticTable<T> table{data<uint32_t>(pointers), data<int32_t>(fixed), data<T>(state), data<int32_t>(last),
@@ -230,9 +228,44 @@ void stdp_deliver(const Tensor step, const Tensor ring, const Tensor marks, cons
                                 {data<int32_t>(post_steps), data<T>(post_traces), data<uint32_t>(post_count), post_steps.shape(1)}};
     const auto due = due_runs(data<uint32_t>(ring), data<uint32_t>(marks), ring.numel(), marks.numel() / 2, now, min_delay, num_delays);
     const int64_t size = input.numel() / threads;
-    add64(data<uint32_t>(counters) + DELIVERED, deliver_plastic(table, due, data<W>(input), size, swept, int(threads)));
+    add64(data<uint32_t>(counters) + DELIVERED,
+          deliver_plastic(table, due, data<W>(input), size, swept, int(threads), log_of(t)));
     if ((now + 1) % period == 0) sweep(table, pointers.numel() - 1, now, swept, min_delay, num_delays, int(threads));
   });
+}
+
+// @BE stdp_deliver
+void stdp_deliver(const Tensor step, const Tensor ring, const Tensor marks, const Tensor pointers, const Tensor fixed,
+                  const Tensor targets, const Tensor scale, const Tensor kinds, const Tensor kind_tau, const Tensor fine,
+                  const Tensor coarse, const Tensor post_steps, const Tensor post_traces, const Tensor post_count,
+                  const Tensor counters_in, const Tensor state_in, const Tensor last_in, const Tensor input_in, Tensor counters,
+                  Tensor state, Tensor last, Tensor input, int64_t min_delay, int64_t num_delays, int64_t threads,
+                  int64_t period, int64_t bits) {
+  same(counters_in, counters); same(state_in, state); same(last_in, last); same(input_in, input);
+  deliver_stdp(scalar(step), ring, marks, pointers, fixed, targets, scale, kinds, kind_tau, fine, coarse, post_steps, post_traces,
+               post_count, counters, state, last, input, min_delay, num_delays, threads, period, bits,
+               [](auto t) { return WeightLog<decltype(t)>{}; });
+}
+
+// The same, with a log of what the synapses of `watched` kinds pass on.
+// @BE stdp_deliver_watched
+void stdp_deliver_watched(const Tensor step, const Tensor ring, const Tensor marks, const Tensor pointers, const Tensor fixed,
+                          const Tensor targets, const Tensor scale, const Tensor kinds, const Tensor kind_tau, const Tensor fine,
+                          const Tensor coarse, const Tensor post_steps, const Tensor post_traces, const Tensor post_count,
+                          const Tensor watched, const Tensor counters_in, const Tensor state_in, const Tensor last_in,
+                          const Tensor input_in, const Tensor log_synapse_in, const Tensor log_emitted_in,
+                          const Tensor log_weight_in, const Tensor log_count_in, Tensor counters, Tensor state, Tensor last,
+                          Tensor input, Tensor log_synapse, Tensor log_emitted, Tensor log_weight, Tensor log_count,
+                          int64_t min_delay, int64_t num_delays, int64_t threads, int64_t period, int64_t bits) {
+  same(counters_in, counters); same(state_in, state); same(last_in, last); same(input_in, input);
+  same(log_synapse_in, log_synapse); same(log_emitted_in, log_emitted); same(log_weight_in, log_weight);
+  same(log_count_in, log_count);
+  deliver_stdp(scalar(step), ring, marks, pointers, fixed, targets, scale, kinds, kind_tau, fine, coarse, post_steps, post_traces,
+               post_count, counters, state, last, input, min_delay, num_delays, threads, period, bits, [&](auto t) {
+                 using T = decltype(t);
+                 return WeightLog<T>{data<int32_t>(watched), data<uint32_t>(log_synapse), data<int32_t>(log_emitted),
+                                     data<T>(log_weight), data<uint32_t>(log_count), log_synapse.numel()};
+               });
 }
 
 // The spikes of the targets of plastic synapses: `words` a bit per neuron of the device, `index` its number among the targets or -1.

@@ -13,6 +13,10 @@
 
 namespace dist_sim {
 
+// A bound on weights must not swallow what is not finite: it is looked for after each chunk.
+template <class T>
+inline bool is_finite(T x) { return x - x == T(0); }
+
 // exact.h in either precision.
 template <class T>
 inline T plain_log(T x) {
@@ -99,7 +103,7 @@ struct PlasticTable {
       const T trace = state[2 * i + 1] * decay(kind_tau[kind], steps[k & mask] + delay - last[i]);
       const T x = w / p[0];
       const T grown = x + p[1] * plain_power(T(1) - x, p[3]) * trace;
-      w = grown < T(1) ? grown * p[0] : p[0];
+      w = grown < T(1) || !is_finite(grown) ? grown * p[0] : p[0];
     }
     return w;
   }
@@ -117,7 +121,7 @@ struct PlasticTable {
     const T* p = kinds + 5 * kind;
     const T x = w / p[0];
     const T shrunk = x - p[2] * p[1] * plain_power(x, p[4]) * trace;
-    w = shrunk > T(0) ? shrunk * p[0] : T(0);
+    w = shrunk > T(0) || !is_finite(shrunk) ? shrunk * p[0] : T(0);
     state[2 * i] = w;
     state[2 * i + 1] = state[2 * i + 1] * decay(kind_tau[kind], emitted - last[i]) + T(1);
     last[i] = int32_t(emitted);
@@ -129,6 +133,26 @@ struct PlasticTable {
     __builtin_prefetch(posts.count + target);
     __builtin_prefetch(posts.steps + target * posts.capacity);
     __builtin_prefetch(targets + 3 * target);
+  }
+};
+
+// What watched synapses have passed on, in the order in which they did: those of one synapse in order of its spikes.
+template <class T>
+struct WeightLog {
+  const int32_t* watched;  // per kind, whether its synapses are; null: none is, and there is no log
+  uint32_t* synapse;
+  int32_t* emitted;
+  T* weight;
+  uint32_t* count;  // goes on where there is no room: what would be needed
+  int64_t room;
+
+  void append(int64_t kind, int64_t i, int64_t step, T w) const {
+    if (!watched || !watched[kind]) return;
+    const int64_t k = __atomic_fetch_add(count, 1u, __ATOMIC_RELAXED);
+    if (k >= room) return;
+    synapse[k] = uint32_t(i);
+    emitted[k] = int32_t(step);
+    weight[k] = w;
   }
 };
 
@@ -153,7 +177,7 @@ inline std::vector<DueRun> due_runs(const uint32_t* ring, const uint32_t* marks,
 
 template <class W, class T>
 uint64_t deliver_plastic(const PlasticTable<T>& table, const std::vector<DueRun>& due, W* input, int64_t size, int64_t swept,
-                         int threads) {
+                         int threads, const WeightLog<T>& log) {
   uint64_t total = 0;
   for (const DueRun& r : due) total += table.pointers[r.run + 1] - table.pointers[r.run];
   const int parts = total > 1024 ? threads : 1;
@@ -174,6 +198,7 @@ uint64_t deliver_plastic(const PlasticTable<T>& table, const std::vector<DueRun>
         const int64_t target = table.fixed[2 * i], kind = table.fixed[2 * i + 1];
         const T w = table.arrive(i, due[k].emitted, due[k].delay, swept);
         mine[table.targets[3 * target + (table.kinds[5 * kind] < T(0))]] += W(std::floor(w * table.scale[target] + T(0.5)));
+        log.append(kind, i, due[k].emitted, w);
       }
     }
   });

@@ -146,6 +146,22 @@ def test_a_plastic_network_is_nests(network_in_nest, devices):
     assert_same_weights(ours, reference, 1e-10)
 
 
+@pytest.mark.nest
+@pytest.mark.parametrize("network", ["pairs", "network"])
+def test_a_weight_recorder_has_nests_events(network):
+    """Steps, senders and targets are the same, weights to 1e-10; of spikes that have arrived in both."""
+    description = plastic_network(150.0) if network == "network" else protocols(list(intervals())[::7], duration=720.0)
+    description = replace(description, watched=True)
+    ours, theirs = run_dist_sim(description, devices=2).passed, run_nest(description).passed
+    latest = description.duration / description.dt - 50
+    ours, theirs = (rows[rows[:, 0] < latest] for rows in (ours, theirs))
+    assert len(ours) == len(theirs) > 200
+    np.testing.assert_array_equal(ours[:, :3], theirs[:, :3])
+    # Equal synapses of one pair: their weights are sorted, and differ in the last bits.
+    np.testing.assert_allclose(ours[:, 3], theirs[:, 3], rtol=1e-10, atol=0)
+    assert len(np.unique(ours[:, 3])) > 100
+
+
 # ---- the interface ----
 
 

@@ -58,6 +58,7 @@ class Description:
         plastic: which of `stdp` each synapse is, -1 for a static one, (synapses,); empty: all are static.
         stdp: parameters of stdp_synapse in NEST's names, in ms and the unit of the weights.
         currents: the dc_generators.
+        watched: whether the spikes that synapses between neurons pass on are recorded.
         duration, dt: ms.
         traced: global ids of neurons whose `recordables` are sampled at every step.
         recordables: NEST's names: V_m, I_syn_ex, I_syn_in.
@@ -72,6 +73,7 @@ class Description:
     plastic: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     stdp: tuple[Mapping[str, float], ...] = ()
     currents: tuple[Current, ...] = ()
+    watched: bool = False
     duration: float
     dt: float = 0.1
     traced: tuple[int, ...] = ()
@@ -101,6 +103,7 @@ class Description:
             "currents": [{k: v for k, v in asdict(current).items() if k != "targets"} for current in self.currents],
             "duration": self.duration,
             "dt": self.dt,
+            "watched": self.watched,
             "traced": self.traced,
             "recordables": self.recordables,
         }
@@ -119,12 +122,14 @@ class Recording:
         senders: global ids.
         traces: by recordable, (steps, traced): one sample at the end of every step.
         plastic: (plastic synapses, 4) source, target, delay [steps], weight at the end; rows are sorted.
+        passed: (n, 4) step, source, target and weight of what watched synapses have passed on; rows are sorted.
     """
 
     times: np.ndarray
     senders: np.ndarray
     traces: dict[str, np.ndarray]
     plastic: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
+    passed: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
 
     def rates(self, description: Description) -> np.ndarray:
         """Mean rate of each population, spikes/s."""

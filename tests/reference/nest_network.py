@@ -40,11 +40,16 @@ def main(description_path: str, recording_path: str, threads: int) -> None:
         nest.Create("spike_generator", params={"spike_times": given["spike_time"][given["generator"] == generator].tolist()})
 
     # With one_to_one and arrays of ids, every entry is one synapse; ids may repeat.
+    watcher = nest.Create("weight_recorder", params={"time_in_steps": True})
+    watched = {"weight_recorder": watcher} if header["watched"] else {}
+    nest.CopyModel("static_synapse", "static", watched)
     plastic = [f"stdp_{kind}" for kind in range(len(header["stdp"]))]
     for name, parameters in zip(plastic, header["stdp"], strict=True):
-        nest.CopyModel("stdp_synapse", name, parameters | {"weight": parameters["Wmax"]})
-    for kind, name in enumerate(["static_synapse", *plastic], start=-1):
-        chosen = given[f"kind/{kind}"]
+        nest.CopyModel("stdp_synapse", name, parameters | {"weight": parameters["Wmax"]} | watched)
+    generated = given["source"] >= len(neurons)
+    static = given["kind/-1"]
+    kinds = [("static_synapse", static & generated), ("static", static & ~generated)]
+    for name, chosen in [*kinds, *((name, given[f"kind/{kind}"]) for kind, name in enumerate(plastic))]:
         if chosen.any():
             nest.Connect(
                 given["source"][chosen] + first_id,
@@ -80,6 +85,11 @@ def main(description_path: str, recording_path: str, threads: int) -> None:
     for name in header["recordables"] if meters else []:
         recording[f"traces/{name}"] = np.stack([meter.events[name][:steps] for meter in meters], axis=1)
         assert (np.rint(meters[0].events["times"][:steps] / dt) == np.arange(1, steps + 1)).all()
+    if header["watched"]:
+        found = watcher.events
+        columns = [found["times"] - 1, found["senders"] - first_id, found["targets"] - first_id, found["weights"]]
+        rows = np.stack(columns, axis=1)
+        recording["passed"] = rows[np.lexsort(rows.T[::-1])]
     if plastic:
         names = ("source", "target", "delay", "weight")
         found = [nest.GetConnections(synapse_model=name).get(names) for name in plastic]

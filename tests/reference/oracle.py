@@ -34,5 +34,6 @@ def run_nest(description: Description, *, threads: int = 1) -> Recording:
                 times=recording["steps"] * description.dt,
                 senders=recording["senders"],
                 traces={name.removeprefix("traces/"): recording[name] for name in recording.files if name.startswith("traces/")},
+                **({"passed": recording["passed"]} if description.watched else {}),
                 **({"plastic": recording["plastic"]} if description.stdp else {}),
             )

@@ -33,6 +33,7 @@ def run_dist_sim(description: Description, *, devices: int = 1, precision: int =
     def block_of(ids: np.ndarray) -> np.ndarray:
         return np.searchsorted(ends, ids, side="right")
 
+    watchers = {unit: sim.create(ds.weight_recorder) for unit in (u.mV, u.pA)} if description.watched else {}
     pairs = np.stack([block_of(description.source), block_of(description.target)], axis=1)
     for pre, post in np.unique(pairs, axis=0).tolist():
         unit = u.mV if description.populations[post].model == "iaf_psc_delta" else u.pA
@@ -42,11 +43,12 @@ def run_dist_sim(description: Description, *, devices: int = 1, precision: int =
                 continue
             edges = ds.explicit_edges(description.source[chosen] - starts[pre], description.target[chosen] - starts[post])
             numbers = dict(weight=description.weight[chosen] * unit, delay=description.delay[chosen] * u.ms)
+            watcher = {"weight_recorder": watchers[unit]} if watchers and starts[pre] < description.num_neurons else {}
             if parameters is None:
-                sim.connect(blocks[pre], blocks[post], rule=edges, **numbers)
+                sim.connect(blocks[pre], blocks[post], rule=edges, synapse=ds.static_synapse(**watcher, **numbers))
             else:
                 given = {name: value * {"tau_plus": u.ms, "Wmax": unit}.get(name, 1) for name, value in parameters.items()}
-                sim.connect(blocks[pre], blocks[post], rule=edges, synapse=ds.stdp_synapse(**given, **numbers))
+                sim.connect(blocks[pre], blocks[post], rule=edges, synapse=ds.stdp_synapse(**given, **watcher, **numbers))
     for current in description.currents:
         stop = {} if current.stop is None else {"stop": current.stop * u.ms}
         source = sim.create(ds.dc_generator, amplitude=current.amplitude * u.pA, start=current.start * u.ms, **stop)
@@ -83,4 +85,12 @@ def run_dist_sim(description: Description, *, devices: int = 1, precision: int =
         )
         plastic = np.concatenate([plastic, np.stack(columns, axis=1)])
     plastic = plastic[np.lexsort(plastic.T[::-1])]
-    return Recording(times=np.asarray(spike_times.to_decimal(u.ms)), senders=np.asarray(senders), traces=traces, plastic=plastic)
+    passed = np.zeros((0, 4))
+    for watcher in watchers.values():
+        found = result.events(watcher)
+        columns = np.rint(found.times.to_decimal(u.ms) / description.dt) - 1, found.senders, found.targets
+        passed = np.concatenate([passed, np.stack([*columns, found.weights.mantissa], axis=1)])
+    return Recording(
+        times=np.asarray(spike_times.to_decimal(u.ms)), senders=np.asarray(senders), traces=traces, plastic=plastic,
+        passed=passed[np.lexsort(passed.T[::-1])],
+    )  # fmt: skip

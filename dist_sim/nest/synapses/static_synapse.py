@@ -12,10 +12,11 @@ class static_synapse(Synapse):
 
     Args:
         weight, delay: as of `connect`.
+        weight_recorder: records each spike that they pass on.
     """
 
-    def __init__(self, *, weight: Any = None, delay: Any = None):
-        self.weight, self.delay = weight, delay
+    def __init__(self, *, weight: Any = None, delay: Any = None, weight_recorder: Any = None):
+        self.weight, self.delay, self.weight_recorder = weight, delay, weight_recorder
 
     def plasticity(self, weight: build.Draw, unit: str, where: str) -> None:
         del weight, unit, where

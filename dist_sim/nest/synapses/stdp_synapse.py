@@ -12,7 +12,7 @@ from dist_sim.nest.synapses.synapse import Synapse
 from dist_sim.network.distributions import Distribution, bounds
 from dist_sim.network.plasticity import Stdp
 
-_PARAMETERS = ("weight", "delay", "tau_plus", "lambda", "alpha", "mu_plus", "mu_minus", "Wmax", "Kplus")
+_PARAMETERS = ("weight", "delay", "tau_plus", "lambda", "alpha", "mu_plus", "mu_minus", "Wmax", "Kplus", "weight_recorder")
 
 
 @final
@@ -36,6 +36,7 @@ class stdp_synapse(Synapse):
         mu_plus, mu_minus: exponents, at least 0; 1.
         Wmax: [unit of the target's input], not 0; 100 of the unit.
         Kplus: initial presynaptic trace, at least 0; 0.
+        weight_recorder: records each spike that they pass on, with the weight.
 
     Raises:
         UnknownNameError: another parameter. UnitError, ParameterError: a value that does not fit.
@@ -55,6 +56,7 @@ class stdp_synapse(Synapse):
         mu_minus: Any = 1.0,
         Wmax: Any = None,
         Kplus: Any = 0.0,
+        weight_recorder: Any = None,
         **by_name: Any,
     ) -> None:
         for name in by_name:
@@ -68,7 +70,7 @@ class stdp_synapse(Synapse):
         if lambda_ is not None and by_name:
             raise ParameterError("stdp_synapse: lambda is given twice, as lambda_ and as lambda.")
         lambda_ = by_name.get("lambda", 0.01 if lambda_ is None else lambda_)
-        self.weight, self.delay, self._Wmax = weight, delay, Wmax
+        self.weight, self.delay, self.weight_recorder, self._Wmax = weight, delay, weight_recorder, Wmax
         tau = 20.0 * u.ms if tau_plus is None else tau_plus
         where = f"stdp_synapse(tau_plus={tau})"
         self.tau_plus = _one(units.magnitude(tau, "ms", where), where)

@@ -14,10 +14,12 @@ class Synapse(ABC):
 
     Attributes:
         weight, delay: as of `connect`, which takes them from here or from its own arguments; None where they are not given.
+        weight_recorder: what `create(weight_recorder)` returned, to record what the synapses pass on; None for nothing.
     """
 
     weight: Any
     delay: Any
+    weight_recorder: Any
 
     @abstractmethod
     def plasticity(self, weight: build.Draw, unit: str, where: str) -> Stdp | None:

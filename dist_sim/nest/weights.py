@@ -1,0 +1,119 @@
+"""What weight_recorders take down: a row for each spike that a watched synapse passes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, final
+
+import brainunit as u
+import numpy as np
+
+from dist_sim import units
+from dist_sim.kernels import build
+from dist_sim.nest.assembly import Description
+from dist_sim.nest.devices import weight_recorder
+from dist_sim.nest.network import Network
+from dist_sim.nest.nodes import Node
+from dist_sim.network.connection import on_host
+
+# `connection` is its number, `place` that of the synapse in it, or among all plastic ones: both the same on any placement.
+ROW = np.dtype([
+    ("step", "<i4"), ("sender", "<u4"), ("target", "<u4"), ("connection", "<u4"), ("place", "<u4"), ("delay", "<i4"),
+    ("weight", "<f8"),
+])  # fmt: skip
+
+
+class WeightEvents(NamedTuple):
+    """Spikes that synapses have passed on, (n,) each, sorted by time, sender, target, and then by synapse.
+
+    Attributes:
+        times: [ms] at which the spikes were emitted.
+        senders, targets: global ids.
+        weights: with which they arrived [unit of the targets' input].
+        receptors: of the targets; 0.
+    """
+
+    times: u.Quantity
+    senders: np.ndarray
+    targets: np.ndarray
+    weights: u.Quantity
+    receptors: np.ndarray
+
+
+@final
+class WatchedSynapses:
+    """The rows of each chunk. Plastic synapses put them down where they are; those of static ones follow from the spikes of the
+    sources, on the process of the source: each process draws the watched static synapses once, and keeps its own."""
+
+    def __init__(self, d: Description, network: Network):
+        self._d, self._network = d, network
+        static = [n for n, c in enumerate(d.connections) if c.watched_by is not None and c.plasticity is None]
+        self._plastic = np.array([n for n, c in enumerate(d.connections) if c.plasticity is not None], dtype=np.int64)
+        self.any = any(c.watched_by is not None for c in d.connections)
+        self._of_source = np.concatenate([np.zeros(0, ROW), *(self._drawn(n) for n in static)])
+        self._of_source = self._of_source[np.argsort(self._of_source["sender"], kind="stable")]
+
+    def _drawn(self, number: int) -> np.ndarray:
+        """The synapses of a static connection whose sources are this process's, as rows without a step."""
+        d, layout, processes = self._d, self._network.layout, self._network.projection.processes
+        c = d.connections[number]
+        drawn = build.draw_values(on_host(c, np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
+        rows = np.zeros(len(drawn.source), ROW)
+        rows["sender"], rows["target"], rows["connection"] = drawn.source, c.post_ids[drawn.target], number
+        rows["place"], rows["delay"], rows["weight"] = np.arange(len(rows)), drawn.delay, drawn.weight
+        owner = layout.owner[rows["sender"]]
+        # Spikes of generators, which nobody owns, are known to all processes: the first one puts them down.
+        return rows[np.isin(owner, self._network.projection.local) | ((owner < 0) & (processes.index == 0))]
+
+    def rows(self, steps: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Those of a chunk.
+
+        Args:
+            steps, ids: spikes of the chunk, of this process's neurons and of all generators.
+        """
+        begin, end = (np.searchsorted(self._of_source["sender"], ids, side=side) for side in ("left", "right"))
+        length = end - begin
+        which = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
+        rows = self._of_source[which]
+        rows["step"] = np.repeat(steps, length)
+        return np.concatenate([rows, *self._passed()])
+
+    def _passed(self) -> list[np.ndarray]:
+        projection, layout = self._network.projection, self._network.layout
+        plastic, found = projection.plastic, []
+        if plastic is None or plastic.log is None:
+            return found
+        source_ids = np.concatenate([layout.id_of_slot, layout.external_ids])
+        for device, passed in enumerate(plastic.log.take()):
+            rows = np.zeros(len(passed.synapse), ROW)
+            source, delay, target, kind, place = projection.plastic_synapses(device, passed.synapse)
+            rows["step"], rows["weight"] = passed.emitted, passed.weight
+            rows["sender"], rows["target"], rows["delay"] = source_ids[source], target, delay
+            rows["connection"], rows["place"] = self._plastic[kind], place
+            found.append(rows)
+        return found
+
+    def events(self, recorder: Node, rows: Callable[[int], np.ndarray], step: int) -> WeightEvents:
+        """What a recorder has when `step` is about to begin: spikes that have arrived by then.
+
+        Args:
+            rows: all that was taken down before a step.
+        """
+        device = recorder.device
+        assert isinstance(device, weight_recorder)
+        mine = [n for n, c in enumerate(self._d.connections) if c.watched_by == recorder.name]
+        found = rows(step)
+        chosen = np.isin(found["connection"], mine) & (found["step"].astype(np.int64) + found["delay"] < step)
+        for name, wanted in (("sender", device.senders), ("target", device.targets)):
+            if wanted is not None:
+                chosen &= np.isin(found[name], wanted)
+        found = found[chosen]
+        found = found[np.lexsort([found[name] for name in ("place", "connection", "target", "sender", "step")])]
+        unit = self._d.models[self._d.connections[mine[0]].group].input_unit if mine else "pA"
+        return WeightEvents(
+            times=units.quantity((found["step"].astype(np.int64) + 1) * self._d.dt, "ms"),
+            senders=found["sender"].astype(np.int64),
+            targets=found["target"].astype(np.int64),
+            weights=units.quantity(found["weight"], unit),
+            receptors=np.zeros(len(found), np.int64),
+        )
