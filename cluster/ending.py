@@ -15,7 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, final
 
-_END, _HEARD, _DONE, _ALL_DONE = "dist_sim/end", "dist_sim/heard", "dist_sim/done", "dist_sim/all_done"
+_END, _HEARD, _ALL_HEARD = "dist_sim/end", "dist_sim/heard", "dist_sim/all_heard"
+_DONE, _ALL_DONE = "dist_sim/done", "dist_sim/all_done"
 _SLICE_MS = 60_000
 _STOPPED, _PATIENCE_S = 75, 20.0
 _NOTICE_S = 0.5  # after which a process that heard of a failure ends
@@ -100,11 +101,14 @@ class Ending:
         with suppress(Exception):
             if self._process:
                 _client().key_value_set(f"{_HEARD}/{self._process}", "")
+                # mpirun kills all when the first one ends: until then process 0 has written down how the run has ended.
+                _client().blocking_key_value_get(_ALL_HEARD, int(1000 * _LEAVE_S))
             else:
                 # With process 0 the connection of all others breaks, and JAX aborts them: it goes last.
                 until = time.monotonic() + _LEAVE_S
                 for process in range(1, self._processes):
                     _client().blocking_key_value_get(f"{_HEARD}/{process}", max(1, int(1000 * (until - time.monotonic()))))
+                _client().key_value_set(_ALL_HEARD, "")
                 time.sleep(_NOTICE_S)
         os._exit(code)
 

@@ -4,6 +4,7 @@ from dist_sim.partition.exchange import EXCHANGES as EXCHANGES
 from dist_sim.partition.exchange import AllGather as AllGather
 from dist_sim.partition.exchange import AllGatherIds as AllGatherIds
 from dist_sim.partition.exchange import AllGatherMPI as AllGatherMPI
+from dist_sim.partition.exchange import usual_exchange as usual_exchange
 from dist_sim.partition.layout import Layout as Layout
 from dist_sim.partition.mesh import NEURON as NEURON
 from dist_sim.partition.mesh import current_mesh as current_mesh

@@ -282,6 +282,7 @@ class Simulation:
             phases=self.phases.seconds,
             devices=d.mesh.size,
             processes=self.processes.count,
+            exchange=d.exchange.name,
         )
 
     def _events(self) -> list[int]:

@@ -51,7 +51,8 @@ class Simulator:
         devices: number of devices, devices or a mesh; None takes those of `dist-sim run --devices`, else one.
         precision: 32 or 64 bits for states and weights.
         plan: who owns what: 'block', 'round_robin', 'balanced' or an object of `dist_sim.partition`.
-        exchange: how spikes travel: 'mask', 'ids' or an object of `dist_sim.partition`.
+        exchange: how spikes travel: 'mask', 'ids', 'mpi' or an object of `dist_sim.partition`; None takes 'mpi' where mpirun
+            has started several processes of CPUs, else 'mask'. The spikes are the same.
         backend: of the kernels: 'cpp', 'reference'; None takes the fastest there is.
         chunk: largest time between two visits of the host [time]; None chooses.
 
@@ -67,7 +68,7 @@ class Simulator:
         devices: Any = None,
         precision: int = 32,
         plan: Any = "block",
-        exchange: Any = "mask",
+        exchange: Any = None,
         backend: str | None = None,
         chunk: Any = None,
     ) -> None:
@@ -85,6 +86,7 @@ class Simulator:
             raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
         self.dt, self.seed, self.precision = float(step), int(seed), precision
         self.plan = named("plan", plan, partition.PLANS, "owner")
+        exchange = partition.usual_exchange(self.mesh) if exchange is None else exchange
         self.exchange = named("exchange", exchange, partition.EXCHANGES, "grown").on(self.mesh)
         self.backend = kernels.choose(backend, self.mesh.devices.flat[0].platform)
         longest = units.magnitude(0 * u.ms if chunk is None else chunk, "ms", f"Simulator(chunk={chunk})")

@@ -40,6 +40,7 @@ def build_summary(
     phases: Mapping[str, float],
     devices: int,
     processes: int = 1,
+    exchange: str = "mask",
 ) -> dict[str, Any]:
     """The content of `summary.json`, over all `simulate()` calls so far (cheap: no spike is read again).
 
@@ -72,6 +73,7 @@ def build_summary(
         "phases": {name: float(seconds) for name, seconds in phases.items()},
         "devices": int(devices),
         "processes": int(processes),
+        "exchange": exchange,
         "dt_ms": recording.dt,
         "versions": versions(),
         "digest": recording.digest,
@@ -105,7 +107,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None, *,
     for name, text in (
         ("model time", f"{summary['model_time_ms']:.1f} ms"),
         ("wall time", f"{summary['wall_s']:.2f} s" + (f"  (RTF {rtf:.3f})" if rtf is not None else "")),
-        ("placed on", f"{summary['devices']} {plural[0]}, {summary['processes']} {plural[1]}"),
+        ("placed on", f"{summary['devices']} {plural[0]}, {summary['processes']} {plural[1]}, exchange {summary['exchange']}"),
         ("neurons", _count(summary["neurons"])),
         ("synapses", _count(summary["synapses"]) + (f"  ({per_synapse:.2f} bytes each)" if per_synapse else "")),
         ("spikes", _count(summary["spikes"])),
