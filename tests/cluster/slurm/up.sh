@@ -22,14 +22,16 @@ for ((n = 1; n <= nodes; n++)); do
     echo "127.0.0.1 ds$n # SLURM in $folder" >>/etc/hosts
 done
 
-# cred_expire: a requeued job waits that long (two minutes by default). ReturnToService: a node that was lost comes back by itself.
+# cred_expire: a requeued job waits that long (two minutes by default). It must be longer than KillWait + 2 s: so long an srun whose
+# node's daemons were killed waits, and then it kills the step of its number, which is by then that of the next attempt.
+# ReturnToService: a node that was lost comes back by itself.
 cat >"$folder/slurm.conf" <<END
 ClusterName=tests
 SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$folder/run/munge.sock,cred_expire=5
+AuthInfo=socket=$folder/run/munge.sock,cred_expire=12
 SlurmctldPort=$port
 SlurmctldPidFile=$folder/run/slurmctld.pid
 SlurmdPidFile=$folder/run/slurmd.%n.pid
