@@ -256,6 +256,12 @@ def row_of(source: np.ndarray, present: np.ndarray, rank: np.ndarray) -> np.ndar
     return rank[source >> 5].astype(np.int64) + np.bitwise_count(below)
 
 
+def rows_known(source: np.ndarray, present: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """(n,) int64 rows of a table of source slots (n,), -1 for those without synapses in it."""
+    known = present[source >> 5] >> (source & 31).astype(np.uint32) & np.uint32(1)
+    return np.where(known == 1, row_of(source, present, rank), -1)
+
+
 def draw_synapses(c: Connection, *, seed: int, dt: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Source slot, place in the input vector, integer weight and delay in steps of every synapse, in order of (target, slot)."""
     drawn = draw_values(c, seed=seed, dt=dt)

@@ -158,6 +158,11 @@ def from_blocks(mesh: Mesh, blocks: Sequence[np.ndarray], axis: int = 0) -> jax.
     return jax.make_array_from_single_device_arrays(tuple(shape), sharded(mesh, *(None,) * axis, NEURON), arrays)
 
 
+def joined(mesh: Mesh, own: np.ndarray, axis: int = 0) -> jax.Array:
+    """One global array which along an axis is the parts of the processes, each the blocks of its devices in their order."""
+    return from_blocks(mesh, np.split(own, len(local_positions(mesh)), axis=axis), axis)
+
+
 def local_devices(mesh: Mesh) -> list[Any]:
     """The devices of this process, in their order in the mesh."""
     return [device for device in mesh.devices.flat if device.process_index == jax.process_index()]

@@ -7,6 +7,7 @@ import socket
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,14 @@ from dist_sim.nest.network import Current, Network
 from dist_sim.nest.network import Meter as Sampler
 from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.nest.nodes import Node
-from dist_sim.nest.parameters import steps_up, values_of
+from dist_sim.nest.parameters import Parameter, steps_up, values_of
 from dist_sim.network import Backend, Channels, Connection, PoissonDrive, Projection, poisson_inputs
 from dist_sim.network.connection import on_host
 from dist_sim.network.tables import quantum_for
-from dist_sim.partition.layout import NOWHERE, Layout
-from dist_sim.partition.mesh import NEURON, sharded, spread
+from dist_sim.partition.layout import NOWHERE, Ids, Layout, span
+from dist_sim.partition.mesh import NEURON, joined, local_positions, sharded
 from dist_sim.partition.processes import processes_of
+from dist_sim.partition.share import Share
 
 # What a synaptic event costs relative to the update of a neuron, and a rate [Hz] to expect: for plans that balance work.
 _EVENT_COST, _EXPECTED_RATE = 3.0, 5.0
@@ -98,12 +100,14 @@ def assemble(d: Description, phases: Any) -> Network:
     if d.backend == "cpp":
         with phases.phase("kernels"):
             kernels.load()
-    values = [values_of_model(d, model) for model in d.models]
     with phases.phase("plan"):
         layout = layout_on(d, d.mesh.size)
-    drives = [drive for k in d.drives for drive in poisson_drives(k, d)]
-    number_drives(drives, d.num_ids)
-    channels = input_channels(d, values, layout, drives)
+        share = Share(layout=layout, devices=local_positions(d.mesh), processes=processes_of(d.mesh))
+    # Of this process's neurons alone.
+    values = [values_of_share(d, share, group) for group in range(len(d.models))]
+    drives = [drive for k in d.drives for drive in poisson_drives(k, d, share)]
+    number_drives(drives, share)
+    channels = input_channels(d, values, share, drives)
     backend = Backend(name=d.backend, threads=_threads(d.mesh), wide=d.precision == 64)
     with phases.phase("connect") as progress:
         generators = [steps for node in d.nodes_of(spike_generator) for steps in _device(node, spike_generator).steps]
@@ -118,14 +122,13 @@ def assemble(d: Description, phases: Any) -> Network:
             dt=d.dt,
             backend=backend,
             watch=progress.update,
-            tau_minus=_tau_minus(d, values),
+            tau_minus=partial(_tau_minus, d),
         )
     with phases.phase("neurons"):
         dtype = np.float64 if backend.wide else np.float32
         populations = [
             model(
-                {name: layout.spread(g, v, fill=v[0]) for name, v in values[g].items()}
-                | {"padding": layout.ids_at[g].reshape(-1) == NOWHERE},
+                values[g] | {"padding": share.of_group(g, share.ids) == NOWHERE},
                 dt=d.dt,
                 channels=channels[g],
                 dtype=dtype,
@@ -140,8 +143,8 @@ def assemble(d: Description, phases: Any) -> Network:
             d.mesh,
             populations,
             projection,
-            poisson_inputs(drives, layout, d.mesh, channels, seed=d.seed, backend=backend),
-            [_current(k, d, layout, dtype) for k in d.currents],
+            poisson_inputs(drives, share, d.mesh, channels, seed=d.seed, backend=backend),
+            [_current(k, d, share, dtype) for k in d.currents],
             [_sampler(s, d, layout, populations, chunk) for s in d.sampled],
             chunk,
         )
@@ -166,83 +169,104 @@ def _threads(mesh: Mesh) -> int:
     return min(256, max(1, len(cores) // (len(mesh.local_devices) * sharing)))
 
 
-def values_of_model(d: Description, model: type[NESTNeuron]) -> dict[str, np.ndarray]:
-    """Parameters and initial values of all neurons of a model, in order of global ids."""
-    parts = [values_of(model.parameters, n.draws, n.first_id + np.arange(n.size), d.seed) for n in d.nodes_of(model)]
-    values = {name: np.concatenate([p[name] for p in parts]) for name in model.parameters}
-    model.check(values)
+def values_at(d: Description, model: type[NESTNeuron], ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Parameters and initial values of some neurons of a model, by global id: (n,) each."""
+    values = _drawn_at(d, model, model.parameters, ids)
     values["refractory_steps"] = steps_up(values["t_ref"], d.dt).astype(np.float64)
     return values
 
 
-def _tau_minus(d: Description, values: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """(num_ids,) ms; what is no neuron has none."""
-    found = np.zeros(d.num_ids)
-    for model, of_model in zip(d.models, values, strict=True):
-        found[np.concatenate([n.first_id + np.arange(n.size) for n in d.nodes_of(model)])] = of_model["tau_minus"]
-    return found
+def values_of_share(d: Description, share: Share, group: int) -> dict[str, np.ndarray]:
+    """Those of a share's neurons of one model, in padded order; the padding has those of the model's first neuron."""
+    ids = share.of_group(group, share.ids)
+    return values_at(d, d.models[group], np.where(ids == NOWHERE, share.layout.groups[group][0], ids))
+
+
+def _drawn_at(d: Description, model: type, known: Mapping[str, Parameter], ids: np.ndarray) -> dict[str, np.ndarray]:
+    values = {name: np.zeros(len(ids)) for name in known}
+    order = np.argsort(ids, kind="stable")
+    ascending = ids[order]
+    for n in d.nodes_of(model):
+        chosen = order[slice(*np.searchsorted(ascending, [n.first_id, n.first_id + n.size]))]
+        for name, of_node in values_of(known, n.draws, ids[chosen], n.first_id, d.seed).items():
+            values[name][chosen] = of_node
+    return values
+
+
+def _tau_minus(d: Description, ids: np.ndarray) -> np.ndarray:
+    """(n,) ms, of neurons by global id, of any model."""
+    of_models = (_drawn_at(d, m, {"tau_minus": m.parameters["tau_minus"]}, ids)["tau_minus"] for m in d.models)
+    return sum(of_models, np.zeros(len(ids)))
 
 
 def layout_on(d: Description, num_devices: int) -> Layout:
     """Where the neurons lie on so many devices."""
-    owner = np.full(d.num_ids, NOWHERE, dtype=np.int64)
-    groups = [np.concatenate([n.first_id + np.arange(n.size) for n in d.nodes_of(model)]) for model in d.models]
+    groups = [Ids(*(range(n.first_id, n.first_id + n.size) for n in d.nodes_of(model))) for model in d.models]
     load = np.ones(d.num_ids)
     for c in d.connections:
-        load[c.post_ids] += c.mean_indegree() * _EVENT_COST * _EXPECTED_RATE * d.dt * 1e-3
-    neurons = np.sort(np.concatenate(groups))
-    owner[neurons] = d.plan.owner(load[neurons], num_devices)
+        load[span(c.post_ids)] += c.mean_indegree() * _EVENT_COST * _EXPECTED_RATE * d.dt * 1e-3
+    neuron = np.zeros(d.num_ids, dtype=bool)
+    for run in (run for ids in groups for run in ids.runs):
+        neuron[run.start : run.stop] = True
+    # As few bytes as hold the number of a device: every process keeps it of all neurons.
+    owner = np.full(d.num_ids, NOWHERE, dtype=np.min_scalar_type(-num_devices))
+    owner[neuron] = d.plan.owner(load[neuron], num_devices)
     return Layout(owner=owner, groups=groups, num_devices=num_devices)
 
 
 def input_channels(
-    d: Description, values: Sequence[Mapping[str, np.ndarray]], layout: Layout, drives: Sequence[PoissonDrive]
+    d: Description, values: Sequence[Mapping[str, np.ndarray]], share: Share, drives: Sequence[PoissonDrive]
 ) -> list[Channels]:
     """How many input channels each model has, and the quantum of its weights, from what its neurons could at most receive in
-    one step: known from the description alone, hence the same on every placement."""
-    bound = np.zeros(d.num_ids)
+    one step: known from the description alone, hence the same on every placement. Each process bounds its own neurons; the
+    largest of all bounds counts."""
+    bound = np.zeros(share.num_slots)
     for c in d.connections:
         mean = c.mean_indegree()
-        bound[c.post_ids] += (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight()
+        bound[share.find(c.post_ids)[1]] += (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight()
     for drive in drives:
         largest = {m: float(count_tables(np.array([m])).largest[0]) for m in np.unique(drive.mean) if m > 0}
-        bound[drive.target_ids] += np.array([largest.get(m, 0.0) for m in drive.mean]) * np.abs(drive.weight)
+        bound[drive.place] += np.array([largest.get(m, 0.0) for m in drive.mean]) * np.abs(drive.weight)
+    bounds = [share.of_group(g, bound).max(initial=0.0) for g in range(len(d.models))]
+    merging = [float(not model.mergeable(v)) for model, v in zip(d.models, values, strict=True)]
+    bounds, apart = share.processes.gather(np.array([bounds, merging])).max(axis=0)
     channels, offset = [], 0
     for g, model in enumerate(d.models):
-        apart = any(name.startswith("I_syn") for s in d.sampled if s.group == g for name in _device(s.meter, Meter).record_from)
-        count = 2 if model.signed_channels and (apart or not model.mergeable(values[g])) else 1
-        quantum = quantum_for(float(bound[layout.groups[g]].max()), d.precision == 64)
-        channels.append(Channels(count=count, offset=offset, quantum=quantum))
-        offset += count * layout.block[g]
+        seen = any(name.startswith("I_syn") for s in d.sampled if s.group == g for name in _device(s.meter, Meter).record_from)
+        count = 2 if model.signed_channels and (seen or apart[g] > 0) else 1
+        channels.append(Channels(count=count, offset=offset, quantum=quantum_for(float(bounds[g]), d.precision == 64)))
+        offset += count * share.layout.block[g]
     return channels
 
 
-def _edges(c: Connection, d: Description) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Source number, target position, slot and weight of every edge from a stimulating device, on the host."""
-    drawn = build.draw_values(on_host(c, np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
-    return drawn.source, drawn.target, drawn.slot.astype(np.int64), drawn.weight
+def _edges(c: Connection, d: Description, share: Share) -> tuple[np.ndarray, build.Drawn]:
+    """Places of the targets that lie in a share, and the edges from stimulating devices to them, on the host."""
+    local, place = share.find(c.post_ids)
+    return place, build.draw_values(on_host(c, local, seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
 
 
-def poisson_drives(k: Drive, d: Description) -> list[PoissonDrive]:
-    """Generators and their connections as drives of neurons."""
+def poisson_drives(k: Drive, d: Description, share: Share) -> list[PoissonDrive]:
+    """Generators and their connections as drives of the neurons of a share."""
     generator: poisson_generator = k.generator
-    source, target, slot, weight = _edges(k.edges, d)
-    mean = generator.rate[source] * d.dt * 1e-3
+    place, drawn = _edges(k.edges, d, share)
+    slot, target, weight = drawn.slot.astype(np.int64), drawn.target, drawn.weight
+    mean = generator.rate[drawn.source] * d.dt * 1e-3
     delay = k.edges.delay_bounds(d.dt)[0]
-    ids = k.edges.post_ids
     if k.edges.weight.kind == build.CONSTANT:
         # Trains of one weight add up to one train.
-        slot, target, mean = np.zeros(len(ids), np.int64), np.arange(len(ids)), np.bincount(target, mean, minlength=len(ids))
-        weight = np.full(len(ids), k.edges.weight.a)
-    elif len(slot) and slot.max() >= 256:
-        raise ConnectError(f"{k.edges.where}: {slot.max() + 1} generators with different weights on one neuron; at most 256.")
+        n = len(place)
+        slot, target, mean = np.zeros(n, np.int64), np.arange(n), np.bincount(target, mean, minlength=n)
+        weight = np.full(n, k.edges.weight.a)
+    (most,) = share.processes.largest([slot.max(initial=0)])
+    if most >= 256:
+        raise ConnectError(f"{k.edges.where}: {most + 1} generators with different weights on one neuron; at most 256.")
     drives = []
     for number in np.unique(slot):
         chosen = (slot == number) & (mean > 0)
         if chosen.any():
             drives.append(
                 PoissonDrive(
-                    target_ids=ids[target[chosen]],
+                    place=place[target[chosen]],
                     group=k.edges.group,
                     mean=mean[chosen],
                     weight=weight[chosen],
@@ -255,27 +279,26 @@ def poisson_drives(k: Drive, d: Description) -> list[PoissonDrive]:
     return drives
 
 
-def number_drives(drives: Sequence[PoissonDrive], num_ids: int) -> None:
+def number_drives(drives: Sequence[PoissonDrive], share: Share) -> None:
     """The stream of a drive is how many its neuron had before, in order of the script."""
-    seen = np.zeros(num_ids, dtype=np.int64)
+    seen = np.zeros(share.num_slots, dtype=np.int64)
     for drive in drives:
-        drive.order[:] = seen[drive.target_ids]
-        seen[drive.target_ids] += 1
+        drive.order[:] = seen[drive.place]
+        seen[drive.place] += 1
 
 
-def _current(k: DirectCurrent, d: Description, layout: Layout, dtype: Any) -> Current:
+def _current(k: DirectCurrent, d: Description, share: Share, dtype: Any) -> Current:
     generator: dc_generator = k.generator
-    source, target, _, weight = _edges(k.edges, d)
-    amplitude = np.zeros(d.num_ids)
-    np.add.at(amplitude, k.edges.post_ids[target], generator.amplitude[source] * weight)
-    padded = layout.spread(k.edges.group, amplitude[layout.groups[k.edges.group]])
+    place, drawn = _edges(k.edges, d, share)
+    amplitude = np.zeros(share.num_slots)
+    np.add.at(amplitude, place[drawn.target], generator.amplitude[drawn.source] * drawn.weight)
+    padded = share.of_group(k.edges.group, amplitude)
     # As in NEST: the current of [start, stop) is sent one step ahead, so that it acts from start + delay on; one that starts at 0
     # cannot be sent before the first step.
     delay = k.edges.delay_bounds(d.dt)[0]
-    split = sharded(d.mesh, NEURON)
     return Current(
         group=k.edges.group,
-        amplitude=LongTermState(spread(padded.astype(dtype), split), sharding=split),
+        amplitude=LongTermState(joined(d.mesh, padded.astype(dtype)), sharding=sharded(d.mesh, NEURON)),
         start=max(generator.start, 1) + delay,
         stop=min(generator.stop + delay, 2**31 - 1),
     )
@@ -283,5 +306,5 @@ def _current(k: DirectCurrent, d: Description, layout: Layout, dtype: Any) -> Cu
 
 def _sampler(s: Sampling, d: Description, layout: Layout, populations: Sequence[NESTNeuron], chunk: int) -> Sampler:
     device = _device(s.meter, Meter)
-    place = layout.owner[s.ids] * layout.block[s.group] + layout.place[s.ids]
+    place = layout.positions(s.group, s.ids)
     return Sampler(populations[s.group], device.record_from, place, device.interval, chunk // device.interval + 2)

@@ -13,6 +13,7 @@ from typing import Any, final
 import numpy as np
 
 from dist_sim.errors import DeviceError
+from dist_sim.kernels.neurons import BLOCK
 from dist_sim.nest.assembly import (
     Description,
     Sampling,
@@ -21,11 +22,12 @@ from dist_sim.nest.assembly import (
     layout_on,
     number_drives,
     poisson_drives,
-    values_of_model,
+    values_at,
 )
 from dist_sim.nest.devices import Meter, spike_generator
 from dist_sim.nest.machines import Machine
 from dist_sim.network import Channels, Connection
+from dist_sim.network.drive import layers
 from dist_sim.network.rules import (
     explicit_edges,
     fixed_indegree,
@@ -37,13 +39,13 @@ from dist_sim.network.rules import (
 from dist_sim.network.tables import first_capacity, history_slots
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import neuron_mesh
+from dist_sim.partition.share import Share
 
 # Of a process before it has a network, Python, JAX and the kernels; measured with jax 0.10.2 on CPU.
 _PROCESS_BYTES = 400 * 2**20
 # Per neuron of the whole network a process keeps the layout and the parameters as they were drawn, in arrays of 8 bytes.
 _HOST_BYTES_PER_NEURON = 8 * 40
 _MOST_SYNAPSES = 2**32 - 2
-_SAMPLE = 128
 # Of a plastic synapse (target, kind, weight, trace, last spike, place) and of its target (32 spikes and their traces, constants),
 # in 32 and in 64 bits.
 _PLASTIC_BYTES, _TARGET_BYTES = (24, 32), (280, 412)
@@ -103,10 +105,6 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
         rate: that the neurons are expected to have, Hz.
     """
     layout = layout_on(d, devices)
-    values = [values_of_model(d, model) for model in d.models]
-    drives = [drive for k in d.drives for drive in poisson_drives(k, d)]
-    number_drives(drives, d.num_ids)
-    channels = input_channels(d, values, layout, drives)
     wide = d.precision == 64
     limits = [c.delay_bounds(d.dt) for c in d.connections]
     min_delay = min((low for low, _ in limits), default=1)
@@ -114,6 +112,11 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     targets = [np.bincount(layout.owner[c.post_ids], weights=_degrees(c), minlength=devices) for c in d.connections]
     per_device = np.sum(targets, axis=0) if targets else np.zeros(devices)
     device = int(np.argmax(per_device))
+    share = Share(layout=layout, devices=np.array([device]))
+    values = [values_at(d, model, _typical(d, model)) for model in d.models]
+    drives = [drive for k in d.drives for drive in poisson_drives(k, d, share)]
+    number_drives(drives, share)
+    channels = input_channels(d, values, share, drives)
     rows = _rows(d, layout, device, [t[device] for t in targets])
 
     local, words = layout.slots_per_device, layout.slots_per_device // 32
@@ -121,7 +124,7 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     slots = history_slots(min_delay, num_delays)
     integer = 8 if wide else 4
     outside = sum(len(steps) for node in d.nodes_of(spike_generator) for steps in getattr(node.device, "steps", ()))
-    layers = {(int(order), k.delay, k.start, k.stop) for k in drives for order in np.unique(k.order)}
+    num_layers = len(layers(drives))
     chunk = chunk_steps(d, layout)
     states = _state_bytes(d, values, channels)
     plastic = np.array([c.plasticity is not None for c in d.connections], bool)
@@ -139,7 +142,7 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
         "spikes in flight": first_capacity(int(rows), slots) * 4 + slots * 8 + (min_delay * words + 8) * 4,
         "spikes from outside": outside * 8,
         "neurons": sum(fixed + per_neuron * block for (fixed, per_neuron), block in zip(states, layout.block, strict=True)),
-        "Poisson input": len(layers) * local * (12 + integer),
+        "Poisson input": num_layers * local * (12 + integer),
         "direct currents": sum(layout.block[k.edges.group] for k in d.currents) * integer,
         "log of spikes": chunk * words * 4,
         "samples": sum(_sample_bytes(s, chunk, integer) for s in d.sampled),
@@ -149,11 +152,11 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     written = bytes_of["spikes in flight"] + bytes_of["log of spikes"] + bytes_of["neurons"]
     size = sum(c.count * b for c, b in zip(channels, layout.block, strict=True))
     bytes_of["while a chunk runs"] = written + size * integer
-    neurons = sum(len(ids) for ids in layout.groups)
+    neurons = sum(map(len, layout.groups))
     exchange_bytes = min_delay * d.exchange.bytes_per_step(layout.num_slots, devices) if devices > 1 else 0
     elsewhere = 0 if machine.host else bytes_of["synapses"] + bytes_of["plastic synapses"]  # built on the host all the same
     step_ns = (
-        local * (machine.neuron_ns + len(layers) * machine.poisson_ns)
+        local * (machine.neuron_ns + num_layers * machine.poisson_ns)
         + layout.num_slots / 32 * machine.word_ns
         + fullest * rate * d.dt * 1e-3 * machine.event_ns
         + machine.step_us * 1e3
@@ -213,14 +216,22 @@ def _state_bytes(
     found = []
     mesh = neuron_mesh(list(d.mesh.devices.flat[:1]))
     for model, given, channel in zip(d.models, values, channels, strict=True):
-        # The neurons in which some parameter is not that of the first: a parameter that all share is stored once.
-        apart = [int(np.argmax(v != v[0])) for v in given.values()]
-        chosen = np.array([*dict.fromkeys(apart), *(0,) * _SAMPLE])[:_SAMPLE]
-        piece: dict[str, Any] = {name: v[chosen] for name, v in given.items()} | {"padding": np.zeros(_SAMPLE, bool)}
+        size = len(given["refractory_steps"])
+        piece: dict[str, Any] = {**given, "padding": np.zeros(size, bool)}
         dtype = np.float64 if d.precision == 64 else np.float32
         neurons = model(piece, dt=d.dt, channels=channel, dtype=dtype, mesh=mesh, backend=d.backend)
         values_there = [s.value for s in neurons.states().values()]
-        split = [v for v in values_there if v.shape and v.shape[-1] == _SAMPLE]
-        each = sum(v.nbytes for v in split) / _SAMPLE
-        found.append((sum(v.nbytes for v in values_there) - int(each * _SAMPLE), each))
+        split = [v for v in values_there if v.shape and v.shape[-1] == size]
+        each = sum(v.nbytes for v in split) / size
+        found.append((sum(v.nbytes for v in values_there) - int(each * size), each))
     return found
+
+
+def _typical(d: Description, model: type) -> np.ndarray:
+    """Ids of some neurons of a model, of which each parameter that differs among all differs too: a parameter that all share is
+    stored once. A multiple of the padding."""
+    ids = []
+    for n in d.nodes_of(model):
+        apart = [int(np.argmax(v.values != v.values[0])) for v in n.draws.values() if v.values is not None]
+        ids += [n.first_id, n.first_id + n.size - 1, *(n.first_id + k for k in apart)]
+    return np.resize(np.unique(ids), -(-len(ids) // BLOCK) * BLOCK)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from dist_sim.kernels.philox import philox4x32, split_key
 from dist_sim.network.distributions import Distribution, as_draw
 
 PARAMETER_STREAMS = 1 << 30
+_PIECE = 1 << 16  # neurons whose parameters are checked together
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,17 @@ def given_parameters(model: str, known: Mapping[str, Parameter], given: Mapping[
 
 
 def values_of(
-    known: Mapping[str, Parameter], draws: Mapping[str, build.Draw], ids: np.ndarray, seed: int
+    known: Mapping[str, Parameter], draws: Mapping[str, build.Draw], ids: np.ndarray, first_id: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Every parameter of a population, (n,) float64; distributions are drawn by global id, so that placement changes nothing."""
+    """The parameters `known` of some neurons of a population that begins at `first_id`, (n,) float64; distributions are drawn by
+    global id, so that placement changes nothing."""
     values: dict[str, np.ndarray] = {}
     for name, parameter in known.items():
         if name in draws:
             # Keyed by the name: another parameter of the model does not change what this one draws.
-            values[name] = _drawn(draws[name], ids, seed, PARAMETER_STREAMS + zlib.crc32(name.encode()) % PARAMETER_STREAMS)
+            values[name] = _drawn(
+                draws[name], ids, first_id, seed, PARAMETER_STREAMS + zlib.crc32(name.encode()) % PARAMETER_STREAMS
+            )
         elif isinstance(parameter.default, str):
             values[name] = values[parameter.default].copy()
         else:
@@ -72,12 +76,19 @@ def values_of(
     return values
 
 
-def _drawn(draw: build.Draw, ids: np.ndarray, seed: int, stream: int) -> np.ndarray:
+def pieces(draws: Mapping[str, build.Draw], first_id: int, size: int) -> Iterator[np.ndarray]:
+    """The ids of a population, some at a time; where all its neurons are alike, of one of them."""
+    alike = all(draw.kind == build.CONSTANT for draw in draws.values())
+    for start in range(0, 1 if alike else size, _PIECE):
+        yield first_id + np.arange(start, 1 if alike else min(size, start + _PIECE))
+
+
+def _drawn(draw: build.Draw, ids: np.ndarray, first_id: int, seed: int, stream: int) -> np.ndarray:
     if draw.kind == build.CONSTANT:
         return np.full(len(ids), draw.a)
     if draw.kind == build.ARRAY:
         assert draw.values is not None
-        return draw.values.copy()
+        return draw.values[ids - first_id]
     values, again, attempt = np.empty(len(ids)), np.arange(len(ids)), 0
     while len(again):
         word = philox4x32(*split_key(seed), ids[again].astype(np.uint32), np.uint32(0), np.uint32(attempt), np.uint32(stream))[0]

@@ -51,8 +51,8 @@ class Simulation:
                 check_finite(self.network, description, 0, 0)  # compiled here, not in the first chunk
             self._initial = {s: s.value for s in self.loop.written}
         self.build_s = time.perf_counter() - begin
-        owner = self.network.layout.owner
-        self._num_local = max(1, int(np.isin(owner[owner != NOWHERE], self.network.projection.local).sum()))
+        projection, layout = self.network.projection, self.network.layout
+        self._num_local = max(1, sum(int((layout.owner == device).sum()) for device in projection.local))
         self._recorded_ids = np.zeros(description.num_ids, dtype=bool)
         for ids in description.recorded.values():
             self._recorded_ids[ids] = True
@@ -115,9 +115,9 @@ class Simulation:
         """Takes the spikes of a chunk from this process's devices, and the samples."""
         network, layout = self.network, self.network.layout
         steps, slots = network.spikes(first, last)
-        ids = layout.id_of_slot[slots]
+        ids = layout.ids_of(slots)
         assert not (ids == NOWHERE).any(), "a padded neuron has spiked"
-        self.emitted += int(network.projection.out_degree[slots].sum())
+        self.emitted += network.projection.synapses_of(slots)
         self._spike_counts.append(len(ids))
         generated = self._generated(first, last)
         self.notes.collect(first, last, *(np.concatenate(both) for both in zip((steps, ids), generated, strict=True)))
@@ -293,8 +293,8 @@ class Simulation:
         # What each process counts for itself; spikes of generators are known to all, and counted once.
         counted = [self.emitted, projection.delivered(), projection.in_flight(self.step) + projection.unsent(self.step)]
         emitted, delivered, waiting = (int(n) for n in self.processes.total(np.array(counted, dtype=np.int64)))
-        emitted += int(projection.out_degree[slot[self._generated()[1]]].sum())
-        waiting += int(projection.out_degree[slot[self._generated(projection.exchanged_until(self.step))[1]]].sum())
+        emitted += projection.synapses_of(slot[self._generated()[1]])
+        waiting += projection.synapses_of(slot[self._generated(projection.exchanged_until(self.step))[1]])
         return [emitted, delivered, waiting]
 
     def _recorded_by(self) -> dict[Node, np.ndarray]:

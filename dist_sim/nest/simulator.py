@@ -29,7 +29,7 @@ from dist_sim.nest.connections import SynapseCollection
 from dist_sim.nest.devices import DEVICES, Meter
 from dist_sim.nest.neurons import NEURONS, NESTNeuron
 from dist_sim.nest.nodes import Node, NodeView
-from dist_sim.nest.parameters import given_parameters, values_of
+from dist_sim.nest.parameters import given_parameters, pieces, values_of
 from dist_sim.nest.result import SimulationResult
 from dist_sim.nest.simulation import Simulation
 from dist_sim.nest.synapses import Synapse, static_synapse
@@ -142,7 +142,8 @@ class Simulator:
             raise ParameterError(f"create({label}, name={name!r}): the name is taken.")
         if issubclass(found, NESTNeuron):
             draws, device = given_parameters(label, found.parameters, given, size), None
-            found.check(values_of(found.parameters, draws, self._num_ids + np.arange(size), self.seed))
+            for ids in pieces(draws, self._num_ids, size):
+                found.check(values_of(found.parameters, draws, ids, self._num_ids, self.seed))
         else:
             draws, device = {}, found(size, self.dt, given)
         has_ids = issubclass(found, NESTNeuron) or found is kinds.spike_generator
@@ -388,7 +389,7 @@ class Simulator:
             connections=tuple(self._connections),
             drives=tuple(self._drives),
             currents=tuple(self._currents),
-            recorded={node: np.concatenate(ids) for node, ids in self._recorded.items()},
+            recorded={node: ids[0] if len(ids) == 1 else np.concatenate(ids) for node, ids in self._recorded.items()},
             sampled=tuple(self._sampled),
         )
 

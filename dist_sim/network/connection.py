@@ -13,7 +13,7 @@ from dist_sim.network.distributions import bounds
 from dist_sim.network.plasticity import Stdp
 from dist_sim.network.rules import Rule
 from dist_sim.network.rules.rule import Ends
-from dist_sim.partition.layout import Layout
+from dist_sim.partition.layout import Layout, span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def on_device(
         offset: where the input of the targets' model begins in the device's input vector.
         channels: 2 if negative weights have a channel of their own.
     """
-    local = np.flatnonzero(layout.owner[c.post_ids] == device)
+    local = layout.on(device, c.post_ids)
     ends = c.ends(local, seed=seed, backend=backend, threads=threads)
     sources = c.rule.sources(ends)
     ids = ends.local_ids
@@ -132,10 +132,10 @@ def on_device(
         source_kind=sources.kind,
         stream=c.stream,
         autapses=c.autapses,
-        pre_slot=layout.slot[c.pre_ids],
+        pre_slot=layout.slot[span(c.pre_ids)],
         target_id=ids.astype(np.uint32),
         target_slot=layout.slot[ids],
-        target_index=(offset + layout.place[ids]).astype(np.uint32),
+        target_index=(offset + layout.place(c.group, ids)).astype(np.uint32),
         channel_stride=np.full(len(ids), block if channels == 2 else 0, dtype=np.int64),
         per_quantum=np.full(len(ids), 1.0 / quantum),
         offsets=np.concatenate([[0], np.cumsum(sources.degrees)]).astype(np.int64),

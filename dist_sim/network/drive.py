@@ -17,8 +17,9 @@ from dist_sim import kernels
 from dist_sim.core import LongTermState, Module
 from dist_sim.kernels.poisson import alike_blocks, count_tables
 from dist_sim.network.tables import Backend, Channels
-from dist_sim.partition.layout import NOWHERE, Layout
-from dist_sim.partition.mesh import NEURON, sharded, spread
+from dist_sim.partition.layout import NOWHERE
+from dist_sim.partition.mesh import NEURON, joined, sharded, spread
+from dist_sim.partition.share import Share
 
 POISSON_STREAMS = 1 << 31  # synapses have the streams from 0, parameters those from 1 << 30
 
@@ -28,13 +29,13 @@ class PoissonDrive:
     """What one connection of Poisson generators to neurons of one model says.
 
     Attributes:
-        target_ids: (n,) global ids of the targets; group: their model.
+        place: (n,) targets: their places in a `Share`; group: their model.
         mean: (n,) events per step; weight: (n,) in the unit of the input.
         delay, start, stop: steps.
         order: (n,) how many drives each target had before this one: the stream of its random numbers.
     """
 
-    target_ids: np.ndarray
+    place: np.ndarray
     group: int
     mean: np.ndarray
     weight: np.ndarray
@@ -49,14 +50,16 @@ class PoissonInput(Module):
     """Drives that share a stream, a delay and an active window, one per neuron at most.
 
     Args:
-        drives: of one (order, delay, start, stop), with disjoint targets.
+        drives: of one (order, delay, start, stop), with disjoint targets; none where this process has no target.
+        key: order, delay, start and stop.
+        share: the neurons of this process's devices.
     """
 
     def __init__(
         self,
         drives: Sequence[PoissonDrive],
-        order: int,
-        layout: Layout,
+        key: tuple[int, int, int, int],
+        share: Share,
         mesh: Mesh,
         channels: Sequence[Channels],
         *,
@@ -64,39 +67,36 @@ class PoissonInput(Module):
         backend: Backend,
     ) -> None:
         super().__init__()
-        self.mesh, self.backend, self.seed, self.stream = mesh, backend, seed, POISSON_STREAMS + order
-        self.delay, self.start, self.stop = drives[0].delay, drives[0].start, drives[0].stop
-        num_ids = len(layout.owner)
-        mean, weight, index = np.zeros(num_ids), np.zeros(num_ids, dtype=backend.integer), np.zeros(num_ids, dtype=np.uint32)
+        self.mesh, self.backend, self.seed, self.stream = mesh, backend, seed, POISSON_STREAMS + key[0]
+        self.delay, self.start, self.stop = key[1:]
+        layout, n = share.layout, share.num_slots
+        mean, weight, index = np.zeros(n), np.zeros(n, dtype=backend.integer), np.zeros(n, dtype=np.uint32)
         for d in drives:
             channel = channels[d.group]
-            mean[d.target_ids] = d.mean
-            weight[d.target_ids] = np.floor(d.weight / channel.quantum + 0.5)
+            mean[d.place] = d.mean
+            weight[d.place] = np.floor(d.weight / channel.quantum + 0.5)
             inhibitory = (d.weight < 0) & (channel.count == 2)
-            index[d.target_ids] = channel.offset + layout.place[d.target_ids] + np.where(inhibitory, layout.block[d.group], 0)
-        means, row = np.unique(mean[mean > 0], return_inverse=True)
-        table = np.full(num_ids, -1, dtype=np.int32)
-        table[mean > 0] = row
+            within = d.place % layout.slots_per_device - layout.first[d.group]
+            index[d.place] = channel.offset + within + np.where(inhibitory, layout.block[d.group], 0)
+        # Every process holds the tables of all.
+        means = np.unique(np.concatenate(share.processes.gather_ragged(np.unique(mean[mean > 0]))))
+        table = np.where(mean > 0, np.searchsorted(means, mean), -1).astype(np.int32)
         tables = count_tables(means)
 
         # The padding goes on counting after its neurons, and has the last one's weight and no table.
-        ids = layout.id_of_slot.reshape(layout.num_devices, -1)
-        real = ids != NOWHERE
-        last = np.maximum.accumulate(np.where(real, np.arange(ids.shape[1]), 0), axis=1)
-        known = np.where(real.any(axis=1, keepdims=True), np.take_along_axis(ids, last, axis=1), 0)
-        beyond = np.arange(ids.shape[1]) - last
+        real = (share.ids != NOWHERE).reshape(len(share.devices), -1)
+        last = np.maximum.accumulate(np.where(real, np.arange(real.shape[1]), 0), axis=1)
+        beyond = (np.arange(real.shape[1]) - last).reshape(-1)
+        last = (last + np.arange(len(last))[:, None] * real.shape[1]).reshape(-1)
         parts = {
-            "table": np.where(real, table[known], -1).astype(np.int32),
-            "ids": (known + beyond).astype(np.uint32),
-            "index": (index[known] + beyond).astype(np.uint32),
-            "weight": weight[known],
+            "table": table,
+            "ids": (share.ids[last] + beyond).astype(np.uint32),
+            "index": (index[last] + beyond).astype(np.uint32),
+            "weight": weight[last],
         }
         split, whole = sharded(mesh, NEURON), sharded(mesh)
-        alike = alike_blocks(*(a.reshape(-1) for a in parts.values()))
-        self.alike = LongTermState(spread(alike, split), sharding=split)
-        self.table, self.ids, self.index, self.weight = (
-            LongTermState(spread(a.reshape(-1), split), sharding=split) for a in parts.values()
-        )
+        self.alike = LongTermState(joined(mesh, alike_blocks(*parts.values())), sharding=split)
+        self.table, self.ids, self.index, self.weight = (LongTermState(joined(mesh, a), sharding=split) for a in parts.values())
         self.thresholds, self.first, self.guide = (
             LongTermState(spread(jnp.asarray(a), whole), sharding=whole) for a in (tables.thresholds, tables.first, tables.guide)
         )
@@ -116,19 +116,28 @@ class PoissonInput(Module):
 
 
 def poisson_inputs(
-    drives: Sequence[PoissonDrive], layout: Layout, mesh: Mesh, channels: Sequence[Channels], *, seed: int, backend: Backend
+    drives: Sequence[PoissonDrive], share: Share, mesh: Mesh, channels: Sequence[Channels], *, seed: int, backend: Backend
 ) -> list[PoissonInput]:
-    """As few Modules as the drives allow. The random numbers of a neuron do not depend on the grouping."""
-    layers: dict[tuple[int, int, int, int], list[PoissonDrive]] = {}
+    """As few Modules as the drives allow, the same ones on every process. The random numbers of a neuron do not depend on the
+    grouping."""
+    parts = layers(drives)
+    keys = np.array(list(parts), dtype=np.int64).reshape(-1, 4)
+    keys = np.unique(np.concatenate(share.processes.gather_ragged(keys)), axis=0)
+    return [
+        PoissonInput(parts.get(key, []), key, share, mesh, channels, seed=seed, backend=backend)
+        for key in map(tuple, keys.tolist())
+    ]
+
+
+def layers(drives: Sequence[PoissonDrive]) -> dict[tuple[int, int, int, int], list[PoissonDrive]]:
+    """Drives that go into one Module, by (order, delay, start, stop)."""
+    found: dict[tuple[int, int, int, int], list[PoissonDrive]] = {}
     for d in drives:
         for order in np.unique(d.order):
             chosen = d.order == order
             part = PoissonDrive(
-                target_ids=d.target_ids[chosen], group=d.group, mean=d.mean[chosen], weight=d.weight[chosen], delay=d.delay,
+                place=d.place[chosen], group=d.group, mean=d.mean[chosen], weight=d.weight[chosen], delay=d.delay,
                 start=d.start, stop=d.stop, order=d.order[chosen],
             )  # fmt: skip
-            layers.setdefault((int(order), d.delay, d.start, d.stop), []).append(part)
-    return [
-        PoissonInput(parts, order, layout, mesh, channels, seed=seed, backend=backend)
-        for (order, *_), parts in sorted(layers.items(), key=lambda x: x[0])
-    ]
+            found.setdefault((int(order), d.delay, d.start, d.stop), []).append(part)
+    return found

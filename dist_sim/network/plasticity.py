@@ -49,7 +49,7 @@ class Plasticity(Module):
         shares: per device of this process, its synapses.
         tables: likewise, the static table, whose rows include the sources of the plastic synapses.
         kinds: parameters per connection.
-        tau_minus: (num_ids,) ms, of each neuron.
+        tau_minus: of neurons by global id (n,), ms.
         min_delay, num_delays, longest: of the network, steps; `longest` is the longest delay.
         backend: name, threads, dtype integer: as of the projection.
         watched: per connection, whether what its synapses pass on is put down in `log`.
@@ -64,7 +64,7 @@ class Plasticity(Module):
         shares: Sequence[PlasticShare],
         tables: Sequence[build.RawTable],
         kinds: Sequence[Stdp],
-        tau_minus: np.ndarray,
+        tau_minus: Callable[[np.ndarray], np.ndarray],
         layout: Layout,
         mesh: Mesh,
         *,
@@ -94,7 +94,7 @@ class Plasticity(Module):
         start = [i[o].astype(dtype) for i, o in zip(initial, orders, strict=True)]
         self.state = self._placed(start, self._block, HiddenState)
         self.last = self._placed([np.full(len(s.source), -1, np.int32) for s in shares], self._block, HiddenState)
-        indegree = np.zeros(len(tau_minus), dtype=np.int64)
+        indegree = np.zeros(len(layout.owner), dtype=np.int64)
         for s in shares:
             indegree[s.target_ids] = np.bincount(s.target, minlength=len(s.target_ids))
         indegree = self.processes.total(indegree)
@@ -107,7 +107,7 @@ class Plasticity(Module):
         self._target_ids = ids = np.flatnonzero(indegree)
         places = [np.searchsorted(ids, s.target_ids).astype(np.uint32) for s in shares]
         self.target_place = self._placed(places, self._target_block, fill=_NOWHERE)
-        self._constants(shares, kinds, tau_minus, np.unique(tau_minus[ids]), dt, dtype)
+        self._constants(shares, kinds, [tau_minus(s.target_ids) for s in shares], dt, dtype)
         self._reset_posts(_FIRST_CAPACITY)
         self.log = WeightLog(np.array(watched), mesh, dtype) if any(watched) else None
 
@@ -126,13 +126,14 @@ class Plasticity(Module):
         self,
         shares: Sequence[PlasticShare],
         kinds: Sequence[Stdp],
-        tau_minus: np.ndarray,
-        of_targets: np.ndarray,
+        tau_minus: Sequence[np.ndarray],
         dt: float,
         dtype: Any,
     ) -> None:
         tau_plus = np.array([k.tau_plus for k in kinds])
-        taus = np.unique(np.concatenate([tau_plus, of_targets]))
+        # Every process holds the tables of all.
+        of_targets = self.processes.gather_ragged(np.unique(np.concatenate(tau_minus)))
+        taus = np.unique(np.concatenate([tau_plus, *of_targets]))
         if len(taus) > _MOST_TAUS:
             raise ParameterError(
                 f"{len(taus):,} different time constants of plasticity (tau_plus, tau_minus of the targets); at most "
@@ -141,8 +142,8 @@ class Plasticity(Module):
         decays = stdp.decays(taus, dt, dtype)
         self.bits = decays.bits
         rows = [
-            np.concatenate([s.place, np.searchsorted(taus, tau_minus[s.target_ids])[:, None]], axis=1).astype(np.int32)
-            for s in shares
+            np.concatenate([s.place, np.searchsorted(taus, tau)[:, None]], axis=1).astype(np.int32)
+            for s, tau in zip(shares, tau_minus, strict=True)
         ]
         self.targets = self._placed(rows, self._target_block)
         self.scale = self._placed([s.scale.astype(dtype) for s in shares], self._target_block)

@@ -23,6 +23,9 @@ from dist_sim.network.tables import Backend, Channels, draw_table, events_of, fi
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
 from dist_sim.partition.processes import processes_of
+from dist_sim.partition.share import Share
+
+_STRETCH = 1 << 20  # sources whose out-degrees are added up over the processes together
 
 
 @final
@@ -37,9 +40,12 @@ class Projection(Module):
         connections: checked connections of the whole network.
         external_steps: per source from outside, in order of `layout.external_ids`: steps of its spikes, ascending.
         capacity: spikes in flight that a device has room for; None chooses. A run that needs more grows it.
-        tau_minus: (num_ids,) ms, of the neurons: needed where connections are plastic.
+        tau_minus: of neurons by global id (n,), ms: needed where connections are plastic.
 
     Each process draws the synapses of its own devices; what must agree (the lengths of the blocks, the out-degrees) is exchanged.
+
+    Attributes:
+        out_degree: of the neurons of this process's devices in order of source slots, then of the sources from outside.
 
     States: ring, marks, counters (the history, see `kernels.history`), outbox (steps, words) bits not yet exchanged.
     """
@@ -58,11 +64,12 @@ class Projection(Module):
         backend: Backend,
         capacity: int | None = None,
         watch: Any = None,
-        tau_minus: np.ndarray | None = None,
+        tau_minus: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         super().__init__()
         self.layout, self.mesh, self.exchange, self.backend = layout, mesh, exchange, backend
         self.processes, self.local = processes_of(mesh), local_positions(mesh)
+        self.share = Share(layout=layout, devices=self.local, processes=self.processes)
         self.size = sum(c.count * b for c, b in zip(channels, layout.block, strict=True))
         limits = [c.delay_bounds(dt) for c in connections]
         self.min_delay = min((low for low, _ in limits), default=1)
@@ -111,21 +118,9 @@ class Projection(Module):
     ) -> int:
         """Makes the States of the tables; returns the largest number of rows on one device."""
         mesh, layout = self.mesh, self.layout
-        self.out_degree = np.zeros(self.num_source_slots, dtype=np.int64)
-        events = []
-        for t in tables:
-            bits = np.unpackbits(t.present.view(np.uint8), bitorder="little")
-            sources = np.flatnonzero(bits)
-            row = np.full(self.num_source_slots, -1, dtype=np.int64)
-            row[sources] = np.arange(t.num_rows)
-            ends = t.pointers[:: self.num_delays].astype(np.int64)
-            self.out_degree[sources] += np.diff(ends)
-            events.append(events_of(external_steps, row[layout.num_slots :]))
-        for sources in plastic_sources:
-            np.add.at(self.out_degree, sources, 1)
-        self.out_degree = self.processes.total(self.out_degree)
-        # Every synapse has a source.
-        self.num_synapses = int(self.out_degree.sum())
+        outside = layout.num_slots + np.arange(len(layout.external_ids))
+        events = [events_of(external_steps, build.rows_known(outside, t.present, t.rank)) for t in tables]
+        self._count(tables, np.sort(np.concatenate([np.zeros(0, np.int64), *plastic_sources])))
         names = ("present", "rank", "pointers", "synapses")
         longest, rows, *lengths = self.processes.largest([
             max(1, *(e.shape[1] for e in events)),
@@ -155,6 +150,28 @@ class Projection(Module):
         self.table_bytes = sum(s.value.nbytes for s in (self.present, self.rank, self.pointers, self.synapses))
         self.table_bytes += self.plastic.table_bytes if self.plastic else 0
         return rows
+
+    def _count(self, tables: list[build.RawTable], plastic_sources: np.ndarray) -> None:
+        """Adds up the out-degrees over the devices, a stretch of sources at a time, and keeps those of this process."""
+        self.out_degree = np.zeros(self.share.num_slots + len(self.layout.external_ids), dtype=np.int64)
+        self.num_synapses = 0
+        for first in range(0, self.num_source_slots, _STRETCH):
+            slots = np.arange(first, min(first + _STRETCH, self.num_source_slots))
+            begin, end = np.searchsorted(plastic_sources, [first, slots[-1] + 1])
+            count = np.bincount(plastic_sources[begin:end] - first, minlength=len(slots))
+            for t in tables:
+                words = slice(first // 32, slots[-1] // 32 + 1)
+                sources = np.flatnonzero(np.unpackbits(t.present[words].view(np.uint8), bitorder="little"))
+                rows = t.rank[words.start] + np.arange(len(sources) + 1)
+                count[sources] += np.diff(t.pointers[rows.astype(np.int64) * self.num_delays].astype(np.int64))
+            count = self.processes.total(count)
+            self.num_synapses += int(count.sum())  # every synapse has a source
+            place = self.share.place(slots)
+            self.out_degree[place[place >= 0]] = count[place >= 0]
+
+    def synapses_of(self, slots: np.ndarray) -> int:
+        """How many synapses some neurons of this process's devices, or sources from outside, have in all: (n,) source slots."""
+        return int(self.out_degree[self.share.place(slots)].sum())
 
     def _reset(self, capacity: int) -> None:
         devices, mesh = self.layout.num_devices, self.mesh
@@ -291,7 +308,7 @@ class Projection(Module):
         for device, block in zip(self.local, blocks, strict=True):
             for n in range(self.exchanged_until(step), step):
                 slots = device * self.layout.slots_per_device + flight.sources_of(block[n % self.interval].copy())
-                total += int(self.out_degree[slots].sum())
+                total += self.synapses_of(slots)
         return total
 
     def in_flight(self, step: int) -> int:

@@ -172,5 +172,5 @@ def synapses_of(sim: ds.Simulator) -> np.ndarray:
 
 def _target_ids(network: Any, device: int) -> np.ndarray:
     """Global id of the neuron behind each place of a device's input vector."""
-    parts = [np.tile(at[device], p.channels.count) for at, p in zip(network.layout.ids_at, network.populations, strict=True)]
-    return np.concatenate(parts)
+    blocks = np.split(network.layout.ids_on(device), network.layout.first[1:])
+    return np.concatenate([np.tile(at, p.channels.count) for at, p in zip(blocks, network.populations, strict=True)])

@@ -15,7 +15,7 @@ from dist_sim.kernels import build
 from dist_sim.network.connection import Connection, on_device
 from dist_sim.network.distributions import as_draw, bounds
 from dist_sim.network.rules import RULES
-from dist_sim.partition.layout import Layout
+from dist_sim.partition.layout import Ids, Layout
 
 DT = 0.1  # ms
 NUM_IDS = 130
@@ -49,14 +49,14 @@ def draw(
         autapses=autapses, multapses=multapses, stream=stream, where="connect(a, b)",
     )  # fmt: skip
     connection.check(DT)
-    layout = Layout(owner=np.arange(NUM_IDS) % devices, groups=[np.arange(NUM_IDS)], num_devices=devices)
+    layout = Layout(owner=np.arange(NUM_IDS) % devices, groups=[Ids(range(NUM_IDS))], num_devices=devices)
     parts = []
     for device in range(devices):
         share = on_device(
             connection, layout, device, quantum=2.0**-20, offset=0, channels=1, seed=seed, backend=backend, threads=1
         )
         slot, place, units, steps = build.draw_synapses(share, seed=seed, dt=DT)
-        target = layout.ids_at[0][device][place]
+        target = layout.ids_on(device)[place]
         parts.append(np.stack([layout.id_of_slot[slot], target, units * 2.0**-20, steps], axis=1))
     return np.concatenate(parts)
 

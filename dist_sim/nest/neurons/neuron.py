@@ -16,7 +16,8 @@ from dist_sim.core import HiddenState, Module, ParamState
 from dist_sim.errors import ParameterError
 from dist_sim.nest.parameters import Parameter
 from dist_sim.network.tables import Channels
-from dist_sim.partition.mesh import NEURON, sharded, spread
+from dist_sim.partition.mesh import NEURON, joined, sharded, spread
+from dist_sim.partition.processes import processes_of
 
 # What the leaky integrate-and-fire models have in common, with NEST's defaults; V_m is the initial value.
 MEMBRANE: Mapping[str, Parameter] = {
@@ -36,14 +37,14 @@ LONGEST = 1e6  # ms of refractoriness: as steps of 1 us it still fits 32 bits
 
 
 class NESTNeuron(Module):
-    """All neurons of one model in a network, in padded global order.
+    """All neurons of one model in a network, in padded global order; a process makes the part of its own devices.
 
     A model declares its `parameters` (V_m and the like are initial values), the unit of its input, whether negative weights have
     a channel of their own, and its recordables; it writes `build`, `update` and `recorded`.
 
     Args:
-        values: every parameter, (n,) float64 bare numbers, n = devices * block; `refractory_steps`; `padding`, 1 where there is
-            no neuron.
+        values: every parameter, (n,) float64 bare numbers, n = devices of this process * block; `refractory_steps`; `padding`,
+            1 where there is no neuron.
         dt: step, ms.
         channels: where its input lies in the input vector.
         dtype: of the states.
@@ -109,16 +110,17 @@ class NESTNeuron(Module):
     def parameter(self, values: np.ndarray, dtype: Any = None) -> ParamState:
         """A parameter of the step: (1,) if all neurons have the same, else (n,)."""
         dtype = self.dtype if dtype is None else dtype
-        if (values == values[0]).all():
+        apart = (values != values[0]).any()
+        told = processes_of(self.mesh).gather(np.array([values[0], apart], dtype=np.float64))
+        if not told[:, 1].any() and (told[:, 0] == values[0]).all():
             whole = sharded(self.mesh)
             return ParamState(spread(jnp.asarray(values[:1].astype(dtype)), whole), sharding=whole)
-        split = sharded(self.mesh, NEURON)
-        return ParamState(spread(values.astype(dtype), split), sharding=split)
+        return ParamState(joined(self.mesh, values.astype(dtype)), sharding=sharded(self.mesh, NEURON))
 
     def state(self, values: np.ndarray, dtype: Any = None) -> HiddenState:
         """A state (n,) or (channels, n)."""
-        where = sharded(self.mesh, *(None,) * (values.ndim - 1), NEURON)
-        return HiddenState(spread(values.astype(self.dtype if dtype is None else dtype), where), sharding=where)
+        axis, value = values.ndim - 1, values.astype(self.dtype if dtype is None else dtype)
+        return HiddenState(joined(self.mesh, value, axis), sharding=sharded(self.mesh, *(None,) * axis, NEURON))
 
     def linear_membrane(self, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """What the linear models share; potentials relative to E_L."""
