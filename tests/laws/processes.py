@@ -1,6 +1,6 @@
 """Law 1 over processes and launchers: 1, 2 and 4 processes of 1, 2 and 4 devices each give what one device gives, on every plan.
 
-    PYTHONPATH=tests python tests/laws/processes.py --launcher plain        # or mpirun (MPICH), openmpi, srun (on a SLURM that it starts)
+    PYTHONPATH=tests python tests/laws/processes.py --launcher plain     # mpirun (MPICH), openmpi, srun (starts a SLURM)
 
 Networks: `mixed` (every model, source, rule and recorder) and `plastic`, whose final weights and traces are compared as well.
 Each plan is run with an exchange of its own, and each meets every exchange; `mpi` where there is an MPI to carry it.
