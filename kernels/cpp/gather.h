@@ -5,6 +5,7 @@
 #pragma once
 #include <atomic>
 #include <cassert>
+#include <chrono>
 #include <climits>
 #include <condition_variable>
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "pool.h"
@@ -69,8 +71,14 @@ class Meeting {
   }
 
   void await(uint64_t round) {
-    for (int spin = 0; spin < 4000; ++spin, relax())
-      if (round_.load(std::memory_order_acquire) != round) return;
+    // Longer than a sleeping thread takes to wake (a tenth of a millisecond in a virtual machine): else each sleeps while the
+    // other is being woken, in every round. The yield lets others run where there are more devices than cores.
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
+    do {
+      for (int spin = 0; spin < 50; ++spin, relax())
+        if (round_.load(std::memory_order_acquire) != round) return;
+      std::this_thread::yield();
+    } while (std::chrono::steady_clock::now() < until);
     std::unique_lock<std::mutex> lock(sleep_);
     sleeping_.fetch_add(1);
     wake_.wait(lock, [&] { return round_.load(std::memory_order_acquire) != round; });
