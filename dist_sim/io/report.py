@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from dist_sim.errors import OutputError
 from dist_sim.io.sonata import spikes_of
+from dist_sim.run.room import unwritten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +22,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 ROWS = (300, 1500)
 DOTS, MOST_DOTS = 8_000, 40_000
 BINS = 200
+PICTURE_BYTES = 200_000  # about what one takes
 NAMED, NAMED_BARS = 12, 40
 TITLE: dict[str, Any] = {"loc": "left", "fontsize": 9, "color": "0.3"}
 
@@ -88,10 +91,13 @@ def raster_and_rates(
         (bars, ["top", "right", "left"]),
     ):
         axes.spines[hidden].set_visible(False)
+    temporary = path_png.with_name(f".{path_png.name}.tmp")
     try:
-        figure.savefig(path_png)
+        figure.savefig(temporary, format="png")
+        os.replace(temporary, path_png)
     except OSError as error:
-        raise OutputError(f"{path_png}: cannot be written: {error.strerror}.") from error
+        temporary.unlink(missing_ok=True)
+        raise unwritten(path_png, PICTURE_BYTES, error) from error
 
 
 @final

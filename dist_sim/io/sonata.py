@@ -5,6 +5,7 @@ Source: the SONATA data format, https://github.com/BlueBrain/sonata-extension; r
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dist_sim.errors import OutputError, ParameterError
+from dist_sim.errors import ParameterError
+from dist_sim.run.room import unwritten
 
 SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 MAGIC = 0x0A7A
@@ -43,26 +45,25 @@ def write_spikes(path: Path, populations: Sequence[tuple[str, int, int]], steps:
     parts = spikes_of(populations, ids)
     if (outside := len(ids) - sum(map(len, parts))) > 0:
         raise ParameterError(f"{path}: {outside} spikes are of ids in no population. Name the populations of all ids.")
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.tmp")
     needed = BYTES_PER_SPIKE * len(steps) + ROOM
     try:
-        # HDF5 can leave zeros in a file that looks whole, or crash, on a full disk: so room is asked for first.
-        if (free := shutil.disk_usage(path.parent).free) < needed:
-            raise OutputError(f"{path}: needs {needed} bytes, {free} are free. The spike segments of the run stay readable.")
-        with h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
-            file.attrs.create("magic", MAGIC, dtype=np.uint32)
-            file.attrs.create("version", VERSION, dtype=np.uint32)
-            group = file.create_group("spikes")
-            for (name, first, _), mine in zip(populations, parts, strict=True):
-                _write_population(group, name, (steps[mine] + 1) * float(dt), (ids[mine] - first).astype(np.uint64))
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if shutil.disk_usage(path.parent).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        # On a full disk HDF5 can leave zeros in a file that looks whole, or crash; a file of Python's says that it is full.
+        with temporary.open("w+b") as raw:
+            with h5py.File(raw, "w", libver=("earliest", "v110")) as file:
+                file.attrs.create("magic", MAGIC, dtype=np.uint32)
+                file.attrs.create("version", VERSION, dtype=np.uint32)
+                group = file.create_group("spikes")
+                for (name, first, _), mine in zip(populations, parts, strict=True):
+                    _write_population(group, name, (steps[mine] + 1) * float(dt), (ids[mine] - first).astype(np.uint64))
+            raw.flush()
+            os.fsync(raw.fileno())
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+        raise unwritten(path, needed, error) from error
 
 
 def spikes_of(populations: Sequence[tuple[str, int, int]], ids: np.ndarray) -> list[np.ndarray]:

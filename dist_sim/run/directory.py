@@ -24,6 +24,7 @@ from typing import Any, final
 
 from dist_sim.errors import OutputError
 from dist_sim.run.lease import Lease
+from dist_sim.run.room import unwritten
 
 MARKS = ("provenance.json", "status.json", "summary.json", "config.json", "run.lock", "spikes")
 SPIKES = re.compile(r"spikes(?:-(\d+))?")
@@ -54,7 +55,7 @@ def write_atomically(path: Path, text: str) -> None:
         sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: {len(text)} bytes cannot be written: {error.strerror}.") from error
+        raise unwritten(path, len(text.encode()), error) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -121,6 +122,8 @@ class RunDirectory:
         directory = cls.open(path)
         directory._lease = Lease(directory.path / "run.lock")
         directory.resumed, directory._status = True, directory.read_json("status.json") or {}
+        for left in directory.path.glob(".*.tmp-*"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
         (directory.path / "results").mkdir(exist_ok=True)
         return directory
 
@@ -197,12 +200,12 @@ class RunDirectory:
         """Add a line to `log.txt`, with the time."""
         if self._follows:
             return
-        path = self.path / "log.txt"
+        path, line = self.path / "log.txt", f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n"
         try:
             with path.open("a", encoding="utf-8") as file:
-                file.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n")
+                file.write(line)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}.") from error
+            raise unwritten(path, len(line.encode()), error) from error
 
     def close(self) -> None:
         """Give up the claim; the run is over."""

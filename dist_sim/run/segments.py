@@ -15,10 +15,8 @@ The sequence number counts the blocks of a process, so that a lost segment in th
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import shutil
 import struct
 from pathlib import Path
 from typing import NamedTuple, final
@@ -27,6 +25,7 @@ import numpy as np
 import xxhash
 
 from dist_sim.errors import OutputError
+from dist_sim.run.room import unwritten
 
 MAGIC = b"DSIMSPK\n"
 VERSION = 1
@@ -110,7 +109,7 @@ class SegmentWriter:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{folder}: cannot make the folder of the spike segments: {error.strerror}.") from error
+            raise unwritten(self._folder, 0, error) from error
         if begin == START and next(self._folder.glob(f"seg-{process:05d}-*.bin"), None) is not None:
             raise OutputError(f"{folder}: holds spikes of process {process} already. Give the run another directory.")
 
@@ -141,7 +140,7 @@ class SegmentWriter:
             try:
                 os.fsync(self._file)
             except OSError as error:
-                raise OutputError(f"{self._path}: cannot be brought to the disk: {error.strerror}.") from error
+                raise unwritten(self._path, self._size, error) from error
 
     def close(self) -> None:
         """Flush to the disk and close; a later append goes on where this one ended."""
@@ -168,7 +167,7 @@ class SegmentWriter:
                 written += os.write(self._file, view[written:])
         except OSError as error:
             self._take_back()
-            raise OutputError(_failed_write(self._path, error, len(block), len(block) - written)) from error
+            raise unwritten(self._path, len(block), error) from error
         self._size += len(block)
 
     def _take_back(self) -> None:
@@ -181,11 +180,3 @@ class SegmentWriter:
             # The torn block stays; the reader stops before it. The next append opens the file anew at the old size.
             os.close(self._file)
             self._file = None
-
-
-def _failed_write(path: Path, error: OSError, size: int, missing: int) -> str:
-    text = f"{path}: {missing} of {size} bytes of a block could not be written: {error.strerror}."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(path.parent).free
-        text += f" {free} bytes are free; make room, or give another --out."
-    return text + " All earlier blocks stay readable."

@@ -66,7 +66,7 @@ def test_no_room_and_no_folder(tmp_path, random_spikes, monkeypatch):
     with pytest.raises(OutputError, match="No such file"):
         write_spikes(tmp_path / "no" / "spikes.h5", POPULATIONS, steps, ids, 0.1)
     monkeypatch.setattr(sonata, "ROOM", 1 << 60)
-    with pytest.raises(OutputError, match="are free"):
+    with pytest.raises(OutputError, match=r"bytes are missing \(\d+ are needed, \d+ free\)"):
         write_spikes(tmp_path / "spikes.h5", POPULATIONS, steps, ids, 0.1)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,30 @@
+"""What is said where a file system takes no more."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+from dist_sim.errors import OutputError
+
+
+def missing(path: Path, size: int, *, full: bool = False) -> str:
+    """What there is room for where `size` bytes were to be written, as a sentence.
+
+    Args:
+        full: the file system has said so, whatever bytes it calls free (a quota, or what it keeps for itself).
+    """
+    folder = next(p for p in (path, *path.parents) if p.is_dir())
+    free = shutil.disk_usage(folder).free
+    if free >= size and not full:
+        return f"{free} bytes are free."
+    return f"{size - free if free < size else size} bytes are missing ({size} are needed, {free} free): make room."
+
+
+def unwritten(path: Path, size: int, error: OSError) -> OutputError:
+    """The error of `size` bytes that could not be written at a path."""
+    text = f"{path}: cannot be written: {error.strerror or error}."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        text += f" {missing(path, size, full=True)} What was written before is untouched."
+    return OutputError(text)
