@@ -1,8 +1,17 @@
 """`python -m dist_sim` is `dist-sim`; what it does is in `dist_sim.commands`."""
 
 import sys
+from collections.abc import Sequence
 
-from dist_sim.commands.app import main
+from dist_sim.run.stop import leaving
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `dist-sim`; returns the exit code."""
+    with leaving():
+        from dist_sim.commands.app import main as command  # JAX and all: seconds, in which a run may be asked to stop
+    return command(arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import final
+from typing import Any, final
 
 STOPPED = 75
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
@@ -19,6 +20,31 @@ class Stopped(SystemExit):
     def __init__(self, reason: str):
         super().__init__(STOPPED)
         self.reason = reason
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Within this context, before a run has begun, SIGTERM and SIGUSR1 raise `Stopped`: it is to be started again."""
+
+    def leave(number: int, _: object) -> None:
+        print(f"dist-sim: {signal.Signals(number).name} before the run began. Start it again.", file=sys.stderr, flush=True)
+        raise Stopped(signal.Signals(number).name)
+
+    with _handled_by(leave):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python gives signals to the main thread alone
+        return
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 @final
@@ -58,15 +84,8 @@ class Stop:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Within this context SIGTERM and SIGUSR1 ask to stop, instead of ending the process."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Python gives signals to the main thread alone
-            return
-        before = {number: signal.signal(number, self._ask) for number in SIGNALS}
-        try:
+        with _handled_by(self._ask):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _ask(self, number: int, _: object) -> None:
         self._signal = number

@@ -17,7 +17,7 @@ from dist_sim.errors import OutputError
 from dist_sim.run import lease
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.lease import Lease
-from dist_sim.run.stop import Stop, Stopped
+from dist_sim.run.stop import Stop, Stopped, leaving
 
 # Asks itself to stop once there is a checkpoint, the first time that it runs.
 SCRIPT = """
@@ -103,6 +103,16 @@ def test_safe_points():
     with pytest.raises(Stopped) as stopped:
         stop.poll()
     assert stopped.value.code == 75
+
+
+def test_a_signal_before_a_run_has_begun(capsys):
+    with pytest.raises(Stopped) as stopped, leaving():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(10)
+    assert stopped.value.code == 75 and "SIGUSR1 before the run began" in capsys.readouterr().err
+    # What takes long to import comes after the first line that listens.
+    words = [sys.executable, "-c", "import sys, dist_sim.__main__; print({'jax', 'numpy', 'orbax'} & set(sys.modules))"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 def test_nothing_to_resume(tmp_path, monkeypatch, capsys):
