@@ -85,6 +85,13 @@ class MeshRules:
         return sharded(self.mesh, *spec)
 
 
+    def neuron_axis(self, axes: Axes, rank: int) -> int | None:
+        """Which axis of an array with these named axes lies along the mesh axis `neuron`."""
+        rules = dict(self.rules)
+        found = [at for at, name in zip(*_positions(axes, rank), strict=True) if rules.get(name, name) == NEURON]
+        return found[0] if found and NEURON in self.mesh.shape else None
+
+
 _CURRENT: contextvars.ContextVar[MeshRules | None] = contextvars.ContextVar("dist_sim_mesh", default=None)
 
 

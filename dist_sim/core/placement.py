@@ -7,6 +7,7 @@ from typing import NamedTuple
 from jax.sharding import NamedSharding
 
 from dist_sim.errors import StateValueError
+from dist_sim.partition.blocks import Kind
 from dist_sim.partition.mesh import Axes, MeshRules
 
 
@@ -52,6 +53,11 @@ class ByName(NamedTuple):
     def leaf(self, index: int, shape: tuple[int, ...], label: str) -> NamedSharding:
         """The sharding of one leaf. An axis that the mesh does not divide stays whole."""
         return self.rules.sharding(self.axes, shape)
+
+    def kind(self, shape: tuple[int, ...]) -> Kind | None:
+        """How a leaf is split inside of programs, where the mesh need not divide it."""
+        axis = self.rules.neuron_axis(self.axes, len(shape))
+        return None if axis is None else Kind(axis, shape[axis])
 
 
 Placement = Given | ByName

@@ -16,7 +16,9 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from dist_sim.core.state import State
+from dist_sim.core.trace import is_eager
 from dist_sim.core.transform.checks import running
+from dist_sim.core.transform.jit import Jit
 from dist_sim.core.transform.progress import Pbar, followed
 from dist_sim.core.transform.staging import Leaves, Staged, keep, value_of
 from dist_sim.errors import ParameterError, TraceContextError
@@ -63,6 +65,8 @@ def scan(
     """
     length = loop_length(xs, length)
     step, states, init = stage_step(f, init, slice_of(xs))
+    if states.is_spread:
+        return Jit(lambda init, xs: scan(f, init, xs, length, reverse=reverse, unroll=unroll, pbar=pbar), donate=False)(init, xs)
     # The steps of one iteration have no order among each other in what they tell the host.
     unroll = 1 if pbar else unroll
     loop = functools.partial(jax.lax.scan, xs=xs, length=length, reverse=reverse, unroll=unroll)
@@ -102,6 +106,8 @@ def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any
         StateValueError: the body makes a State another slot.
     """
     test, step, states, init = stage_while(cond, body, init)
+    if states.is_spread:
+        return Jit(lambda init: while_loop(cond, body, init), donate=False)(init)
     with states.running():
         values, out = jax.lax.while_loop(test, step, (states.values, init))
     states.keep(values)
@@ -147,6 +153,11 @@ class Carried:
         self.written: tuple[State, ...] = staged.touched.written
         self.values: list[Leaves] = [value_of(state) for state in self.written]
         self._inputs = staged.gather()
+
+    @property
+    def is_spread(self) -> bool:
+        """Called outside of `jit`, and States are spread over a mesh: to be compiled as `jit` compiles for a mesh."""
+        return is_eager() and self._staged.blocks is not None
 
     def step(self, values: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
         """One step; returns what the function returns and the new values."""

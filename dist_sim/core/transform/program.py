@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from sys import getrefcount
 from typing import Any
 
@@ -37,13 +39,18 @@ class Program:
         self._constants = tuple((key, value) for key, value in staged.environ.items() if key not in self._inputs)
         self._order = self._reused_first(dict(zip(written, staged.slots, strict=True)) if donate and not staged.checks else {})
 
-        def pure(reused: list[Leaves], others: list[Leaves], leaves: list[Any]) -> Any:
-            inputs = dict(zip(self._order, (*reused, *others), strict=True))
-            return staged([inputs[n] for n in range(len(inputs))], leaves)
+        def compiled(run: Callable[..., Any], **options: Any) -> Any:
+            def pure(reused: list[Leaves], others: list[Leaves], leaves: list[Any]) -> Any:
+                inputs = dict(zip(self._order, (*reused, *others), strict=True))
+                return run([inputs[n] for n in range(len(inputs))], leaves)
 
-        pure.__name__ = name
-        self.donating = jax.jit(pure, donate_argnums=(0,) if self._reused else ())
-        self._inline = jax.jit(pure)
+            pure.__name__ = name
+            return jax.jit(pure, **options)
+
+        blocks = staged.blocks
+        run = staged if blocks is None else partial(staged.on, blocks)
+        self.donating = compiled(run, donate_argnums=(0,) if self._reused else ())
+        self._inline = compiled(staged)
 
     def fits(self) -> bool:
         """The States and the environment are still those this program was made for."""

@@ -14,10 +14,13 @@ from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import ClosedJaxpr
 
 from dist_sim.core import environ
-from dist_sim.core.slot import Slot
+from dist_sim.core.placement import ByName
+from dist_sim.core.slot import Slot, placed
 from dist_sim.core.state import State, commit
 from dist_sim.core.trace import INPUT, StateTrace, check_read
 from dist_sim.errors import StateValueError
+from dist_sim.partition.blocks import Blocks
+from dist_sim.partition.mesh import NEURON
 
 Leaves = list[Any]
 
@@ -93,7 +96,32 @@ class Staged:
             What the function returns, and the leaves of the written States.
         """
         taken = [inputs[source][leaf] for source, leaf in self._taken]
-        flat = eval_jaxpr(self._jaxpr, self._consts, *taken, *jax.tree.leaves(args))
+        return self._split_up(eval_jaxpr(self._jaxpr, self._consts, *taken, *jax.tree.leaves(args)))
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """What runs the program over the devices of a mesh, if its States are spread over one by the names of their axes."""
+        placements = [source._placement for source in self.sources if isinstance(source, State)]
+        meshes = {p.rules.mesh for p in placements if isinstance(p, ByName) and NEURON in p.rules.mesh.shape}
+        return Blocks(meshes.pop()) if len(meshes) == 1 else None
+
+    def on(self, blocks: Blocks, inputs: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
+        """As a call, with what has neurons along an axis split into blocks."""
+        taken = []
+        for number, leaf in self._taken:
+            source, x = self.sources[number], inputs[number][leaf]
+            placement = source._placement if isinstance(source, State) else None
+            kind = placement.kind(x.shape) if isinstance(placement, ByName) else None
+            taken.append(x if kind is None else blocks.take(x, kind))
+        out = blocks.run(self._jaxpr, self._consts, [*taken, *jax.tree.leaves(args)])
+        result, written = self._split_up(list(map(blocks.plain, out)))
+        return result, [
+            [x if sharding is None else placed(x, sharding) for x, sharding in zip(leaves, slot.shardings, strict=True)]
+            for leaves, slot in zip(written, self.slots, strict=True)
+        ]
+
+    def _split_up(self, flat: list[Any]) -> tuple[Any, list[Leaves]]:
+        """The flat results of the program as what the function returns, and the leaves of the written States."""
         written, rest = [], iter(flat[self._out_size :])
         for slot in self.slots:
             written.append([next(rest) for _ in slot.avals])

@@ -1,0 +1,208 @@
+"""A program over whole arrays as a program over the blocks that devices own.
+
+Model code is written for whole populations. Run by :class:`Blocks`, an array with a neuron axis is *split*: each device holds
+one block of it, in order of global ids, padded to a multiple of 128. What acts on each neuron by itself runs on the blocks
+without communication. Everything else (a slice, a sum over neurons, a sort) is computed from the whole array, which is gathered
+once, in the same way on every device. So nothing that a program computes depends on the number of devices: not the order of a
+sum, and not which elements are the remainder of a vectorised loop, where `exp` or `tanh` round differently.
+
+Operations that a projection brings register a rule of their own with :func:`rule`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, final
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Literal
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dist_sim.partition.mesh import NEURON
+
+LANES = 128
+"""A block is a multiple of this many neurons: vector lanes of CPUs and TPUs."""
+
+
+class Kind(NamedTuple):
+    """That a value is split along `axis`, which has `size` neurons."""
+
+    axis: int
+    size: int
+
+
+@final
+@dataclass(eq=False)
+class Split:
+    """Blocks of an array: `array` has the padded length along the axis of `kind`. Padding repeats the last neuron, or is 0."""
+
+    array: jax.Array
+    kind: Kind
+    _whole: list[jax.Array] = field(default_factory=list)
+
+
+@final
+@dataclass(eq=False)
+class Uniform:
+    """One number at every place of an array."""
+
+    number: jax.Array
+    shape: tuple[int, ...]
+
+
+Value = Any
+"""Split, Uniform, or an array that every device holds whole."""
+
+
+def padded_size(size: int, devices: int) -> int:
+    """The length of a split axis of `size` neurons on so many devices."""
+    return devices * LANES * max(1, math.ceil(size / (devices * LANES)))
+
+
+@final
+class Blocks:
+    """Runs programs over the devices of a mesh with the axis `neuron`. To be used inside `jax.jit`."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self.devices = mesh.shape[NEURON]
+        self._others = PartitionSpec.UNCONSTRAINED if len(mesh.shape) > 1 else None
+        self._kinds: dict[Any, tuple[Kind | None, ...]] = {}
+
+    # ---- values ----
+
+    def split(self, value: Value, kind: Kind) -> jax.Array:
+        """The blocks of a value, as an array of the padded length."""
+        if isinstance(value, Split) and value.kind == kind:
+            return value.array
+        if isinstance(value, Uniform):
+            length = padded_size(kind.size, self.devices)
+            shape = (*value.shape[: kind.axis], length, *value.shape[kind.axis + 1 :])
+            return jnp.broadcast_to(value.number, shape)
+        return self._cut(self._constrained(self.whole(value), kind.axis, None), kind)
+
+    def take(self, x: jax.Array, kind: Kind) -> Split:
+        """An input of a program, which lies wherever it lies, in blocks."""
+        return Split(self._cut(x, kind), kind)
+
+    def _cut(self, x: jax.Array, kind: Kind) -> jax.Array:
+        axis, size = kind
+        if (missing := padded_size(size, self.devices) - size) > 0:
+            last = jax.lax.index_in_dim(x, size - 1, axis)
+            x = jax.lax.concatenate([x, jnp.broadcast_to(last, (*x.shape[:axis], missing, *x.shape[axis + 1 :]))], axis)
+        return self._constrained(x, axis, NEURON)
+
+    def whole(self, value: Value) -> jax.Array:
+        """The value as every device holds it whole. A split one is gathered, once."""
+        if isinstance(value, Uniform):
+            return jnp.broadcast_to(value.number, value.shape)
+        if not isinstance(value, Split):
+            return value
+        if not value._whole:
+            axis, size = value.kind
+            # What is gathered is this array: said of it alone, the compiler would gather what it is computed from.
+            gathered = self._constrained(self._constrained(value.array, axis, NEURON), axis, None)
+            value._whole.append(jax.lax.slice_in_dim(gathered, 0, size, axis=axis))
+        return value._whole[0]
+
+    def _constrained(self, x: jax.Array, axis: int, over: str | None) -> jax.Array:
+        """`x` with one axis split over a mesh axis, or whole on every device; other axes stay split as they are."""
+        spec: list[Any] = [self._others] * jnp.ndim(x)
+        spec[axis] = over
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, PartitionSpec(*spec)))
+
+    # ---- programs ----
+
+    def run(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Value]) -> list[Value]:
+        """What a program returns for these arguments. A value that is used whole is gathered once, however often it is used."""
+        inputs = jaxpr.all_invars if hasattr(jaxpr, "all_invars") else [*jaxpr.constvars, *jaxpr.invars]
+        values: dict[Any, Value] = dict(zip(inputs, [*consts, *args], strict=True))
+        for eqn in jaxpr.eqns:
+            found = [x.val if isinstance(x, Literal) else values[x] for x in eqn.invars]
+            name = eqn.primitive.name
+            with eqn.ctx.manager:
+                if name in _RULES and (name in _ALWAYS or any(isinstance(x, Split) for x in found)):
+                    out = _RULES[name](self, eqn, found)
+                else:
+                    out = bind(eqn, list(map(self.whole, found)))
+            values.update(zip(eqn.outvars, out, strict=True))
+        return [x.val if isinstance(x, Literal) else values[x] for x in jaxpr.outvars]
+
+    def plain(self, value: Value) -> jax.Array:
+        """The value as an array of its own size, lying wherever it lies."""
+        if not isinstance(value, Split):
+            return self.whole(value)
+        axis, size = value.kind
+        return value.array if value.array.shape[axis] == size else jax.lax.slice_in_dim(value.array, 0, size, axis=axis)
+
+    def arrays(self, values: Sequence[Value], kinds: Sequence[Kind | None]) -> list[jax.Array]:
+        """Values as the arrays that a loop carries or a branch returns, split as `kinds` say."""
+        return [self.whole(x) if kind is None else self.split(x, kind) for x, kind in zip(values, kinds, strict=True)]
+
+    def kinds(self, program: ClosedJaxpr, args: Sequence[Value]) -> list[Kind | None]:
+        """How the results of a program are split. The arrays of arguments may be shapes only."""
+        key = id(program), tuple(map(kind_of, args))
+        if key not in self._kinds:
+            noted: list[Kind | None] = []
+
+            def probe(arrays: list[Any]) -> list[jax.Array]:
+                given = [x if isinstance(x, Uniform) else _with_array(x, array) for x, array in zip(args, arrays, strict=True)]
+                out = self.run(program.jaxpr, program.consts, given)
+                noted[:] = map(kind_of, out)
+                return self.arrays(out, noted)
+
+            jax.eval_shape(probe, [None if isinstance(x, Uniform) else _array_of(x) for x in args])
+            self._kinds[key] = tuple(noted)
+        return list(self._kinds[key])
+
+
+def fresh(values: Sequence[Value]) -> list[Value]:
+    """The values for use inside a loop or branch, where nothing has been gathered yet."""
+    return [_with_array(x, x.array) if isinstance(x, Split) else x for x in values]
+
+
+Rule = Callable[[Blocks, Any, list[Value]], list[Value]]
+_RULES: dict[str, Rule] = {}
+_ALWAYS: set[str] = set()
+
+
+def rule(*names: str, always: bool = False) -> Callable[[Rule], Rule]:
+    """Registers how operations with these names act on values of which some are split.
+
+    Args:
+        always: also where none is.
+    """
+
+    def register(found: Rule) -> Rule:
+        _RULES.update(dict.fromkeys(names, found))
+        if always:
+            _ALWAYS.update(names)
+        return found
+
+    return register
+
+
+def bind(eqn: Any, arrays: Sequence[jax.Array], **changed: Any) -> list[jax.Array]:
+    """The operation of an equation on arrays, with some of its parameters changed."""
+    out = eqn.primitive.bind(*arrays, **eqn.primitive.get_bind_params(eqn.params | changed))
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def kind_of(value: Value) -> Kind | None:
+    return value.kind if isinstance(value, Split) else None
+
+
+def _array_of(value: Value) -> Any:
+    return value.array if isinstance(value, Split) else value
+
+
+def _with_array(value: Value, array: Any) -> Value:
+    return Split(array, value.kind) if isinstance(value, Split) else array
+
+
+def wrapped(arrays: Sequence[Any], kinds: Sequence[Kind | None]) -> list[Value]:
+    """Arrays as values that are split like this."""
+    return [x if kind is None else Split(x, kind) for x, kind in zip(arrays, kinds, strict=True)]

@@ -1,0 +1,391 @@
+"""How the operations of JAX act on arrays that are split along one axis: see :mod:`dist_sim.partition.blocks.program`.
+
+A rule returns split results where each device can compute its block from the blocks it has. Where it cannot, it computes from
+the whole arrays, as every operation without a rule does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dist_sim.partition.blocks.program import (
+    Blocks,
+    Kind,
+    Split,
+    Uniform,
+    Value,
+    bind,
+    fresh,
+    kind_of,
+    padded_size,
+    rule,
+    wrapped,
+)
+from dist_sim.partition.mesh import NEURON
+
+_ELEMENTWISE = (
+    "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "bessel_i0e", "bessel_i1e",
+    "cbrt", "ceil", "clamp", "clz", "complex", "conj", "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma", "div",
+    "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "igamma", "imag", "integer_pow", "is_finite",
+    "le", "lgamma", "log", "log1p", "logistic", "lt", "max", "min", "mul", "mulhi", "ne", "neg", "nextafter", "not", "or",
+    "population_count", "pow", "real", "reduce_precision", "rem", "round", "rsqrt", "select_n", "shift_left",
+    "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh", "xor",
+    "bitcast_convert_type",
+)  # fmt: skip
+_REDUCTIONS = (
+    "argmax", "argmin", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "reduce_xor",
+)  # fmt: skip
+_CUMULATIVE = ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
+_SCATTERS = ("scatter", "scatter-add", "scatter_add", "scatter_mul", "scatter-mul", "scatter_min", "scatter_max")
+
+
+def _first_kind(values: Sequence[Value]) -> Kind:
+    return next(x.kind for x in values if isinstance(x, Split))
+
+
+def _whole(blocks: Blocks, eqn: Any, values: Sequence[Value]) -> list[Value]:
+    return bind(eqn, list(map(blocks.whole, values)))
+
+
+def _padded(shape: Sequence[int], axis: int, blocks: Blocks) -> tuple[int, ...]:
+    return (*shape[:axis], padded_size(shape[axis], blocks.devices), *shape[axis + 1 :])
+
+
+# ---- along each neuron ----
+
+
+@rule(*_ELEMENTWISE)
+def elementwise(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    shape = eqn.outvars[0].aval.shape
+    kinds = [x.kind for x in values if isinstance(x, Split) and shape[x.kind.axis] == x.kind.size]
+    if not kinds:
+        return _whole(blocks, eqn, values)
+    kind = kinds[0]
+
+    def array(value: Value, its_shape: tuple[int, ...]) -> jax.Array:
+        """One number for all neurons stays that."""
+        return blocks.split(value, kind) if its_shape and its_shape[kind.axis] == kind.size else blocks.whole(value)
+
+    return [Split(out, kind) for out in bind(eqn, [array(x, var.aval.shape) for x, var in zip(values, eqn.invars, strict=True)])]
+
+
+@rule("convert_element_type", always=True)
+def convert_element_type(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    (x,) = values
+    if isinstance(x, Uniform):
+        return [Uniform(bind(eqn, [x.number])[0], x.shape)]
+    return elementwise(blocks, eqn, values) if isinstance(x, Split) else bind(eqn, values)
+
+
+@rule("broadcast_in_dim", always=True)
+def broadcast_in_dim(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    x, shape, into = values[0], eqn.params["shape"], eqn.params["broadcast_dimensions"]
+    if isinstance(x, Split):
+        axis = into[x.kind.axis]
+        if shape[axis] == x.kind.size:
+            return [Split(bind(eqn, [x.array], shape=_padded(shape, axis, blocks))[0], Kind(axis, x.kind.size))]
+    elif len(values) == 1 and not eqn.invars[0].aval.ndim and not jnp.issubdtype(eqn.invars[0].aval.dtype, jax.dtypes.extended):
+        return [Uniform(jnp.asarray(x, eqn.invars[0].aval.dtype), shape)]
+    return _whole(blocks, eqn, values)
+
+
+# ---- along other axes ----
+
+
+@rule("reshape")
+def reshape(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    x, sizes = values[0], eqn.params["new_sizes"]
+    axis, size = x.kind
+    before = x.array.shape[:axis]
+    ahead = 1
+    for new, n in enumerate(sizes):
+        if ahead == math.prod(before) and n == size and eqn.params["dimensions"] is None:
+            return [Split(bind(eqn, [x.array], new_sizes=_padded(sizes, new, blocks))[0], Kind(new, size))]
+        ahead *= n
+    return _whole(blocks, eqn, values)
+
+
+@rule("squeeze")
+def squeeze(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    return _without_axes(blocks, eqn, values, eqn.params["dimensions"])
+
+
+@rule(*_REDUCTIONS)
+def reduction(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    return _without_axes(blocks, eqn, values, eqn.params["axes"])
+
+
+def _without_axes(blocks: Blocks, eqn: Any, values: list[Value], axes: Sequence[int]) -> list[Value]:
+    x = values[0]
+    axis, size = x.kind
+    if axis in axes:
+        return _whole(blocks, eqn, values)
+    kept = Kind(axis - sum(n < axis for n in axes), size)
+    return [Split(bind(eqn, [x.array])[0], kept)]
+
+
+@rule("transpose")
+def transpose(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    x = values[0]
+    return [Split(bind(eqn, [x.array])[0], Kind(eqn.params["permutation"].index(x.kind.axis), x.kind.size))]
+
+
+@rule(*_CUMULATIVE)
+def cumulative(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    x = values[0]
+    if eqn.params["axis"] == x.kind.axis:
+        return _whole(blocks, eqn, values)
+    return [Split(bind(eqn, [x.array])[0], x.kind)]
+
+
+@rule("rev")
+def rev(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    x = values[0]
+    if x.kind.axis in eqn.params["dimensions"]:
+        return _whole(blocks, eqn, values)
+    return [Split(bind(eqn, [x.array])[0], x.kind)]
+
+
+@rule("concatenate")
+def concatenate(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    kind = _first_kind(values)
+    if eqn.params["dimension"] == kind.axis or any(isinstance(x, Split) and x.kind != kind for x in values):
+        return _whole(blocks, eqn, values)
+    return [Split(bind(eqn, [blocks.split(x, kind) for x in values])[0], kind)]
+
+
+@rule("split")
+def split(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    x = values[0]
+    if eqn.params["axis"] == x.kind.axis:
+        return _whole(blocks, eqn, values)
+    return [Split(out, x.kind) for out in bind(eqn, [x.array])]
+
+
+@rule("pad")
+def pad(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    x, number = values
+    if not isinstance(x, Split) or eqn.params["padding_config"][x.kind.axis] != (0, 0, 0):
+        return _whole(blocks, eqn, values)
+    return [Split(bind(eqn, [x.array, blocks.whole(number)])[0], x.kind)]
+
+
+@rule("slice")
+def slice_(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    x, params = values[0], eqn.params
+    axis, size = x.kind
+    strides = params["strides"]
+    if params["start_indices"][axis] or params["limit_indices"][axis] != size or (strides is not None and strides[axis] != 1):
+        return _whole(blocks, eqn, values)
+    return [Split(bind(eqn, [x.array], limit_indices=_padded(params["limit_indices"], axis, blocks))[0], x.kind)]
+
+
+@rule("dynamic_slice")
+def dynamic_slice(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    x, *starts = values
+    if not isinstance(x, Split) or eqn.params["slice_sizes"][x.kind.axis] != x.kind.size:
+        return _whole(blocks, eqn, values)
+    starts = list(map(blocks.whole, starts))
+    starts[x.kind.axis] = jnp.zeros_like(starts[x.kind.axis])  # as clamping to the whole axis makes it
+    sizes = _padded(eqn.params["slice_sizes"], x.kind.axis, blocks)
+    return [Split(bind(eqn, [x.array, *starts], slice_sizes=sizes)[0], x.kind)]
+
+
+@rule("dynamic_update_slice")
+def dynamic_update_slice(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    kind = _first_kind(values[:2]) if any(isinstance(x, Split) for x in values[:2]) else None
+    into, update = eqn.invars[:2]
+    if kind is None or not update.aval.shape[kind.axis] == kind.size == into.aval.shape[kind.axis]:
+        return _whole(blocks, eqn, values)
+    starts = list(map(blocks.whole, values[2:]))
+    starts[kind.axis] = jnp.zeros_like(starts[kind.axis])
+    return [Split(bind(eqn, [*(blocks.split(x, kind) for x in values[:2]), *starts])[0], kind)]
+
+
+@rule("gather")
+def gather(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    x, indices = values
+    numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
+    if not isinstance(x, Split):
+        return _whole(blocks, eqn, values)
+    axis, size = x.kind
+    out = eqn.outvars[0].aval
+    if axis in numbers.operand_batching_dims:
+        # One index per neuron: each takes from its own.
+        at = numbers.start_indices_batching_dims[numbers.operand_batching_dims.index(axis)]
+        batch = [n for n in range(out.ndim) if n not in numbers.offset_dims]
+        return [Split(bind(eqn, [x.array, blocks.split(indices, Kind(at, size))])[0], Kind(batch[at], size))]
+    if axis in numbers.collapsed_slice_dims or axis in numbers.start_index_map or sizes[axis] != size:
+        return _whole(blocks, eqn, values)
+    windows = [n for n in range(x.array.ndim) if n not in (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)]
+    kept = Kind(numbers.offset_dims[windows.index(axis)], size)
+    return [Split(bind(eqn, [x.array, blocks.whole(indices)], slice_sizes=_padded(sizes, axis, blocks))[0], kept)]
+
+
+@rule(*_SCATTERS)
+def scatter(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    into, indices, updates = values
+    numbers = eqn.params["dimension_numbers"]
+    if not isinstance(into, Split):
+        return _whole(blocks, eqn, values)
+    axis, size = into.kind
+    if axis in numbers.operand_batching_dims:
+        at = numbers.scatter_indices_batching_dims[numbers.operand_batching_dims.index(axis)]
+        batch = [n for n in range(eqn.invars[2].aval.ndim) if n not in numbers.update_window_dims]
+        arrays = [into.array, blocks.split(indices, Kind(at, size)), blocks.split(updates, Kind(batch[at], size))]
+        return [Split(bind(eqn, arrays)[0], into.kind)]
+    windows = [n for n in range(into.array.ndim) if n not in (*numbers.inserted_window_dims, *numbers.operand_batching_dims)]
+    if axis in numbers.scatter_dims_to_operand_dims or axis not in windows:
+        return _whole(blocks, eqn, values)
+    at = numbers.update_window_dims[windows.index(axis)]
+    if eqn.invars[2].aval.shape[at] != size:
+        return _whole(blocks, eqn, values)
+    arrays = [into.array, blocks.whole(indices), blocks.split(updates, Kind(at, size))]
+    return [Split(bind(eqn, arrays)[0], into.kind)]
+
+
+@rule("dot_general")
+def dot_general(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    (contracted, batched) = eqn.params["dimension_numbers"]
+    sides = list(values)
+    found: list[Kind | None] = [None, None]
+    for side in (0, 1):
+        x = values[side]
+        if not isinstance(x, Split):
+            continue
+        axis, size = x.kind
+        if axis in contracted[side] or axis in batched[side]:
+            return _whole(blocks, eqn, values)
+        rank = eqn.invars[side].aval.ndim
+        free = [n for n in range(rank) if n not in (*contracted[side], *batched[side])]
+        ahead = len(batched[0]) + (eqn.invars[0].aval.ndim - len(contracted[0]) - len(batched[0]) if side else 0)
+        found[side] = Kind(ahead + free.index(axis), size)
+    # Where both sides could stay split, the right one does: weights lie (from, to), split by where they lead to.
+    kept = found[1] or found[0]
+    keep = 1 if found[1] else 0
+    assert kept is not None
+    arrays = [x.array if n == keep else blocks.whole(x) for n, x in enumerate(sides)]
+    return [Split(bind(eqn, arrays)[0], kept)]
+
+
+@rule("sharding_constraint", always=True)
+def sharding_constraint(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    """Blocks lie as they do; other axes lie as they are told."""
+    x, sharding = values[0], eqn.params["sharding"]
+    if not isinstance(sharding, NamedSharding) or sharding.mesh != blocks.mesh:
+        return _whole(blocks, eqn, values)
+    aval = eqn.invars[0].aval
+    spec = [*sharding.spec, *(None,) * (aval.ndim - len(sharding.spec))]
+    if NEURON in spec:
+        kind = Kind(spec.index(NEURON), aval.shape[spec.index(NEURON)])
+    elif isinstance(x, Split):
+        kind = x.kind
+        spec[kind.axis] = NEURON
+    else:
+        return _whole(blocks, eqn, values)
+    return [
+        Split(jax.lax.with_sharding_constraint(blocks.split(x, kind), NamedSharding(blocks.mesh, PartitionSpec(*spec))), kind)
+    ]
+
+
+# ---- programs within programs ----
+
+
+@rule("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", always=True)
+def call(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    params = eqn.params
+    program: ClosedJaxpr = params.get("jaxpr") or params.get("call_jaxpr") or params["fun_jaxpr"]
+    return blocks.run(program.jaxpr, program.consts, values)
+
+
+@rule("optimization_barrier")
+def optimization_barrier(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    kinds = list(map(kind_of, values))
+    return wrapped(bind(eqn, blocks.arrays(values, kinds)), kinds)
+
+
+@rule("checkpoint", "remat2", "remat", always=True)
+def remat(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    if eqn.params["prevent_cse"] and eqn.params["differentiated"]:
+        # What is computed again shall not be found to be computed already.
+        kinds = list(map(kind_of, values))
+        values = wrapped(jax.lax.optimization_barrier(blocks.arrays(values, kinds)), kinds)
+    return blocks.run(eqn.params["jaxpr"], (), values)
+
+
+@rule("scan", always=True)
+def scan(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    p = eqn.params
+    body, num_consts, num_carry = p["jaxpr"], p["num_consts"], p["num_carry"]
+    consts, init = values[:num_consts], values[num_consts : num_consts + num_carry]
+    stacked = [None if kind is None or kind.axis == 0 else kind for kind in map(kind_of, values[num_consts + num_carry :])]
+    xs = blocks.arrays(values[num_consts + num_carry :], stacked)
+    x_kinds = [None if kind is None else Kind(kind.axis - 1, kind.size) for kind in stacked]
+    one = wrapped([jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in xs], x_kinds)
+
+    def result_kinds(carry_kinds: list[Kind | None]) -> list[Kind | None]:
+        carry = wrapped(blocks.arrays(init, carry_kinds), carry_kinds)
+        return blocks.kinds(body, [*consts, *carry, *one])
+
+    carry_kinds = _carried(list(map(kind_of, init)), lambda kinds: result_kinds(kinds)[:num_carry])
+    y_kinds = result_kinds(carry_kinds)[num_carry:]
+
+    def step(carry: list[jax.Array], x: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
+        found = blocks.run(body.jaxpr, body.consts, [*fresh(consts), *wrapped(carry, carry_kinds), *wrapped(x, x_kinds)])
+        return blocks.arrays(found[:num_carry], carry_kinds), blocks.arrays(found[num_carry:], y_kinds)
+
+    first = blocks.arrays(init, carry_kinds)
+    last, ys = jax.lax.scan(step, first, xs, length=p["length"], reverse=p["reverse"], unroll=p["unroll"])
+    return [
+        *wrapped(last, carry_kinds),
+        *wrapped(ys, [None if kind is None else Kind(kind.axis + 1, kind.size) for kind in y_kinds]),
+    ]
+
+
+@rule("while", always=True)
+def while_(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    p = eqn.params
+    test, body, n, m = p["cond_jaxpr"], p["body_jaxpr"], p["cond_nconsts"], p["body_nconsts"]
+    test_consts, consts, init = values[:n], values[n : n + m], values[n + m :]
+    kinds = _carried(
+        list(map(kind_of, init)),
+        lambda kinds: blocks.kinds(body, [*consts, *wrapped(blocks.arrays(init, kinds), kinds)]),
+    )
+
+    def goes_on(carry: list[jax.Array]) -> jax.Array:
+        (found,) = blocks.run(test.jaxpr, test.consts, [*fresh(test_consts), *wrapped(carry, kinds)])
+        return blocks.whole(found)
+
+    def step(carry: list[jax.Array]) -> list[jax.Array]:
+        return blocks.arrays(blocks.run(body.jaxpr, body.consts, [*fresh(consts), *wrapped(carry, kinds)]), kinds)
+
+    return wrapped(jax.lax.while_loop(goes_on, step, blocks.arrays(init, kinds)), kinds)
+
+
+@rule("cond", always=True)
+def cond(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    index, *operands = values
+    branches = eqn.params["branches"]
+    found = [blocks.kinds(branch, operands) for branch in branches]
+    kinds = [next((kind for kind in of_result if kind is not None), None) for of_result in zip(*found, strict=True)]
+
+    def branch(program: ClosedJaxpr) -> Any:
+        return lambda: blocks.arrays(blocks.run(program.jaxpr, program.consts, fresh(operands)), kinds)
+
+    return wrapped(jax.lax.switch(blocks.whole(index), list(map(branch, branches))), kinds)
+
+
+def _carried(kinds: list[Kind | None], after: Callable[[list[Kind | None]], list[Kind | None]]) -> list[Kind | None]:
+    """How the carry of a loop is split: what is split before a step or after it, is split in all of them."""
+    while True:
+        joined = [before or now for before, now in zip(kinds, after(kinds), strict=True)]
+        if joined == kinds:
+            return kinds
+        kinds = joined

@@ -1,0 +1,171 @@
+"""Programs over blocks: the same numbers on any number of devices, bit for bit, and communication only where it must be."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dist_sim as ds
+from dist_sim.core import HiddenState, State, transform
+from dist_sim.partition.blocks import Blocks, Kind, Split, padded_size
+
+N = 77_169  # neither a multiple of the vector lanes nor of any number of devices
+
+
+def test_blocks_are_multiples_of_the_lanes():
+    assert [padded_size(n, d) for n, d in [(1, 1), (128, 1), (129, 1), (129, 2), (1, 8), (4000, 3)]] == [
+        128, 128, 256, 256, 1024, 4224,
+    ]  # fmt: skip
+
+
+class Adaptive(ds.Module):
+    """Exponential integrate-and-fire with adaptation and with recurrence: elementwise, slices, sums, a buffer, branches."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+        self.V = HiddenState(jnp.linspace(-70.0, -40.0, size))
+        self.w = HiddenState(jnp.zeros(size))
+        self.late = HiddenState(jnp.zeros((3, size), bool), axes=(None, "neuron"))
+        self.gain = State(jnp.float32(1e-3))
+
+    def update(self, n):
+        V, w, late = self.V.value, self.w.value, self.late.value
+        spikes = V >= -50.0
+        left, right = spikes[: self.size // 3], spikes[self.size // 3 :]
+        coupling = (left.sum() - 0.5 * right.sum()) * self.gain.value
+        drive = jnp.exp((V + 50.0) * 0.5) - w + coupling + 2.0 * late[n % 3]
+        drive = jax.lax.cond(n > 5, lambda x: jnp.tanh(x), lambda x: x, jnp.minimum(drive, 1e3))
+        self.V.value = jnp.where(spikes, -58.0, V + 0.01 * (drive - V - 70.0))
+        self.w.value = w + 0.001 * (2.0 * (V + 70.0) - w) + jnp.where(spikes, 60.0, 0.0)
+        self.late.value = late.at[n % 3].set(spikes)
+        return spikes, jnp.tanh(w).sum()
+
+
+def outcome(devices, size, run, steps=40):
+    with ds.use_mesh(devices=devices):
+        net = Adaptive(size)
+    out = run(net, jnp.arange(steps))
+    found = jax.tree.map(np.asarray, (out, net.V.value, net.w.value, net.late.value))
+    return [found, net.V.sharding]
+
+
+def compiled(net, steps):
+    return transform.jit(lambda steps: transform.for_loop(net, steps))(steps)
+
+
+def eager_loop(net, steps):
+    return transform.for_loop(net, steps)
+
+
+def in_while(net, steps):
+    @transform.jit
+    def run(last):
+        return transform.fori_loop(0, last, lambda n, total: total + net(n)[1], jnp.float32(0.0))
+
+    return run(len(steps))
+
+
+@pytest.mark.parametrize("run", [compiled, eager_loop, in_while])
+@pytest.mark.parametrize("size", [N, 10])
+def test_a_program_gives_the_same_bits_on_any_number_of_devices(run, size):
+    alone, _ = outcome(1, size, run)
+    assert size == 10 or jax.tree.leaves(alone)[0].any()
+    for devices in (2, 3, 8):
+        found, _ = outcome(devices, size, run)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(alone), strict=True):
+            assert a.shape == b.shape and np.array_equal(a, b)
+
+
+def test_what_is_used_whole_is_gathered_once_per_step():
+    with ds.use_mesh(devices=3):
+        V = HiddenState(jnp.linspace(-70.0, -40.0, 3 * 128))
+
+    def step(n):
+        spikes = V.value >= -50.0
+        V.value = V.value * 0.99 + spikes[:100].sum() - spikes[100:].sum() + spikes[7]
+
+    text = transform.jit(lambda: transform.for_loop(step, jnp.arange(5))).lower().compile().as_text()
+    assert re.findall(r" (all-gather|all-reduce|collective-permute|all-to-all)(?:-start)?\(", text) == ["all-gather"]
+
+
+def many(x):
+    return jnp.linspace(-1.0, 2.0, x.size, dtype=jnp.float32).reshape(x.shape)
+
+
+# (function, shapes and split axes of its arguments, split axis of its result or None for a whole one)
+CASES = {
+    "elementwise": (lambda x, y: jnp.exp(x) * y + 1.0, [((300,), 0), ((300,), 0)], 0),
+    "with a whole one": (lambda x, y: x + y, [((300,), 0), ((300,), None)], 0),
+    "with another axis": (lambda x, y: x + y.T, [((5, 300), 1), ((300, 5), 0)], 1),
+    "split along different axes": (lambda x, y: x + y, [((300, 300), 0), ((300, 300), 1)], 0),
+    "one number for all neurons": (lambda x, y: x * y, [((4, 300), 1), ((4, 1), None)], 1),
+    "where": (lambda x: jnp.where(x > 0, x, -1.0), [((300,), 0)], 0),
+    "new axis": (lambda x: x[:, None] * jnp.arange(4.0), [((300,), 0)], 0),
+    "reshape": (lambda x: x.reshape(2, 3, 300), [((6, 300), 1)], 2),
+    "reshape of its own axis": (lambda x: x.reshape(30, 10), [((300,), 0)], None),
+    "squeeze": (lambda x: x[0], [((1, 300), 1)], 0),
+    "transpose": (lambda x: x.T, [((4, 300), 1)], 0),
+    "sum over others": (lambda x: x.sum(0), [((4, 300), 1)], 0),
+    "sum over neurons": (lambda x: x.sum(1), [((4, 300), 1)], None),
+    "argmax over others": (lambda x: x.argmax(0), [((4, 300), 1)], 0),
+    "cumsum over others": (lambda x: jnp.cumsum(x, 0), [((4, 300), 1)], 1),
+    "cumsum over neurons": (lambda x: jnp.cumsum(x), [((300,), 0)], None),
+    "sort": (lambda x: jnp.sort(x), [((300,), 0)], None),
+    "flip others": (lambda x: jnp.flip(x, 0), [((4, 300), 1)], 1),
+    "concatenate others": (lambda x, y: jnp.concatenate([x, y]), [((4, 300), 1), ((2, 300), None)], 1),
+    "concatenate neurons": (lambda x, y: jnp.concatenate([x, y]), [((300,), 0), ((100,), 0)], None),
+    "pad others": (lambda x: jnp.pad(x, ((1, 1), (0, 0))), [((4, 300), 1)], 1),
+    "slice others": (lambda x: x[1:3], [((4, 300), 1)], 1),
+    "slice neurons": (lambda x: x[10:200], [((300,), 0)], None),
+    "row": (lambda x, k: jax.lax.dynamic_index_in_dim(x, k.astype(int)[0], 0, False), [((4, 300), 1), ((3,), None)], 0),
+    "rows": (lambda x, k: x[k.astype(int)], [((4, 300), 1), ((3,), None)], 1),
+    "one per neuron": (lambda x, k: jnp.take_along_axis(x, k.astype(int)[None], 0)[0], [((4, 300), 1), ((300,), 0)], 0),
+    "some neurons": (lambda x, k: x[:, k.astype(int)], [((4, 300), 1), ((3,), None)], None),
+    "set a row": (lambda x, y, k: x.at[k.astype(int)[0]].set(y), [((4, 300), 1), ((300,), None), ((3,), None)], 1),
+    "add to a row": (lambda x, y, k: x.at[k.astype(int)[1]].add(y), [((4, 300), 1), ((300,), 0), ((3,), None)], 1),
+    "set some neurons": (lambda x, y: x.at[:7].set(y), [((300,), 0), ((7,), None)], None),
+    "update a row": (lambda x, y: jax.lax.dynamic_update_slice(x, y[None], (2, 0)), [((4, 300), 1), ((300,), 0)], 1),
+    "matrix from the left": (lambda x, y: x @ y, [((4, 5), None), ((5, 300), 1)], 1),
+    "matrix to the right": (lambda x, y: x @ y, [((300, 5), 0), ((5, 4), None)], 0),
+    "contraction": (lambda x, y: x @ y, [((4, 300), 1), ((300,), None)], None),
+    "outer": (lambda x, y: jnp.outer(x, y), [((300,), 0), ((200,), 0)], 0),
+    "jit": (lambda x: jax.jit(jnp.sin)(x), [((300,), 0)], 0),
+    "custom derivative": (lambda x: jax.nn.relu(x), [((300,), 0)], 0),
+    "remat": (lambda x: jax.grad(lambda x: jax.checkpoint(jnp.sin)(x).sum())(x), [((300,), 0)], 0),
+    "scan": (lambda x, y: jax.lax.scan(lambda c, a: (c * 0.5 + a, c.sum()), x, y)[0], [((300,), 0), ((4, 300), None)], 0),
+    "scan, stacked": (lambda x, y: jax.lax.scan(lambda c, a: (c + a, c * a), x, y)[1], [((300,), 0), ((4, 300), 1)], 1),
+    "scan that becomes split": (
+        lambda x: jax.lax.scan(lambda c, _: (c + x, None), jnp.zeros(300), None, length=3)[0], [((300,), 0)], 0,
+    ),
+    "scan over neurons": (lambda x: jax.lax.scan(lambda c, a: (c + a, c), 0.0, x)[1], [((300,), 0)], None),
+    "while": (lambda x: jax.lax.while_loop(lambda c: c.sum() > 1.0, lambda c: c * 0.5, jnp.abs(x)), [((300,), 0)], 0),
+    "cond": (lambda x: jax.lax.cond(x.sum() > 0, lambda: x, lambda: jnp.zeros(300)), [((300,), 0)], 0),
+    "barrier": (lambda x, y: jax.lax.optimization_barrier((x, y))[0], [((300,), 0), ((3,), None)], 0),
+    "gradient": (lambda x: jax.grad(lambda x: (jnp.tanh(x) ** 2).sum())(x), [((300,), 0)], 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_operation_on_blocks(case):
+    function, arguments, axis = CASES[case]
+    arrays = [many(np.empty(shape)) for shape, _ in arguments]
+    wanted = jax.jit(function)(*arrays)
+    program = jax.make_jaxpr(function)(*arrays)
+    found = {}
+    for devices in (1, 3):
+        blocks = Blocks(ds.neuron_mesh(devices))
+
+        def run(*arrays, blocks=blocks):
+            kinds = [None if axis is None else Kind(axis, shape[axis]) for shape, axis in arguments]
+            values = [x if kind is None else blocks.take(x, kind) for x, kind in zip(arrays, kinds, strict=True)]
+            (out,) = blocks.run(program.jaxpr, program.consts, values)
+            assert (out.kind.axis if isinstance(out, Split) else None) == axis
+            return blocks.plain(out)
+
+        found[devices] = np.asarray(jax.jit(run)(*arrays))
+        assert found[devices].shape == wanted.shape
+        assert np.allclose(found[devices], wanted, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(found[1], found[3]) or "matrix" in case
