@@ -43,6 +43,9 @@ def run(
     every: Every = None,
     keep_last: Annotated[int, typer.Option(min=1, help="How many of the newest checkpoints stay.")] = 2,
     keep_every: Annotated[str | None, typer.Option(metavar="TIME", help="Besides, one per so much model time.")] = None,
+    mtbf: Annotated[
+        str, typer.Option(metavar="TIME", help="Mean time between failures, which the default interval heeds.")
+    ] = "24h",
     max_hours: MaxHours = None,
     coordinator: Coordinator = None,
     processes: Count = None,
@@ -70,6 +73,7 @@ def run(
             every=interval(every),
             keep_last=keep_last,
             keep_every=None if keep_every is None else 1e3 * seconds_of(keep_every, "--keep-every"),
+            mtbf=seconds_of(mtbf, "--mtbf"),
         )
         parameters = split_assignments(assignments or [])
         if parameters:

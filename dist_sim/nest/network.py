@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
 import jax
@@ -14,8 +15,9 @@ from jax.sharding import Mesh
 from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, State
 from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.network import Projection
-from dist_sim.partition.layout import Layout
-from dist_sim.partition.mesh import NEURON, local_part, local_positions, sharded, spread, whole
+from dist_sim.network.portable import distances, found_in
+from dist_sim.partition.layout import NOWHERE, Layout
+from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,23 +121,52 @@ class Network(Module):
     # ---- checkpoints ----
 
     def portable(self, read: Callable[[State], np.ndarray], step: int) -> dict[str, np.ndarray]:
-        """All that a step writes and a later one needs, when `step` is about to begin, without any placement.
+        """All that a step writes and a later one needs, when `step` is about to begin, without placement: this process's part.
 
-        States of neurons are (..., num_neurons) in order of global ids, as `iaf_psc_exp.V`; those of `projection` are as it says.
+        States of neurons are (..., num_neurons) in order of global ids, as `iaf_psc_exp.V`; those of `projection` and `plastic`
+        are as they say. Of one of several processes, `neurons.<model>` says which neurons of the model these are, as `distances`.
+
+        Args:
+            read: this process's part of the value of a State at that moment.
         """
-        found = {name: self.layout.gather(group, read(state)) for name, group, state in self.neuron_states()}
+        found = {name: read(state)[..., self._mine[group][1]] for name, group, state in self.neuron_states()}
+        if self.projection.processes.count > 1:
+            found |= {f"neurons.{type(p).__name__}": distances(self._mine[g][0]) for g, p in enumerate(self.populations)}
         for part, module in self._portable_parts():
             found |= {f"{part}.{name}": value for name, value in module.portable(read, step).items()}
         return found
 
-    def restore_portable(self, saved: Mapping[str, np.ndarray], step: int) -> None:
-        """The inverse of `portable`, on whatever devices this network lies."""
-        for name, group, state in self.neuron_states():
-            padded = whole(state.value).copy()
-            padded[..., self.layout.positions(group)] = saved[name]
-            state.value = spread(padded, sharded(self.mesh, *(None,) * (padded.ndim - 1), NEURON))
-        for part, module in self._portable_parts():
-            module.restore_portable({n.removeprefix(f"{part}."): v for n, v in saved.items() if n.startswith(f"{part}.")}, step)
+    def restore_portable(self, parts: Iterable[Mapping[str, np.ndarray]], step: int) -> None:
+        """The inverse of `portable`, on whatever devices this network lies; `parts`: of all the processes that there were."""
+        states = [(name, g, state, local_part(state.value, -1).copy()) for name, g, state in self.neuron_states()]
+        modules = [(part, module.restoring(step)) for part, module in self._portable_parts()]
+        for saved in parts:
+            there = {g: saved.get(f"neurons.{type(p).__name__}") for g, p in enumerate(self.populations)}
+            for name, group, _, values in states:
+                mine, places = self._mine[group]
+                known, at = found_in(mine, there[group])
+                values[..., places[known]] = saved[name][..., at]
+            for part, module in modules:
+                module.take({n.removeprefix(f"{part}."): v for n, v in saved.items() if n.startswith(f"{part}.")})
+        for _, _, state, values in states:
+            blocks = np.split(values, len(self.projection.local), axis=-1)
+            state.reset_value(from_blocks(self.mesh, blocks, axis=values.ndim - 1))
+        for _, module in modules:
+            module.finish()
+
+    @cached_property
+    def _mine(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Per model: which of its neurons, in order of ids, are this process's, and where they lie in its part of the states."""
+        layout, found = self.layout, []
+        for ids, first, block in zip(layout.groups, layout.first, layout.block, strict=True):
+            here = np.concatenate([layout.ids_on(int(device))[first : first + block] for device in self.projection.local])
+            places = np.flatnonzero(here != NOWHERE)
+            starts, lengths = (np.array(column) for column in zip(*((run.start, len(run)) for run in ids.runs), strict=True))
+            run = np.searchsorted(starts, here[places], side="right") - 1
+            number = here[places] - starts[run] + (np.cumsum(lengths) - lengths)[run]
+            order = np.argsort(number)
+            found.append((number[order], places[order]))
+        return found
 
     def neuron_states(self) -> Iterator[tuple[str, int, State]]:
         """Name, model and State of everything that has one value (or several) per neuron."""

@@ -19,8 +19,8 @@ from dist_sim.nest.identity import identity
 from dist_sim.nest.nodes import Node
 from dist_sim.nest.notes import Notes
 from dist_sim.nest.result import SimulationResult
+from dist_sim.network.portable import split_part
 from dist_sim.partition.layout import NOWHERE
-from dist_sim.partition.mesh import whole
 from dist_sim.partition.processes import processes_of
 from dist_sim.run.checkpoint import Checkpoints, Saved
 from dist_sim.run.loop import ChunkedLoop
@@ -91,9 +91,8 @@ class Simulation:
         self.phases.seconds["simulate"] = self.wall_s
         with self._precision():
             summary = self._summary()
-        populations = [(n.name, n.first_id, n.size) for n in self._populations()]
         if self.session is not None:
-            self.session.finish(summary, populations=populations, recording=self.recording)
+            self.session.finish(summary, populations=self._recorded(), recording=self.recording)
         else:
             self.recording.close()
         return SimulationResult(
@@ -135,7 +134,9 @@ class Simulation:
         if self.session is not None and directory is not None and self.session.checkpoints is not None:
             told = identity(self.description) | self.session.identity()
             folder = directory.next_checkpoints_folder()
-            self.checkpoints = Checkpoints(folder, self.session.checkpoints, told, self.description.dt, self._tell)
+            self.checkpoints = Checkpoints(
+                folder, self.session.checkpoints, told, self.description.dt, self._tell, self.processes
+            )
             if directory.resumed:
                 saved = self._newest(self.checkpoints, last, self.session.allow_changed)
                 at = f"{saved.step * self.description.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
@@ -143,6 +144,8 @@ class Simulation:
         begin = saved.step if saved is not None else 0
         self.notes = Notes(self.description, self.network, directory, begin)
         self.recording = Recording(directory, self.description.dt, processes=self.processes, begin=begin)
+        if directory is not None and self.recording.folder is not None:
+            directory.write_json(f"{self.recording.folder.name}.json", {"populations": self._recorded()})
         self._ahead = saved
 
     def _catch_up(self, last: int) -> None:
@@ -165,12 +168,7 @@ class Simulation:
                 saved = checkpoints.newest(last, allow_changed=allow_changed)
         step = int(self.processes.first("-1" if saved is None else str(saved.step)))
         if self.processes.index and step >= 0:
-            saved = checkpoints.newest(step, allow_changed=allow_changed)
-            if saved is None or saved.step != step:
-                raise OutputError(
-                    f"process {self.processes.index} does not find the checkpoint of step {step}, which process 0 has read. Is "
-                    "the run directory on a file system that all nodes share?"
-                )
+            saved = checkpoints.at(step)
         return saved
 
     def _restore(self, saved: Saved) -> None:
@@ -182,7 +180,7 @@ class Simulation:
         self.notes.check(saved.facts["notes"], saved.step)
         if saved.facts["versions"] != versions():
             self._tell(f"saved with {saved.facts['versions']}, goes on with {versions()}")
-        self.network.restore_portable(saved.arrays, saved.step)
+        self.network.restore_portable(saved.parts(), saved.step)
         self.wall_s, self.emitted = saved.facts["wall_s"], saved.facts["emitted"]
         if self.processes.index:
             self.emitted = 0  # one process keeps the count of all before
@@ -220,16 +218,8 @@ class Simulation:
             "devices": self.description.mesh.size, "ends": dict(self._ends), "notes": self.notes.counts(),
         }  # fmt: skip
 
-        parts: dict[str, np.ndarray] = {}
-        if self.processes.count > 1:
-            # What is spread over processes is gathered here and now; process 0 writes it beside the loop.
-            parts = network.portable(lambda state: whole(values[state]), step)
-            if self.processes.index:
-                return
-
         def collect() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            arrays = parts or network.portable(lambda state: np.asarray(values[state]), step)
-            return arrays, facts
+            return network.portable(lambda state: split_part(values[state]), step), facts
 
         checkpoints.save(step, collect)
         self.phases.seconds["checkpoint"] = self.phases.seconds.get("checkpoint", 0.0) + time.perf_counter() - begin
@@ -259,6 +249,11 @@ class Simulation:
     @property
     def num_neurons(self) -> int:
         return sum(n.size for n in self.description.nodes if n.is_neuron)
+
+    def _recorded(self) -> list[tuple[str, int, int]]:
+        """Name, first id and size of the neuron populations of which spikes are recorded."""
+        nodes = [n for n in self.description.nodes if n.is_neuron]
+        return [(n.name, n.first_id, n.size) for n in nodes if self._recorded_ids[n.first_id : n.first_id + n.size].any()]
 
     def _populations(self) -> list[Node]:
         """Neuron populations of which all spikes are recorded."""

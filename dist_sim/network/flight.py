@@ -24,6 +24,7 @@ def spikes_in_flight(
     layout: Layout,
     histories: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     outbox: np.ndarray,
+    slots_of_outbox: np.ndarray,
     *,
     step: int,
     sent: int,
@@ -32,7 +33,7 @@ def spikes_in_flight(
 
     Args:
         histories: per device (sources, ring, marks): the source slot of each row of its table, and its history.
-        outbox: (interval, words) bits of the steps from `sent` on.
+        outbox: (interval, words) bits of the steps from `sent` on; `slots_of_outbox`: the source slot of each bit.
     """
     found = [np.zeros((0, 2), np.int64)]
     for sources, ring, marks in histories:
@@ -43,7 +44,7 @@ def spikes_in_flight(
             ids = layout.id_of_slot[slots[slots < layout.num_slots]]
             found.append(np.stack([np.full(len(ids), emitted), ids], axis=1))
     for emitted in range(sent, step):
-        ids = layout.id_of_slot[sources_of(np.ascontiguousarray(outbox[emitted % len(outbox)]))]
+        ids = layout.id_of_slot[slots_of_outbox[sources_of(np.ascontiguousarray(outbox[emitted % len(outbox)]))]]
         found.append(np.stack([np.full(len(ids), emitted), ids], axis=1))
     # Several devices know a spike that has targets on each of them.
     pairs = np.unique(np.concatenate(found), axis=0)

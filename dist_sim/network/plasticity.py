@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
@@ -17,6 +17,7 @@ from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, St
 from dist_sim.errors import ConnectError, ParameterError
 from dist_sim.kernels import build, stdp
 from dist_sim.network.plastic_share import PlasticShare
+from dist_sim.network.portable import NOWHERE, RestoringPlasticity, distances, in_order
 from dist_sim.network.weight_log import WeightLog
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread, whole
@@ -24,7 +25,6 @@ from dist_sim.partition.processes import processes_of
 
 _FIRST_CAPACITY = 32  # spikes kept per target, a power of two
 _MOST_TAUS = 1024
-_NOWHERE = 2**32 - 1  # the place of the padding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +99,14 @@ class Plasticity(Module):
             indegree[s.target_ids] = np.bincount(s.target, minlength=len(s.target_ids))
         indegree = self.processes.total(indegree)
         self.num_synapses = int(indegree.sum())
-        if self.num_synapses >= _NOWHERE:
-            raise ConnectError(f"{self.num_synapses:,} plastic synapses; a network holds {_NOWHERE:,}.")
+        if self.num_synapses >= NOWHERE:
+            raise ConnectError(f"{self.num_synapses:,} plastic synapses; a network holds {NOWHERE:,}.")
         first = np.cumsum(indegree) - indegree
         places = [(first[s.target_ids[s.target]] + s.number)[o].astype(np.uint32) for s, o in zip(shares, orders, strict=True)]
-        self.place = self._placed(places, self._block, fill=_NOWHERE)
+        self.place = self._placed(places, self._block, fill=NOWHERE)
         self._target_ids = ids = np.flatnonzero(indegree)
         places = [np.searchsorted(ids, s.target_ids).astype(np.uint32) for s in shares]
-        self.target_place = self._placed(places, self._target_block, fill=_NOWHERE)
+        self.target_place = self._placed(places, self._target_block, fill=NOWHERE)
         self._constants(shares, kinds, [tau_minus(s.target_ids) for s in shares], dt, dtype)
         self._reset_posts(_FIRST_CAPACITY)
         self.log = WeightLog(np.array(watched), mesh, dtype) if any(watched) else None
@@ -272,36 +272,29 @@ class Plasticity(Module):
 
         On several processes each of them calls it.
         """
-        return self._ordered(whole(self.place.value), whole(self.state.value))
+        return whole(self.state.value)[in_order(whole(self.place.value))]
 
     def traces(self) -> tuple[np.ndarray, np.ndarray]:
         """Global ids (num_targets,) of the targets, and the traces (num_targets, capacity) after their last spikes."""
-        return self._target_ids, self._ordered(whole(self.target_place.value), whole(self.post_traces.value))
-
-    @staticmethod
-    def _ordered(place: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Padded values (n, ...) in order of their places."""
-        real = np.flatnonzero(place != _NOWHERE)
-        ordered = np.empty((len(real), *values.shape[1:]), values.dtype)
-        ordered[place[real]] = values[real]
-        return ordered
+        return self._target_ids, whole(self.post_traces.value)[in_order(whole(self.target_place.value))]
 
     # ---- checkpoints ----
 
     def portable(self, read: Callable[[State], np.ndarray], step: int) -> dict[str, np.ndarray]:
-        """All that a later step needs when `step` is about to begin, without any placement.
+        """All that a later step needs of this process's synapses when `step` is about to begin, without any placement.
 
         Args:
-            read: the whole value of a State at that moment.
+            read: this process's part of the value of a State at that moment.
 
         Returns:
             weight, Kplus, last: (num_synapses,) in order of (target id, connection, slot). post_kept (num_targets,) in order of
-            ids: of each target, how many spikes are still needed; post_steps, post_traces: those, one target after the other.
+            ids: of each target, how many spikes are still needed; post_steps, post_traces: those, one target after the other. Of
+            one of several processes, synapses and targets: which of the network's these are, as `distances` says.
         """
-        place, targets = read(self.place), read(self.target_place)
-        state, last = self._ordered(place, read(self.state)), self._ordered(place, read(self.last))
-        posts = (self.post_steps, self.post_traces, self.post_count)
-        steps, traces, count = (self._ordered(targets, read(s)) for s in posts)
+        place, target_place = read(self.place), read(self.target_place)
+        order, targets = in_order(place), in_order(target_place)
+        state, last = read(self.state)[order], read(self.last)[order]
+        steps, traces, count = (read(s)[targets] for s in (self.post_steps, self.post_traces, self.post_count))
         capacity = steps.shape[1]
         number = np.maximum(count.astype(np.int64) - capacity, 0)[:, None] + np.arange(capacity)
         steps, traces = (np.take_along_axis(a, number % capacity, axis=1) for a in (steps, traces))
@@ -312,33 +305,14 @@ class Plasticity(Module):
         late = real & (steps > passed)
         newest = real & ~late & (np.cumsum(real & ~late, axis=1) == (real & ~late).sum(axis=1, keepdims=True))
         kept = late | newest
+        which = {"synapses": place[order], "targets": target_place[targets]} if self.processes.count > 1 else {}
         return {
             "weight": state[:, 0], "Kplus": state[:, 1], "last": last,
             "post_kept": kept.sum(axis=1).astype(np.int32), "post_steps": steps[kept], "post_traces": traces[kept],
+            **{name: distances(numbers) for name, numbers in which.items()},
         }  # fmt: skip
 
-    def restore_portable(self, saved: Mapping[str, np.ndarray], step: int) -> None:
-        """The inverse of `portable`, on whatever devices the network lies."""
+    def restoring(self, step: int) -> RestoringPlasticity:
+        """What takes in the parts of the processes, and then puts the synapses there."""
         del step
-        place, mine = local_part(self.place.value), local_part(self.target_place.value)
-        state, last = local_part(self.state.value).copy(), local_part(self.last.value).copy()
-        real = place != _NOWHERE
-        state[real] = np.stack([saved["weight"], saved["Kplus"]], axis=1)[place[real]]
-        last[real] = saved["last"][place[real]]
-        kept = saved["post_kept"].astype(np.int64)
-        capacity = max(self.post_steps.value.shape[1], 1 << (int(kept.max(initial=1)) - 1).bit_length())
-        steps, traces, count = (np.zeros((len(mine), capacity), t) for t in (np.int32, state.dtype, np.uint32))
-        count, first = count[:, 0].copy(), np.cumsum(kept) - kept
-        for row in np.flatnonzero(mine != _NOWHERE):
-            n, begin = int(kept[mine[row]]), int(first[mine[row]])
-            steps[row, :n], traces[row, :n] = saved["post_steps"][begin : begin + n], saved["post_traces"][begin : begin + n]
-            count[row] = n
-        new = (
-            (self.state, state),
-            (self.last, last),
-            (self.post_steps, steps),
-            (self.post_traces, traces),
-            (self.post_count, count),
-        )
-        for s, value in new:
-            s.reset_value(from_blocks(self.mesh, np.split(value, len(self.local))))
+        return RestoringPlasticity(self)

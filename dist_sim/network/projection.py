@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, final
 
@@ -19,6 +19,7 @@ from dist_sim.kernels import history as in_flight
 from dist_sim.network import flight
 from dist_sim.network.connection import Connection
 from dist_sim.network.plasticity import Plasticity
+from dist_sim.network.portable import RestoringFlight
 from dist_sim.network.tables import Backend, Channels, draw_table, events_of, first_capacity, history_slots
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
@@ -338,31 +339,35 @@ class Projection(Module):
     # ---- checkpoints ----
 
     def portable(self, read: Callable[[State], np.ndarray], step: int) -> dict[str, np.ndarray]:
-        """The spikes in flight when `step` is about to begin, and the totals, without any placement.
+        """The spikes in flight when `step` is about to begin, as far as this process's devices know them, and their totals,
+        without any placement.
 
         Args:
-            read: the value of a State at that moment.
+            read: this process's part of the value of a State at that moment.
 
         Returns:
             spike_ids (n,) uint32, sorted by (step, id), spike_counts (slots + interval,) int64 per step, totals (2,) int64
             of delivered and scheduled events.
         """
-        sent = self.exchanged_until(step)
-        present, ring, marks = (self._per_device(read(s)) for s in (self.present, self.ring, self.marks))
+        sent, per_device = self.exchanged_until(step), self.layout.slots_per_device
+        present, ring, marks = (np.split(read(s), len(self.local)) for s in (self.present, self.ring, self.marks))
         histories = [(flight.sources_of(p), r, m) for p, r, m in zip(present, ring, marks, strict=True)]
-        steps, ids = flight.spikes_in_flight(self.layout, histories, read(self.outbox), step=step, sent=sent)
-        counters = read(self.counters)
+        slots = (self.local[:, None] * per_device + np.arange(per_device)).reshape(-1)
+        steps, ids = flight.spikes_in_flight(self.layout, histories, read(self.outbox), slots, step=step, sent=sent)
+        counters = read(self.counters).reshape(len(self.local), in_flight.NUM_COUNTERS)
         return {
             "spike_ids": ids.astype(np.uint32),
             "spike_counts": np.bincount(steps - (sent - self.slots), minlength=self.slots + self.interval),
             "totals": np.array([in_flight.count64(counters, k) for k in (in_flight.DELIVERED, in_flight.SCHEDULED)]),
         }
 
-    def restore_portable(self, saved: Mapping[str, np.ndarray], step: int) -> None:
-        """The inverse of `portable`, on whatever devices this network lies."""
+    def restoring(self, step: int) -> RestoringFlight:
+        """What takes in the parts of the processes, and then puts the network there."""
+        return RestoringFlight(self, step)
+
+    def restore_flight(self, steps: np.ndarray, ids: np.ndarray, totals: np.ndarray, step: int) -> None:
+        """Back to `step`, with these spikes in flight, sorted by (step, id), and totals of all processes."""
         layout, sent = self.layout, self.exchanged_until(step)
-        ids = saved["spike_ids"].astype(np.int64)
-        steps = np.repeat(np.arange(len(saved["spike_counts"])) + sent - self.slots, saved["spike_counts"])
         present = np.split(local_part(self.present.value), len(self.local))
         events = np.split(local_part(self.events.value, axis=1), len(self.local), axis=1)
         found = [
@@ -375,16 +380,15 @@ class Projection(Module):
         for block, (rows, _) in zip(ring, found, strict=True):
             block[: len(rows)] = rows
         # The first device keeps the totals of all.
-        totals = [saved["totals"] if device == 0 else None for device in self.local]
-        counters = [flight.counters_of(len(rows), total) for (rows, _), total in zip(found, totals, strict=True)]
+        counters = [
+            flight.counters_of(len(rows), totals if device == 0 else None)
+            for (rows, _), device in zip(found, self.local, strict=True)
+        ]
         self.ring.reset_value(from_blocks(self.mesh, list(ring)))
         self.marks.reset_value(from_blocks(self.mesh, [marks for _, marks in found]))
         self.counters.reset_value(from_blocks(self.mesh, counters))
         outbox = flight.outbox_of(layout, steps, ids, self.outbox.value.shape, sent=sent)
         self.outbox.reset_value(spread(outbox, sharded(self.mesh, None, NEURON)))
-
-    def _per_device(self, value: np.ndarray, axis: int = 0) -> list[np.ndarray]:
-        return np.split(value, self.layout.num_devices, axis=axis)
 
     def _local_counters(self) -> np.ndarray:
         return local_part(self.counters.value).reshape(len(self.local), in_flight.NUM_COUNTERS)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,20 @@ from typing import Any, final
 import numpy as np
 
 from dist_sim.errors import OutputError, ParameterError
-from dist_sim.run.checkpoint_files import checkpoint_path, checkpoint_steps, read_arrays, read_manifest, write_checkpoint
+from dist_sim.partition.processes import ALONE, Processes
+from dist_sim.run.checkpoint_files import (
+    begin_checkpoint,
+    check_files,
+    checkpoint_path,
+    checkpoint_steps,
+    commit_parts,
+    mend_checkpoints,
+    read_arrays,
+    read_manifest,
+    remove_checkpoint,
+    write_checkpoint,
+    write_part,
+)
 
 FIRST_AFTER = 60.0
 SHORTEST, LONGEST = 60.0, 3600.0
@@ -68,11 +80,17 @@ def seconds_of(text: str, option: str) -> float:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """A sound checkpoint: its step, its arrays by name, and what else the manifest says."""
+    """A sound checkpoint.
+
+    Attributes:
+        step: which; facts: what its manifest says.
+        parts: gives the arrays by name that each process has written, one part after the other, so that no process ever holds
+            them all. Raises OutputError where they are not those that were saved.
+    """
 
     step: int
-    arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any]
+    parts: Callable[[], Iterator[Mapping[str, np.ndarray]]]
 
 
 @final
@@ -80,18 +98,26 @@ class Checkpoints:
     """The checkpoints of one simulation.
 
     A save is written by a thread of its own from values that no longer change; there is one at a time, so that it costs one copy
-    of the state at most.
+    of the state at most. Each of several processes writes what its devices have.
 
     Args:
         folder: where they lie.
         identity: what must be the same for a checkpoint to be gone on from: flat, of strings and numbers.
         dt: the step, ms.
         tell: called with a line for the user.
+        processes: those of the run. All of them call `save` together.
     """
 
     def __init__(
-        self, folder: Path, policy: CheckpointPolicy, identity: Mapping[str, Any], dt: float, tell: Callable[[str], None]
+        self,
+        folder: Path,
+        policy: CheckpointPolicy,
+        identity: Mapping[str, Any],
+        dt: float,
+        tell: Callable[[str], None],
+        processes: Processes = ALONE,
     ):
+        self._processes = processes
         self._folder, self._policy, self._identity, self._dt, self._tell = folder, policy, dict(identity), dt, tell
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._running: Future[None] | None = None
@@ -123,6 +149,10 @@ class Checkpoints:
         """
         self.wait()
         self._begun = time.monotonic()
+        if self._processes.count > 1:
+            if self._processes.index == 0:
+                begin_checkpoint(self._folder, step)
+            self._processes.largest([0])  # nobody writes before there is a folder
         self._running = self._thread.submit(self._write, step, collect)
 
     def wait(self) -> None:
@@ -138,9 +168,17 @@ class Checkpoints:
     def _write(self, step: int, collect: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]]) -> None:
         begin = time.monotonic()
         arrays, facts = collect()
-        write_checkpoint(self._folder, step, arrays, {"identity": self._identity, **facts})
+        facts = {"identity": self._identity, **facts}
+        if self._processes.count == 1:
+            write_checkpoint(self._folder, step, arrays, facts)
+        else:
+            write_part(self._folder, step, self._processes.index, arrays)
+            if self._processes.index == 0:
+                commit_parts(self._folder, step, self._processes.count, facts)
         first, self.save_seconds = self.save_seconds == 0, time.monotonic() - begin
         self.last = f"{step * self._dt:.1f} ms"
+        if self._processes.index:
+            return
         if self._policy.every is None:
             self._interval = best_interval(self.save_seconds, self._policy.mtbf)
             if first:
@@ -160,7 +198,7 @@ class Checkpoints:
             keep |= set(first.values())
         for step in steps:
             if step not in keep:
-                shutil.rmtree(checkpoint_path(self._folder, step), ignore_errors=True)
+                remove_checkpoint(self._folder, step)
 
     # ---- restoring ----
 
@@ -173,6 +211,7 @@ class Checkpoints:
         Raises:
             ParameterError: it is of another network, dt, precision, seed or script.
         """
+        mend_checkpoints(self._folder)
         for step in reversed(checkpoint_steps(self._folder)):
             if step > until:
                 continue
@@ -180,14 +219,43 @@ class Checkpoints:
             try:
                 manifest = read_manifest(path)
                 self._compare(path, manifest["identity"], allow_changed)
-                arrays = read_arrays(path, manifest)
+                return self._checked(path, manifest)
             except OutputError as error:
                 self._tell(f"the checkpoint of step {step} is damaged and put aside: {error}")
                 self._put_aside(path)
-                continue
-            self.last = f"{step * self._dt:.1f} ms"
-            return Saved(step=step, arrays=arrays, facts=manifest)
         return None
+
+    def at(self, step: int) -> Saved:
+        """The checkpoint of a step that another process has looked at and found sound.
+
+        Raises:
+            OutputError: this process does not see it.
+        """
+        path = checkpoint_path(self._folder, step)
+        if not path.exists():
+            raise OutputError(
+                f"{path}: process {self._processes.index} does not find this checkpoint, which process 0 has read. Is the run "
+                "directory on a file system that all nodes share?"
+            )
+        return self._saved(path, read_manifest(path), {})
+
+    def _checked(self, path: Path, manifest: Mapping[str, Any]) -> Saved:
+        check_files(path, manifest)
+        # What one process has written is kept; of more, one part at a time is in memory, and read again.
+        held: dict[int, Mapping[str, np.ndarray]] = {}
+        for part in range(len(manifest["arrays"])):
+            arrays = read_arrays(path, manifest, part)
+            if len(manifest["arrays"]) == 1:
+                held[part] = arrays
+        return self._saved(path, manifest, held)
+
+    def _saved(self, path: Path, manifest: Mapping[str, Any], held: dict[int, Mapping[str, np.ndarray]]) -> Saved:
+        def parts() -> Iterator[Mapping[str, np.ndarray]]:
+            for part in range(len(manifest["arrays"])):
+                yield held.pop(part) if part in held else read_arrays(path, manifest, part)
+
+        self.last = f"{manifest['step'] * self._dt:.1f} ms"
+        return Saved(step=manifest["step"], facts=manifest, parts=parts)
 
     def _compare(self, path: Path, saved: Mapping[str, Any], allow_changed: bool) -> None:
         changed = [

@@ -1,8 +1,12 @@
 """One checkpoint on the disk: arrays by Orbax, and a checksum of ours for every array and every file.
 
-    <step>/state/           the arrays, written by Orbax
-           manifest.json    what the run was, shape, dtype and checksum of every array, size and checksum of every file of state/
-           commit.json      checksum of the manifest; written last, before the folder gets its name
+    <step>/state/<process>/   the arrays of a process's devices, written by Orbax
+           manifest.json      what the run was; shape, dtype, checksum of every array; size, checksum of every file of state/
+           commit.json        checksum of the manifest; written last, before the folder gets its name
+
+Until then it is `.<step>.tmp`, where each process also leaves `<process>.json`, its part of the manifest, once its arrays are on
+the disk, or `<process>.failed`. Process 0 waits for all of them. Files alone tell it: a save goes on beside the running loop, to
+which the network belongs.
 
 Orbax restores flipped bits without a word (180 of 180 tried), hence the checksums (xxh3, 128 bits).
 """
@@ -12,25 +16,30 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore
 import xxhash
 
 from dist_sim.errors import OutputError
 from dist_sim.run.directory import sync_folder, write_atomically
+from dist_sim.run.room import missing
 
-VERSION = 1
+VERSION = 2
 # Files beside the arrays: metadata, manifest, and what a file system needs for them.
 _BESIDES = 1 << 20
+_LOOK_EVERY, _WAIT_FOR_PARTS = 0.05, 1800.0
 
 
 def write_checkpoint(folder: Path, step: int, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Path:
-    """Write a checkpoint and bring it to the disk; a crash at any moment leaves it whole or absent.
+    """Write a checkpoint of one process and bring it to the disk; a crash at any moment leaves it whole or absent.
 
     Args:
         folder: of the checkpoints of one simulation.
@@ -39,48 +48,126 @@ def write_checkpoint(folder: Path, step: int, arrays: Mapping[str, np.ndarray], 
     Raises:
         OutputError: it cannot be written; what was there before is untouched, and nothing half-written stays.
     """
-    path, temporary = checkpoint_path(folder, step), folder / f".{step:012d}.tmp"
-    size = sum(array.nbytes for array in arrays.values())
-    try:
+    begin_checkpoint(folder, step)
+    with _all_or_nothing(folder, step):
+        return _commit(folder, step, [_write_arrays(folder, step, 0, arrays)], facts)
+
+
+def begin_checkpoint(folder: Path, step: int) -> None:
+    """Make room for the parts of a checkpoint: by process 0, before any process writes its part.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    with _all_or_nothing(folder, step):
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        if (free := shutil.disk_usage(folder).free) < size + _BESIDES:
-            raise OutputError(
-                f"{path}: the checkpoint takes {size + _BESIDES} bytes and {free} are free: {size + _BESIDES - free} bytes are "
-                "missing. Make room; earlier checkpoints are untouched."
-            )
-        stored = {name: array for name, array in arrays.items() if array.size}
-        if stored:
-            _orbax().save((temporary / "state").absolute(), stored)
-        files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
-        manifest = {
-            "version": VERSION,
-            "step": step,
-            **facts,
-            "arrays": {
-                name: {"shape": list(a.shape), "dtype": str(a.dtype), "xxh3": _checksum(np.ascontiguousarray(a).data)}
-                for name, a in arrays.items()
-            },
-            "files": {str(f.relative_to(temporary)): {"bytes": f.stat().st_size, "xxh3": _file_checksum(f)} for f in files},
-        }
-        text = json.dumps(manifest, indent=1) + "\n"
-        write_atomically(temporary / "manifest.json", text)
-        write_atomically(temporary / "commit.json", json.dumps({"manifest_xxh3": _checksum(text.encode())}) + "\n")
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
-        sync_folder(folder)
+        shutil.rmtree(_temporary(folder, step), ignore_errors=True)
+        (_temporary(folder, step) / "state").mkdir(parents=True)
+
+
+def write_part(folder: Path, step: int, process: int, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write what one of several processes has, and tell process 0.
+
+    Raises:
+        OutputError: it cannot be written; process 0 then gives up the checkpoint.
+    """
+    place = _temporary(folder, step)
+    try:
+        text = json.dumps(_write_arrays(folder, step, process, arrays))
+        write_atomically(place / f"{process}.json", text)
     except Exception as error:
-        # Orbax raises errors of many classes; what they have in common is that there is no checkpoint.
-        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError, OutputError):
+            write_atomically(place / f"{process}.failed", str(error))
         if isinstance(error, OutputError):
             raise
-        free = shutil.disk_usage(folder).free if folder.is_dir() else 0
-        raise OutputError(
-            f"{path}: the checkpoint of {size} bytes could not be written ({free} bytes are free): {str(error)[:300]}. "
-            "Earlier checkpoints are untouched."
-        ) from error
+        raise _not_written(folder, step, error) from error
+
+
+def commit_parts(folder: Path, step: int, processes: int, facts: Mapping[str, Any]) -> Path:
+    """Wait for the parts of all processes and make them a checkpoint: by process 0.
+
+    Raises:
+        OutputError: a process could not write its part, or has not for half an hour; nothing half-written stays.
+    """
+    place = _temporary(folder, step)
+    with _all_or_nothing(folder, step):
+        parts = [_awaited(place, process) for process in range(processes)]
+        for process in range(processes):
+            (place / f"{process}.json").unlink()
+        return _commit(folder, step, parts, facts)
+
+
+def _awaited(place: Path, process: int) -> dict[str, Any]:
+    until = time.monotonic() + _WAIT_FOR_PARTS
+    while not (place / f"{process}.json").exists():
+        if (place / f"{process}.failed").exists():
+            raise OutputError(f"{place}: process {process} could not write its part: {(place / f'{process}.failed').read_text()}")
+        if time.monotonic() > until:
+            raise OutputError(
+                f"{place}: process {process} has not written its part for {_WAIT_FOR_PARTS:g} s. Is the run directory on a file "
+                "system that all nodes share?"
+            )
+        time.sleep(_LOOK_EVERY)
+    return json.loads((place / f"{process}.json").read_bytes())
+
+
+def _write_arrays(folder: Path, step: int, process: int, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Write the arrays of a process; what the manifest is to say of them."""
+    place = _temporary(folder, step)
+    state, size = place / "state" / str(process), sum(array.nbytes for array in arrays.values())
+    if shutil.disk_usage(folder).free < size + _BESIDES:
+        raise _not_written(folder, step, OSError("there is no room"), size)
+    stored = {name: array for name, array in arrays.items() if array.size}
+    if stored:
+        try:
+            _orbax().save(state.absolute(), stored)
+        except Exception as error:
+            raise _not_written(folder, step, error, size) from error
+    files = [file for file in sorted(state.rglob("*")) if file.is_file()]
+    return {
+        "arrays": {
+            name: {"shape": list(a.shape), "dtype": str(a.dtype), "xxh3": _checksum(np.ascontiguousarray(a).data)}
+            for name, a in arrays.items()
+        },
+        "files": {str(f.relative_to(place)): {"bytes": f.stat().st_size, "xxh3": _file_checksum(f)} for f in files},
+    }
+
+
+def _commit(folder: Path, step: int, parts: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Path:
+    path, place = checkpoint_path(folder, step), _temporary(folder, step)
+    files = {name: known for part in parts for name, known in part["files"].items()}
+    manifest = {"version": VERSION, "step": step, **facts, "arrays": [part["arrays"] for part in parts], "files": files}
+    text = json.dumps(manifest, indent=1) + "\n"
+    write_atomically(place / "manifest.json", text)
+    write_atomically(place / "commit.json", json.dumps({"manifest_xxh3": _checksum(text.encode())}) + "\n")
+    # One of this step may be there: it stays until the new one has its name.
+    with suppress(FileNotFoundError):
+        os.replace(path, _aside(folder, step))
+    os.replace(place, path)
+    sync_folder(folder)
+    shutil.rmtree(_aside(folder, step), ignore_errors=True)
     return path
+
+
+@contextmanager
+def _all_or_nothing(folder: Path, step: int) -> Iterator[None]:
+    """Takes away what is half-written, and says why."""
+    try:
+        yield
+    except Exception as error:
+        # Orbax raises errors of many classes; what they have in common is that there is no checkpoint.
+        shutil.rmtree(_temporary(folder, step), ignore_errors=True)
+        if isinstance(error, OutputError):
+            raise
+        raise _not_written(folder, step, error) from error
+
+
+def _not_written(folder: Path, step: int, error: Exception, size: int = 0) -> OutputError:
+    """The error of a checkpoint of so many bytes."""
+    room, told = missing(folder, size + _BESIDES), str(error)[:300].rstrip(".")
+    return OutputError(
+        f"{checkpoint_path(folder, step)}: the checkpoint could not be written: {told}. {room} Earlier checkpoints are untouched."
+    )
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -103,11 +190,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_arrays(path: Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint, each with the checksum that it was saved with.
+def check_files(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Whether all files of a checkpoint are those that were written.
 
     Raises:
-        OutputError: a file or an array is damaged or missing.
+        OutputError: one is damaged or missing.
     """
     for name, known in manifest["files"].items():
         try:
@@ -116,12 +203,22 @@ def read_arrays(path: Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray
             raise OutputError(f"{path / name}: cannot be read: {error.strerror}.") from error
         if size != known["bytes"] or checksum != known["xxh3"]:
             raise OutputError(f"{path / name}: is damaged: its {size} bytes are not the {known['bytes']} that were written.")
+
+
+def read_arrays(path: Path, manifest: Mapping[str, Any], part: int = 0) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint that one process has written, each with the checksum that it was saved with.
+
+    Raises:
+        OutputError: an array is damaged or missing.
+    """
+    known_of = manifest["arrays"][part]
+    state = (path / "state" / str(part)).absolute()
     try:
-        stored = _orbax().restore((path / "state").absolute()) if manifest["files"] else {}
+        stored = _orbax().restore(state) if any(0 not in known["shape"] for known in known_of.values()) else {}
     except Exception as error:
         raise OutputError(f"{path}: Orbax cannot read the arrays: {str(error)[:300]}.") from error
     arrays = {}
-    for name, known in manifest["arrays"].items():
+    for name, known in known_of.items():
         empty = np.zeros(known["shape"], known["dtype"])
         array = np.asarray(stored[name]) if name in stored else empty
         same = list(array.shape) == known["shape"] and str(array.dtype) == known["dtype"]
@@ -134,6 +231,31 @@ def read_arrays(path: Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray
 def checkpoint_path(folder: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
     return folder / f"{step:012d}"
+
+
+def _temporary(folder: Path, step: int) -> Path:
+    return folder / f".{step:012d}.tmp"
+
+
+def remove_checkpoint(folder: Path, step: int) -> None:
+    """Remove a checkpoint; a crash at any moment leaves it whole or absent."""
+    gone = folder / f".{step:012d}.gone"
+    os.replace(checkpoint_path(folder, step), gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def mend_checkpoints(folder: Path) -> None:
+    """Remove what a process that was killed has half written or half removed: before a run goes on."""
+    for aside in folder.glob(".*.aside"):
+        path = checkpoint_path(folder, int(aside.name.split(".")[1]))
+        if not path.exists():
+            os.replace(aside, path)
+    for left in (*folder.glob(".*.tmp"), *folder.glob(".*.gone"), *folder.glob(".*.aside")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _aside(folder: Path, step: int) -> Path:
+    return folder / f".{step:012d}.aside"
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
@@ -159,5 +281,26 @@ def _orbax() -> ocp.Checkpointer:
     # What is written is whole in one process, and no business of the others.
     me = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"dist_sim_{me}")
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    registry = ocp.type_handlers.create_type_handler_registry(
+        (np.ndarray, _OwnArrays()), (jax.Array, ocp.type_handlers.ArrayHandler())
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone, type_handler_registry=registry)
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+class _OwnArrays(ocp.type_handlers.NumpyHandler):
+    """Writes the arrays of whatever process this is: Orbax takes host arrays of several processes for copies of one another, and
+    writes those of process 0 alone, without a word."""
+
+    async def serialize(self, values: Sequence[np.ndarray], infos: Sequence[Any], args: Any = None) -> list[Any]:
+        del args
+        for value, info in zip(values, infos, strict=True):
+            await info.await_path_creation()
+            # Where Orbax looks for what a process has written.
+            folder = f"{info.parent_dir}/ocdbt.process_{jax.process_index()}/"
+            place = {"driver": "ocdbt", "base": {"driver": "file", "path": folder}, "path": f"{info.name}/"}
+            store = await tensorstore.open(
+                {"driver": "zarr", "kvstore": place}, create=True, dtype=value.dtype, shape=value.shape
+            )
+            await store.write(value)
+        return []

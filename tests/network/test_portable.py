@@ -37,7 +37,7 @@ def test_state_has_no_placement(build, options):
     resumed = build(devices=2, precision=precision)
     resumed.simulate(0 * u.ms)
     with resumed._simulation._precision():
-        resumed._simulation.network.restore_portable(wanted, one._simulation.step)
+        resumed._simulation.network.restore_portable([wanted], one._simulation.step)
     resumed._simulation.step = one._simulation.step
     assert differing(held(resumed._simulation), wanted) == []
     for sim in (one, resumed):
@@ -55,7 +55,7 @@ def test_a_history_too_small_for_the_spikes_is_made_larger():
     small.simulate(0 * u.ms)
     simulation = small._simulation
     simulation.network.projection._reset(1)
-    simulation.network.restore_portable(wanted, full._simulation.step)
+    simulation.network.restore_portable([wanted], full._simulation.step)
     simulation.step = full._simulation.step
     assert len(simulation.network.projection.ring.value) > 2
     assert differing(held(simulation), wanted) == []

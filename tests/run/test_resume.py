@@ -57,9 +57,11 @@ def status():
 
 
 def test_a_signal_stops_a_run_that_can_be_resumed(script, capsys):
-    begin = ["run", script, "--out", "out", "--checkpoint-every", "0s", "--set", "signal=SIGUSR1", "--keep-last", "3"]
+    policy = ["--checkpoint-every", "0s", "--keep-last", "3", "--mtbf", "6h"]
+    begin = ["run", script, "--out", "out", *policy, "--set", "signal=SIGUSR1"]
     before = signal.getsignal(signal.SIGUSR1)
     assert main(begin) == 75
+    assert json.loads(Path("out/config.json").read_text())["checkpoints"]["mtbf"] == 6 * 3600
     assert signal.getsignal(signal.SIGUSR1) is before
     assert status()["state"] == "stopped" and status()["resumable"] and status()["exit_code"] == 75
     assert not Path("out/run.lock").exists() and not Path("out/results/spikes.h5").exists()
