@@ -39,15 +39,25 @@ def meet(
     if launch.processes == 1:
         return ALONE
     end.listen()
-    folders = [Path(folder) for folder in dist_sim.__path__]
-    package = [path.read_bytes() for folder in folders for path in sorted(folder.rglob("*.py"))]
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in code_files()))
     check_agreement({
         "script": script.read_bytes().hex() if script.is_file() else "",
         **{name: repr(value) for name, value in told.items()},
         "versions": repr(versions()),
-        "code of dist_sim": hashlib.sha256(b"".join(package)).hexdigest(),
+        "code of dist_sim": code.hexdigest(),
     })  # fmt: skip
     return all_processes()
+
+
+def code_files() -> list[Path]:
+    """Every source file of dist_sim, those behind its links too, in an order that is the same everywhere."""
+    root = Path(dist_sim.__file__).parent
+    return sorted(
+        Path(folder, name)
+        for folder, _, names in os.walk(root, followlinks=True)
+        for name in names
+        if name.endswith((".py", ".cpp", ".h"))
+    )
 
 
 def claimed(here: Processes, claim: Callable[[], RunDirectory], *, resumed: bool = False) -> RunDirectory:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dist_sim.__main__ import main
+from dist_sim.commands.meeting import code_files
 
 SIMULATE = """
 import numpy as np
@@ -227,3 +228,8 @@ def test_a_killed_run_keeps_its_spikes(script, capsys):
     assert killed == whole
     # Nobody knows whether it is alive: its directory is not taken over.
     assert main(["run", script("simulate()"), "--out", "killed"]) == 74
+
+
+def test_processes_compare_all_code_kernels_too(checkout):
+    found = {path.relative_to(checkout / "dist_sim").as_posix() for path in code_files()}
+    assert {"__init__.py", "core/state.py", "partition/mesh.py", "kernels/cpp/kernels.cpp", "cluster/launch.py"} <= found
