@@ -88,7 +88,8 @@ def _input(arriving, shape, offset, quantum, dtype):
 
 
 def _fire(V, refractory, p):
-    spiking = V >= p["V_th"]
+    # An infinite V is no spike: it must not vanish in a reset, but be found after the chunk.
+    spiking = (V >= p["V_th"]) & (V < jnp.inf)
     rest = jnp.where(refractory == 0, 0, refractory - 1)
     return jnp.where(spiking, p["V_reset"], V), jnp.where(spiking, p["refractory_steps"], rest), pack(spiking)
 

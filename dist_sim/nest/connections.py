@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import brainunit as u
 import numpy as np
@@ -13,9 +13,11 @@ from dist_sim import units
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
 from dist_sim.nest.assembly import Description
-from dist_sim.nest.simulation import Simulation
 from dist_sim.nest.synapses import SYNAPSES
 from dist_sim.network.connection import Connection, on_host
+
+if TYPE_CHECKING:
+    from dist_sim.nest.simulation import Simulation
 
 _NAMES = ("source", "target", "delay", "weight", "Kplus", "synapse_model")
 
@@ -140,6 +142,18 @@ def find(
         _place=place[by],
         _simulation=simulation,
     )
+
+
+def plastic_ends(d: Description, place: int) -> tuple[int, int]:
+    """Source and target id of the synapse at a place among all plastic synapses of the network."""
+    plastic = [c for c in d.connections if c.plasticity is not None]
+    places = _places(plastic, d)
+    # Several begin at one place where some have no synapses.
+    begin = max(int(first[first <= place].max(initial=0)) for first in places.values())
+    targets = np.concatenate([c.post_ids[places[c.stream] == begin] for c in plastic])
+    found = find(d, lambda: None, None, targets, "stdp_synapse")
+    (at,) = np.flatnonzero(found._place == place)
+    return int(found.source[at]), int(found.target[at])
 
 
 def _places(plastic: Sequence[Connection], d: Description) -> dict[int, np.ndarray]:

@@ -1,8 +1,9 @@
-"""NaN and infinity in the states of neurons, found at the end of the chunk in which they arose."""
+"""NaN and infinity in the states of neurons and plastic synapses, found at the end of the chunk in which they arose."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,21 +12,33 @@ import numpy as np
 from dist_sim.core import State
 from dist_sim.errors import NumericalError
 from dist_sim.nest.assembly import Description
+from dist_sim.nest.connections import plastic_ends
 from dist_sim.nest.network import Network
 from dist_sim.partition.mesh import whole
 
 
+class _Found(NamedTuple):
+    where: str
+    values: dict[str, float]  # of what is not finite there
+    more: int  # neurons or synapses
+
+
 def check_finite(network: Network, d: Description, first: int, last: int) -> None:
-    """Look at every floating-point state of the neurons after the chunk [first, last).
+    """Look at every floating-point state after the chunk [first, last).
 
     Raises:
-        NumericalError: one is NaN or infinite; says which population, neuron, variable and time.
+        NumericalError: one is NaN or infinite; says which population, neuron or synapse, variable and time.
     """
-    states = [(name, g, s) for name, g, s in network.neuron_states() if jnp.issubdtype(s.value.dtype, jnp.floating)]
-    if not states or bool(_all_finite([s.value for _, _, s in states])):
+    plastic = network.projection.plastic
+    states = [s for _, _, s in _neuron_states(network)] + ([] if plastic is None else [plastic.state, plastic.post_traces])
+    if not states or bool(_all_finite([s.value for s in states])):
         return
-    for name, group, state in states:
-        _look(name, group, state, network, d, first, last)
+    for found in (*_in_neurons(network, d), *_in_plastic(network, d)):
+        values = ", ".join(f"{name} became {value}" for name, value in found.values.items())
+        raise NumericalError(
+            f"{found.where}: {values} between {first * d.dt:g} and {last * d.dt:g} ms, and {found.more} more with it. Weights or "
+            "currents that are too large do this: look at their units; dt may be too coarse."
+        )
 
 
 @jax.jit
@@ -33,17 +46,46 @@ def _all_finite(values: Sequence[jax.Array]) -> jax.Array:
     return jnp.stack([jnp.isfinite(v).all() for v in values]).all()
 
 
-def _look(name: str, group: int, state: State, network: Network, d: Description, first: int, last: int) -> None:
-    values = network.layout.gather(group, whole(state.value)).reshape(-1, len(network.layout.groups[group]))
-    bad = np.argwhere(~np.isfinite(values.T))
-    if not len(bad):
+def _neuron_states(network: Network) -> list[tuple[str, int, State]]:
+    return [found for found in network.neuron_states() if jnp.issubdtype(found[2].value.dtype, jnp.floating)]
+
+
+def _in_neurons(network: Network, d: Description) -> Iterator[_Found]:
+    for group, ids in enumerate(network.layout.groups):
+        rows = {}
+        for name, _, state in (found for found in _neuron_states(network) if found[1] == group):
+            values = network.layout.gather(group, whole(state.value)).reshape(-1, len(ids))
+            rows |= {name.split(".", 1)[1] + (f"[{k}]" if len(values) > 1 else ""): row for k, row in enumerate(values)}
+        if (found := _first(rows)) is not None:
+            k, values, more = found
+            yield _Found(f"{_population(d, ids[k])}: neuron {ids[k]}", values, more)
+
+
+def _in_plastic(network: Network, d: Description) -> Iterator[_Found]:
+    if (plastic := network.projection.plastic) is None:
         return
-    neuron, row = bad[0]
-    node = network.layout.groups[group][neuron]
-    population = next(n for n in d.nodes if n.is_neuron and n.first_id <= node < n.first_id + n.size)
-    variable = name.split(".", 1)[1]
-    raise NumericalError(
-        f"{population.name}: {variable} of neuron {node} became {values[row, neuron]} between {first * d.dt:g} and "
-        f"{last * d.dt:g} ms, and {len(np.unique(bad[:, 0])) - 1} more neurons with it. Weights or currents that are too large "
-        "do this: look at their units; dt may be too coarse."
-    )
+    # Traces first: from them it gets into the weights.
+    targets, traces = plastic.traces()
+    if (
+        found := _first({"the trace of its spikes (tau_minus)": np.where(np.isfinite(traces), 0, traces).sum(axis=1)})
+    ) is not None:
+        k, values, more = found
+        yield _Found(f"{_population(d, targets[k])}: neuron {targets[k]}", values, more)
+    if (found := _first(dict(zip(("weight", "Kplus"), plastic.synapses().T, strict=True)))) is not None:
+        k, values, more = found
+        source, target = plastic_ends(d, k)
+        where = f"{_population(d, target)}: synapse from neuron {source} ({_population(d, source)}) to neuron {target}"
+        yield _Found(where, values, more)
+
+
+def _first(rows: Mapping[str, np.ndarray]) -> tuple[int, dict[str, float], int] | None:
+    """The first place at which some of the rows are not finite, which are and how, and how many more places there are."""
+    places = np.flatnonzero(~np.isfinite(list(rows.values())).all(axis=0))
+    if not len(places):
+        return None
+    k = int(places[0])
+    return k, {name: float(row[k]) for name, row in rows.items() if not np.isfinite(row[k])}, len(places) - 1
+
+
+def _population(d: Description, node: int) -> str:
+    return next(n.name for n in d.nodes if n.first_id >= 0 and n.first_id <= node < n.first_id + n.size)

@@ -1,15 +1,21 @@
 // One step of the neurons with linear subthreshold dynamics, in place, in one pass over the states.
 // The order of operations is that of the reference in neurons.py.
 #pragma once
+#include <limits>
+
 #include "step.h"
 
 namespace dist_sim {
+
+// An infinite V is no spike: it must not vanish in a reset, but be found after the chunk.
+template <class T>
+inline bool fires(T V, T V_th) { return (V >= V_th) & (V < std::numeric_limits<T>::infinity()); }
 
 // What the three models share: threshold, reset and refractoriness after V has moved.
 template <class T>
 inline void fire(const T* V_th, const T* V_reset, const int32_t* refractory_steps, T* V, int32_t* refractory, int32_t* spiking) {
   EACH(k) {
-    const bool spike = V[k] >= V_th[k];
+    const bool spike = fires(V[k], V_th[k]);
     spiking[k] = spike;
     V[k] = spike ? V_reset[k] : V[k];
     refractory[k] = spike ? refractory_steps[k] : refractory[k];
@@ -48,7 +54,7 @@ void exp_step(const Input<W, T>& input, const Common<T>& common, const Parameter
       const T held = v[k], reset = V_reset[k], threshold = V_th[k];
       const int32_t left = r[k], steps = refractory_steps[k];
       const T x = left == 0 ? moved : held;
-      const bool spike = x >= threshold;
+      const bool spike = fires(x, threshold);
       v[k] = spike ? reset : x;
       r[k] = spike ? steps : left - (left != 0);
       spiking[k] = spike;

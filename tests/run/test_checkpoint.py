@@ -181,7 +181,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint_files.shutil, "disk_usage", lambda _: usage._replace(free=5000))
-        with pytest.raises(OutputError, match=r"5000 are free: \d+ bytes are missing"):
+        with pytest.raises(OutputError, match=r"\d+ bytes are missing"):
             checkpoint_files.write_checkpoint(folder, 20, arrays, {"identity": {}})
 
     def full(*_):
@@ -190,7 +190,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     for name in ("write_atomically", "_file_checksum"):
         with monkeypatch.context() as patch:
             patch.setattr(checkpoint_files, name, full)
-            with pytest.raises(OutputError, match="could not be written .* No space left"):
+            with pytest.raises(OutputError, match="could not be written.*No space left"):
                 checkpoint_files.write_checkpoint(folder, 20, arrays, {"identity": {}})
     assert [p.name for p in folder.iterdir()] == ["000000000010"]
     restored = checkpoint_files.read_arrays(folder / "000000000010", checkpoint_files.read_manifest(folder / "000000000010"))
@@ -235,7 +235,7 @@ def test_what_is_not_finite_is_found_within_a_chunk(state, value):
     network = sim._simulation.network
     cell = getattr(network.populations[0], state)
     cell.value = cell.value.at[..., network.layout.positions(0)[17]].set(value)
-    with pytest.raises(NumericalError, match=rf"exp: {state} of neuron 17 became .* between 5 and 8.7 ms"):
+    with pytest.raises(NumericalError, match=rf"exp: neuron 17: .*{state}\S* became .* between 5 and 8.7 ms"):
         sim.cont(20 * u.ms)
 
 
