@@ -10,7 +10,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, complain, exit_code, explain, together
+from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, OUTPUT, complain, exit_code, explain, together
 from dist_sim.errors import DistSimError, OutputError
 from dist_sim.io.report import raster_and_rates
 from dist_sim.io.sonata import write_spikes
@@ -56,8 +56,9 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             directory.log(" ".join(session.command))
             with session.active():
                 code = _execute(session, debug)
-            session.write_config()
-            if code != STOPPED:
+            if code != OUTPUT:  # a disk that takes nothing more has been told of already
+                session.write_config()
+            if code not in (STOPPED, OUTPUT):
                 stop.poll()
                 # Also after an error: hours of spikes must not be lost to a mistake in the last line of a script.
                 if here.index == 0:
@@ -125,7 +126,9 @@ def _write_results(session: Session) -> None:
     if find_spec("matplotlib") is None:
         complain(f"no {path.name}: it needs matplotlib (pip install matplotlib)")
     else:
-        raster_and_rates(path, steps, ids, recording.dt, outcome.populations, summary["rates"], window_ms, end_ms=end_ms)
+        # Of a population that is recorded in part there is no rate.
+        drawn = [population for population in outcome.populations if population[0] in summary["rates"]]
+        raster_and_rates(path, steps, ids, recording.dt, drawn, summary["rates"], window_ms, end_ms=end_ms)
 
 
 def _log(session: Session, text: str) -> None:

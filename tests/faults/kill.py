@@ -3,7 +3,7 @@
     python tests/faults/kill.py --kills 100 --terms 25 --seed 1
     python tests/faults/kill.py --kills 100 --terms 25 --seed 1 --piece 3/10 --tally tally.json      # the third tenth of it
 
-Runs with plastic synapses are struck one to three times each, and go on until they are done. Each signal is aimed at a phase
+Runs with plastic synapses are struck two to four times each, and go on until they are done. Each signal is aimed at a phase
 (start, build, compile, run, save, export), at a random moment of it; where it fell is what the run directory said in the moment
 before. After every signal each committed checkpoint must be sound, and the spikes on the disk must be the first ones of the
 unbroken run. A run that was asked to stop must leave with code 75, or be done; before it listens (`start`) the signal may end it
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
@@ -40,7 +40,7 @@ SAME = ("digest", "spikes", "emitted_events", "delivered_events", "in_flight_eve
 PHASE = {name: "build" for name in ("kernels", "plan", "connect", "neurons")} | {
     "compile": "compile", "simulate": "run", "results": "export",
 }  # fmt: skip
-AIMS = ("start", "build", "compile", "run", "run", "save", "save", "export")
+AIMS = ("save", "export", "build", "run", "compile", "start", "save", "run")
 LONGEST = 150.0
 # Its children have what a run imports already; all else, their number, signals and end, is that of a process of the shell.
 FORKS = multiprocessing.get_context("forkserver")
@@ -49,7 +49,7 @@ FORKS.set_forkserver_preload(["dist_sim.commands.app"])
 
 def command(words: Sequence[str], log: str) -> None:
     """`dist-sim WORDS`, as the whole of a process."""
-    from dist_sim.commands.app import main
+    from dist_sim.__main__ import main
 
     for number in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
@@ -58,31 +58,37 @@ def command(words: Sequence[str], log: str) -> None:
 
 @dataclass
 class Run:
-    """One run of the script in a directory, by one process after the other."""
+    """One run of the script in a directory, by one process after the other; what it says lies in a folder beside it."""
 
     out: Path
     milliseconds: float
+    beside: Path
     devices: int = 0
     process: ForkServerProcess = field(init=False)
 
     @property
     def said_file(self) -> Path:
         """Where the script says what came out."""
-        return self.out.with_suffix(".npz")
+        return self.beside / f"{self.out.name}.npz"
+
+    @property
+    def log_file(self) -> Path:
+        """What its processes write on their terminals."""
+        return self.beside / f"{self.out.name}.log"
 
     @property
     def checkpoints(self) -> Path:
         return self.out / "checkpoints" / "spikes"
 
-    def start(self, devices: int) -> None:
-        """Runs, or goes on with what is there."""
+    def start(self, devices: int, program: Callable[..., None] = command, *more: object) -> None:
+        """Runs, or goes on with what is there, as `program(words, log, *more)`."""
         self.devices = devices
         if (self.out / "config.json").exists():
             what = ["resume", str(self.out), "--devices", str(devices)]
         else:
             what = ["run", str(SCRIPT), "--out", str(self.out), "--devices", str(devices), "--checkpoint-every", "0s"]
             what += ["--set", f"ms={self.milliseconds}", "--", str(self.said_file)]
-        self.process = FORKS.Process(target=command, args=(what, str(self.out.with_suffix(".log"))))
+        self.process = FORKS.Process(target=program, args=(what, str(self.log_file), *more))
         self.process.start()
 
     def end(self) -> int:
@@ -93,7 +99,7 @@ class Run:
 
     def told(self) -> str:
         """What the processes have written on their terminals."""
-        return self.out.with_suffix(".log").read_text()
+        return self.log_file.read_text()
 
     def status(self) -> dict:
         with suppress(OSError):
@@ -147,6 +153,13 @@ class Run:
         return reader.end_step, *reader.arrays()
 
 
+def check_prefix(run: Run, steps: np.ndarray, ids: np.ndarray) -> None:
+    """The spikes that can be read are the first ones of the unbroken run, up to the end of a block."""
+    end, some_steps, some_ids = run.spikes()
+    before = steps < end
+    assert np.array_equal(steps[before], some_steps) and np.array_equal(ids[before], some_ids), f"{run.out}: other spikes"
+
+
 def strike(run: Run, number: int, aim: str, lengths: dict[str, float], draw: random.Random) -> str | None:
     """Where a signal fell and how the process ended, or None where it was done before."""
     process = run.process
@@ -174,7 +187,7 @@ def strike(run: Run, number: int, aim: str, lengths: dict[str, float], draw: ran
 def campaign(folder: Path, signals: Sequence[int], *, seed: int, milliseconds: float) -> Counter[str]:
     """As many struck runs as the signals need; what was met."""
     draw, met = random.Random(seed), Counter[str]()
-    whole = Run(folder / "whole", milliseconds)
+    whole = Run(folder / "whole", milliseconds, folder)
     whole.start(1)
     assert whole.wait_for("export"), whole.told()
     begin = time.monotonic()
@@ -188,7 +201,7 @@ def campaign(folder: Path, signals: Sequence[int], *, seed: int, milliseconds: f
     draw.shuffle(aims)
     while left:
         number += 1
-        run, strikes = Run(folder / f"struck-{number}", milliseconds), draw.choice((1, 2, 3))
+        run, strikes = Run(folder / f"struck-{number}", milliseconds, folder), draw.choice((2, 3, 4))
         while not run.done():
             run.start(draw.choice([n for n in (1, 2, 3, 4) if n != run.devices]))
             if not left or not strikes:
@@ -199,9 +212,7 @@ def campaign(folder: Path, signals: Sequence[int], *, seed: int, milliseconds: f
                 strikes -= 1
                 print(f"{what}; {len(left)} signals left", flush=True)
             met["sound checkpoints found after a signal"] += run.sound_checkpoints()
-            end, some_steps, some_ids = run.spikes()
-            before = steps < end
-            assert np.array_equal(steps[before], some_steps) and np.array_equal(ids[before], some_ids), f"{run.out}: other spikes"
+            check_prefix(run, steps, ids)
         assert run.said() == wanted, f"{run.out}: another run than the unbroken one"
         met["runs equal to the unbroken one"] += 1
     return met
@@ -219,7 +230,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--terms", type=int, default=25)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--milliseconds", type=float, default=1000.0)
+    parser.add_argument("--milliseconds", type=float, default=400.0)
     parser.add_argument("--piece", default="1/1", help="which part of the campaign, of how many")
     parser.add_argument("--tally", type=Path, help="adds what was met to this file, and shows the sum")
     given = parser.parse_args()
