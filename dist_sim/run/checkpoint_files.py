@@ -61,7 +61,9 @@ def begin_checkpoint(folder: Path, step: int) -> None:
     """
     with _all_or_nothing(folder, step):
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(_temporary(folder, step), ignore_errors=True)
+        # What a killed run has left half-written would keep the disk full.
+        for left in folder.glob(".*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
         (_temporary(folder, step) / "state").mkdir(parents=True)
 
 

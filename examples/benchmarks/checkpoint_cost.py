@@ -47,11 +47,12 @@ def network(name: str, neurons: int, indegree: int) -> Any:
     exc, inh = (sim.create(ds.iaf_psc_exp, n, params=start) for n in (neurons * 4 // 5, neurons // 5))
     noise, recorder = sim.create(ds.poisson_generator, rate=8000 * u.Hz), sim.create(ds.spike_recorder)
     learning = dict(synapse=ds.stdp_synapse(Wmax=60 * u.pA)) if name == "plastic" else {}
-    delay = ds.dist.Uniform(1 * u.ms, 3 * u.ms)
-    sim.connect(exc, exc, rule=ds.fixed_indegree(indegree * 4 // 5), weight=20 * u.pA, delay=delay, **learning)
+    # Drawn, so that they do not compress.
+    delay, weight = ds.dist.Uniform(1 * u.ms, 3 * u.ms), ds.dist.Uniform(1 * u.pA, 39 * u.pA)
+    sim.connect(exc, exc, rule=ds.fixed_indegree(indegree * 4 // 5), weight=weight, delay=delay, **learning)
     sim.connect(exc, inh, rule=ds.fixed_indegree(indegree * 4 // 5), weight=20 * u.pA, delay=delay)
     for target in (exc, inh):
-        sim.connect(noise, target, weight=45 * u.pA, delay=1.5 * u.ms)
+        sim.connect(noise, target, weight=22 * u.pA, delay=1.5 * u.ms)
         sim.connect(inh, target, rule=ds.fixed_indegree(indegree // 5), weight=-100 * u.pA, delay=delay)
         sim.connect(target, recorder)
     return sim

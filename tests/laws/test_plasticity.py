@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from laws.networks import DT, assert_conserved
 from laws.test_placement import EXCHANGES
-from run.checkpointed import StopAt
+from run.checkpointed import StopAt, copied
 
 import dist_sim as ds
 from dist_sim.kernels import stdp
@@ -129,17 +129,28 @@ def test_rings_that_overflow_are_made_larger(monkeypatch, on_one_device):
 
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (8, 2)])
 def test_a_run_goes_on_on_other_devices(tmp_path, on_one_device, before, after):
+    stopped_and_gone_on(tmp_path, before, [after], on_one_device)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [1, 2, 3, 4, 8])
+def test_a_run_goes_on_on_any_devices(tmp_path, on_one_device, before):
+    stopped_and_gone_on(tmp_path, before, [1, 2, 3, 4, 8], on_one_device)
+
+
+def stopped_and_gone_on(path, before, after, wanted):
     """Stopped in the middle of it, with spikes in flight, and gone on from its checkpoint."""
     policy = CheckpointPolicy(every=0.0, keep_last=1)
-    directory = RunDirectory(tmp_path / "run")
+    directory = RunDirectory(path / "run")
     with pytest.raises(Stopped), Session(directory=directory, checkpoints=policy, stop=StopAt(3)).active():
         run(devices=before, plan="round_robin", chunk=7.3 * u.ms)
     directory.close()
-    directory = RunDirectory.resume(tmp_path / "run")
-    with Session(directory=directory, checkpoints=policy).active():
-        sim, result = run(devices=after, chunk=5 * u.ms)
-    directory.close()
-    assert_same(sim, result, *on_one_device)
+    for devices in after:
+        directory = copied(path / "run", path / f"on-{devices}")
+        with Session(directory=directory, checkpoints=policy).active():
+            sim, result = run(devices=devices, chunk=5 * u.ms)
+        directory.close()
+        assert_same(sim, result, *wanted)
 
 
 def test_pieces_of_a_run_are_the_run(on_one_device):

@@ -6,6 +6,9 @@ import brainunit as u
 import numpy as np
 import pytest
 from laws import networks
+from laws.test_plasticity import plastic
+
+from dist_sim.partition.processes import Processes
 
 
 def held(simulation):
@@ -45,6 +48,39 @@ def test_state_has_no_placement(build, options):
     assert differing(held(resumed._simulation), held(one._simulation)) == []
     left, right = (s._simulation.network.projection.in_flight(s._simulation.step) for s in (one, resumed))
     assert left == right > 0
+
+
+@pytest.mark.parametrize("plan", ["block", "round_robin"])
+def test_parts_of_several_processes_are_the_whole(monkeypatch, plan):
+    """Each gives what its devices have, and the parts together are the state: as of two processes with two of four devices."""
+    sim = plastic(devices=4, plan=plan)
+    sim.simulate(21.3 * u.ms)
+    network, step = sim._simulation.network, sim._simulation.step
+    wanted, parts = held(sim._simulation), []
+    for process in range(2):
+        with monkeypatch.context() as patch:
+            for module in (network.projection, network.projection.plastic):
+                patch.setattr(module, "processes", Processes(process, 2))
+                patch.setattr(module, "local", np.arange(2) + 2 * process)
+            network.__dict__.pop("_mine", None)
+            parts.append(network.portable(lambda state, half=process: halves(state)[half], step))
+    network.__dict__.pop("_mine")
+    weights = [len(part["plastic.weight"]) for part in parts]
+    assert sum(weights) == len(wanted["plastic.weight"]) and min(weights) > 1000
+    assert sum(len(part["iaf_psc_exp.V"]) for part in parts) == len(wanted["iaf_psc_exp.V"])
+
+    resumed = plastic(devices=3)
+    resumed.simulate(0 * u.ms)
+    with resumed._simulation._precision():
+        resumed._simulation.network.restore_portable(iter(parts), step)
+    resumed._simulation.step = step
+    assert differing(held(resumed._simulation), wanted) == []
+
+
+def halves(state):
+    value = state.value
+    axis = value.sharding.spec.index("neuron") if "neuron" in value.sharding.spec else None
+    return [np.asarray(value)] * 2 if axis is None else np.split(np.asarray(value), 2, axis=axis)
 
 
 def test_a_history_too_small_for_the_spikes_is_made_larger():
