@@ -26,7 +26,8 @@ _NAMES = {
         "pairwise_bernoulli", "pairwise_poisson",
     ),
     "dist_sim.partition": (
-        "AllGather", "AllGatherIds", "AllGatherMPI", "Balanced", "Block", "RoundRobin", "neuron_mesh", "use_mesh",
+        "AllGather", "AllGatherIds", "AllGatherMemory", "AllGatherMPI", "Balanced", "Block", "RoundRobin", "neuron_mesh",
+        "use_mesh",
     ),
     "dist_sim.run.session": ("param",),
 }  # fmt: skip

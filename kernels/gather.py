@@ -1,4 +1,4 @@
-"""What every device has, gathered on all of them by MPI, inside the compiled step. Compiled only: it means `all_gather`."""
+"""What every device has, gathered on all of them in memory and by MPI, inside the compiled step: `all_gather`, compiled."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def gather(place: jax.Array, mine: jax.Array, meeting: Meeting) -> jax.Array:
     Raises:
         DeviceError: more than MPI can carry at once.
     """
-    if (size := mine.size * mine.dtype.itemsize * meeting.devices) > _MOST:
+    if meeting.processes > 1 and (size := mine.size * mine.dtype.itemsize * meeting.devices) > _MOST:
         raise DeviceError(
             f"exchange='mpi': {size:,} bytes per process and interval, and MPI carries up to {_MOST:,} at once. Spread the "
             "network over more processes, or use exchange='mask'."

@@ -3,6 +3,7 @@
 from dist_sim.partition.exchange import EXCHANGES as EXCHANGES
 from dist_sim.partition.exchange import AllGather as AllGather
 from dist_sim.partition.exchange import AllGatherIds as AllGatherIds
+from dist_sim.partition.exchange import AllGatherMemory as AllGatherMemory
 from dist_sim.partition.exchange import AllGatherMPI as AllGatherMPI
 from dist_sim.partition.exchange import usual_exchange as usual_exchange
 from dist_sim.partition.layout import Layout as Layout

@@ -51,8 +51,8 @@ class Simulator:
         devices: number of devices, devices or a mesh; None takes those of `dist-sim run --devices`, else one.
         precision: 32 or 64 bits for states and weights.
         plan: who owns what: 'block', 'round_robin', 'balanced' or an object of `dist_sim.partition`.
-        exchange: how spikes travel: 'mask', 'ids', 'mpi' or an object of `dist_sim.partition`; None takes 'mpi' where mpirun
-            has started several processes of CPUs, else 'mask'. The spikes are the same.
+        exchange: how spikes travel: 'mask', 'ids', 'memory', 'mpi' or an object of `dist_sim.partition`; None takes 'memory' for
+            CPU devices of one process, 'mpi' for those of several that mpirun has started, else 'mask'. The spikes are the same.
         backend: of the kernels: 'cpp', 'reference'; None takes the fastest there is.
         chunk: largest time between two visits of the host [time]; None chooses.
 

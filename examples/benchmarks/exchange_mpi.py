@@ -1,4 +1,5 @@
-"""What it costs two processes to exchange the spikes of the microcircuit: by gloo (exchange `mask`) and by MPI (exchange `mpi`).
+"""What it costs two processes to exchange the spikes of the microcircuit, by gloo (exchange `mask`) and by MPI (exchange `mpi`),
+and two devices of one process, by JAX (`mask`) and in memory (`memory`).
 
     python examples/benchmarks/exchange_mpi.py --scale 0.2 --piece 200 --rounds 8
     python examples/benchmarks/exchange_mpi.py --mpirun mpirun.openmpi
@@ -8,8 +9,8 @@ processes of one thread each under mpirun. All are built and warmed up first, th
 model time while all others sleep, so that a change of the machine's speed meets all alike. Medians over the rounds are reported,
 and the ratio to the first line within each round.
 
-`exchange` is timed apart: a compiled loop that only exchanges, as many bytes as the circuit does. `over half` is what a step on two
-devices takes beyond half of a step on one device with one thread: the exchange, the waiting of the device that is ready first, and
+`exchange` is timed apart: a compiled loop that only exchanges, as many bytes as the circuit does. `over half` is what a step on
+two devices takes beyond half of a step on one device with one thread: the exchange, the waiting of the device that is first, and
 the work that both devices do. The minimum delay of the circuit is one step, so that it exchanges in every step.
 """
 
@@ -33,7 +34,7 @@ WAIT_S = 200  # for a worker, to be built or to answer
 JOBS = (
     ("1 process, 1 thread", 1, 1, 1, ("mask",)),
     ("1 process, 2 threads", 1, 1, 2, ("mask",)),
-    ("1 process, 2 devices", 1, 2, 2, ("mask", "mpi")),
+    ("1 process, 2 devices", 1, 2, 2, ("mask", "memory")),
     ("2 processes, mpirun", 2, 1, 2, ("mask", "mpi")),
 )
 
@@ -93,10 +94,10 @@ def bare_exchange(sim: Any, number: int) -> float:
 
     def island(mine: jax.Array) -> jax.Array:
         def again(_: int, mine: jax.Array) -> jax.Array:
-            if sim.exchange.name == "mpi":
-                found = gather(jax.lax.axis_index(NEURON), mine, projection.exchange.meeting)
-            else:
+            if sim.exchange.name == "mask":
                 found = jax.lax.all_gather(mine, NEURON)
+            else:
+                found = gather(jax.lax.axis_index(NEURON), mine, projection.exchange.meeting)
             return found[0] + found[-1]
 
         return jax.lax.fori_loop(0, number, again, mine)

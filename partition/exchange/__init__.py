@@ -4,11 +4,18 @@ from jax.sharding import Mesh
 
 from dist_sim.partition.exchange.all_gather import AllGather
 from dist_sim.partition.exchange.all_gather_ids import AllGatherIds
-from dist_sim.partition.exchange.all_gather_mpi import AllGatherMPI, under_mpi
+from dist_sim.partition.exchange.all_gather_memory import AllGatherMemory, can_compile
+from dist_sim.partition.exchange.all_gather_mpi import AllGatherMPI, mpi_is_there
+from dist_sim.partition.processes import processes_of
 
-EXCHANGES = {"mask": AllGather(), "ids": AllGatherIds(), "mpi": AllGatherMPI()}
+EXCHANGES = {"mask": AllGather(), "ids": AllGatherIds(), "memory": AllGatherMemory(), "mpi": AllGatherMPI()}
 
 
 def usual_exchange(mesh: Mesh) -> str:
     """The name of the exchange that is used where none is asked for. Every process calls it, and all get the same."""
-    return "mpi" if under_mpi(mesh) else "mask"
+    processes = processes_of(mesh)
+    if mesh.size == 1 or mesh.devices.flat[0].platform != "cpu":
+        return "mask"
+    if processes.count == 1:
+        return "memory" if can_compile() else "mask"
+    return "mpi" if mpi_is_there(processes) else "mask"

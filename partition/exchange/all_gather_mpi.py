@@ -6,14 +6,12 @@ import sys
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self, final
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from dist_sim import kernels
 from dist_sim.errors import DeviceError
-from dist_sim.kernels.gather import Allgather, Meeting, gather, open_meeting
-from dist_sim.partition.mesh import NEURON
+from dist_sim.kernels.gather import Allgather, Meeting, open_meeting
+from dist_sim.partition.exchange.all_gather_memory import AllGatherMemory, can_compile, push_gathered
 from dist_sim.partition.processes import Processes, processes_of
 
 _INSTEAD = "Or use exchange='mask', which needs no MPI and gives the same spikes."
@@ -27,6 +25,7 @@ _HINDRANCES = (
     "'multiple', and use an MPI built with support for threads.",
     "there is no C++ compiler (g++ or clang++) to build the exchange with. apt-get install g++, or module load gcc.",
 )
+_NO_MPI4PY, _NOT_THE_RANK, _ONE_THREAD, _NO_COMPILER = range(1, 5)
 
 
 @final
@@ -34,8 +33,8 @@ _HINDRANCES = (
 class AllGatherMPI:
     """The masks of `AllGather`, gathered by MPI_Allgather inside the compiled step: microseconds where gloo takes hundreds.
 
-    For CPU devices of processes that mpirun has started (or srun --mpi=...), with mpi4py. The devices of a process meet, and one
-    of them calls MPI for all. One process needs no MPI.
+    For CPU devices of processes that mpirun has started (or srun --mpi=...), with mpi4py. The devices of a process meet, as in
+    `AllGatherMemory`, and one of them calls MPI for all. One process needs no MPI.
 
     Args:
         meeting: of the devices; None until `on` has opened it.
@@ -51,34 +50,29 @@ class AllGatherMPI:
             DeviceError: devices that are no CPUs, or not equally many of each process in the order of processes; no mpi4py, or no
                 C++ compiler; processes that are not the ranks of one MPI program; an MPI for one thread.
         """
-        if mesh.size == 1:
-            return self
+        processes = processes_of(mesh)
+        if processes.count == 1:
+            return replace(self, meeting=AllGatherMemory().on(mesh).meeting)
         where = "Simulator(exchange='mpi')"
         if (platform := mesh.devices.flat[0].platform) != "cpu":
             raise DeviceError(f"{where}: the devices are {platform!r}, and MPI joins CPUs. Use exchange='mask'.")
-        processes = processes_of(mesh)
         owners = [device.process_index for device in mesh.devices.flat]
         each = len(owners) // processes.count
-        if processes.count > 1 and owners != [process for process in range(processes.count) for _ in range(each)]:
+        if owners != [process for process in range(processes.count) for _ in range(each)]:
             raise DeviceError(
                 f"{where}: the devices of the mesh belong to the processes {owners}. MPI gathers in the order of processes, "
                 "equally much of each: let dist_sim make the mesh (devices=N), or use exchange='mask'."
             )
-        found = hindrances(processes)
+        found = _hindrances(processes, begin=True)
         if found.any():
             process = int(np.flatnonzero(found)[0])
-            told = f" ({np.count_nonzero(found)} of {processes.count} processes)" if processes.count > 1 else ""
-            raise DeviceError(f"{where}: process {process}{told}: {_HINDRANCES[found[process]]} {_INSTEAD}")
-        return replace(self, meeting=open_meeting(processes.count, each, _allgather() if processes.count > 1 else None))
+            told = f"process {process} ({np.count_nonzero(found)} of {processes.count} processes)"
+            raise DeviceError(f"{where}: {told}: {_HINDRANCES[found[process]]} {_INSTEAD}")
+        return replace(self, meeting=open_meeting(processes.count, each, _allgather()))
 
     def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str):
         """As `AllGather`."""
-        if jax.lax.axis_size(NEURON) == 1:
-            masks = outbox[None]
-        else:
-            assert self.meeting is not None, "`on` comes first"
-            masks = gather(jax.lax.axis_index(NEURON), outbox, self.meeting)
-        return kernels.push_masks(step, masks, events, sources, history, num_delays=num_delays, backend=backend)
+        return push_gathered(self.meeting, step, outbox, events, sources, history, num_delays=num_delays, backend=backend)
 
     def bytes_per_step(self, num_slots: int, num_devices: int) -> int:
         """Bytes that a device receives per step."""
@@ -89,16 +83,13 @@ class AllGatherMPI:
         return self
 
 
-def under_mpi(mesh: Mesh) -> bool:
-    """Whether the mesh is spread over CPUs of several processes, all of which have begun to use MPI as ranks of one program."""
-    processes = processes_of(mesh)
-    if processes.count == 1 or mesh.devices.flat[0].platform != "cpu":
-        return False
-    return not hindrances(processes, begin=False).any()
+def mpi_is_there(processes: Processes) -> bool:
+    """Whether all processes have begun to use MPI, as ranks of one program."""
+    return not _hindrances(processes, begin=False).any()
 
 
-def hindrances(processes: Processes, *, begin: bool = True) -> np.ndarray:
-    """What keeps each process from using MPI, as an index of `_HINDRANCES`: (count,).
+def _hindrances(processes: Processes, *, begin: bool) -> np.ndarray:
+    """(count,) what keeps each process from using MPI, as an index of `_HINDRANCES`.
 
     Args:
         begin: import mpi4py, and so start MPI, where the program has not yet.
@@ -107,19 +98,17 @@ def hindrances(processes: Processes, *, begin: bool = True) -> np.ndarray:
 
 
 def _hindrance(processes: Processes, begin: bool) -> int:
-    if kernels.choose(None, "cpu") != "cpp":
-        return 4
-    if processes.count == 1:
-        return 0
+    if not can_compile():
+        return _NO_COMPILER
     if not begin and "mpi4py.MPI" not in sys.modules:
-        return 1
+        return _NO_MPI4PY
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError):
-        return 1
+        return _NO_MPI4PY
     if not MPI.Is_initialized() or (MPI.COMM_WORLD.size, MPI.COMM_WORLD.rank) != (processes.count, processes.index):
-        return 2
-    return 3 if MPI.Query_thread() < MPI.THREAD_SERIALIZED else 0
+        return _NOT_THE_RANK
+    return _ONE_THREAD if MPI.Query_thread() < MPI.THREAD_SERIALIZED else 0
 
 
 @functools.cache

@@ -15,7 +15,8 @@ import pytest
 from laws.networks import brunel
 
 from dist_sim.errors import DeviceError
-from dist_sim.partition.exchange import EXCHANGES, all_gather_mpi, usual_exchange
+from dist_sim.partition import exchange as exchanges
+from dist_sim.partition.exchange import EXCHANGES, all_gather_memory, all_gather_mpi, usual_exchange
 from dist_sim.partition.mesh import neuron_mesh
 
 OPEN_MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
@@ -121,6 +122,7 @@ def second_of_two(monkeypatch):
     def seen(world, threads=3):
         processes = SimpleNamespace(count=2, index=1, gather=lambda values: np.stack([np.zeros_like(values), values]))
         monkeypatch.setattr(all_gather_mpi, "processes_of", lambda mesh: processes)
+        monkeypatch.setattr(exchanges, "processes_of", lambda mesh: processes)
         mpi = SimpleNamespace(
             COMM_WORLD=world, Is_initialized=lambda: True, Query_thread=lambda: threads, THREAD_SERIALIZED=2,
         )  # fmt: skip
@@ -169,9 +171,20 @@ def test_devices_that_mpi_cannot_join_are_refused(second_of_two, owners, platfor
 
 def test_one_process_needs_no_mpi(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    assert usual_exchange(neuron_mesh(2)) == "mask"
+    assert [usual_exchange(neuron_mesh(devices)) for devices in (1, 2)] == ["mask", "memory"]
     sims = [brunel(devices=2, exchange=exchange) for exchange in ("mpi", "mask")]
     assert len({sim.simulate(10 * u.ms).digest for sim in sims}) == 1
-    monkeypatch.setattr(all_gather_mpi.kernels, "choose", lambda name, platform: "reference")
-    with pytest.raises(DeviceError, match="no C\\+\\+ compiler"):
-        brunel(devices=2, exchange="mpi")
+
+
+@pytest.mark.parametrize("exchange", ["memory", "mpi"])
+def test_without_a_compiler_there_are_masks(monkeypatch, exchange):
+    monkeypatch.setattr(all_gather_memory.kernels, "choose", lambda name, platform: "reference")
+    assert usual_exchange(neuron_mesh(2)) == "mask"
+    with pytest.raises(DeviceError, match=r"no g\+\+ or clang\+\+.*exchange='mask'"):
+        EXCHANGES[exchange].on(neuron_mesh(2))
+
+
+def test_processes_share_no_memory(monkeypatch):
+    monkeypatch.setattr(all_gather_memory, "processes_of", lambda mesh: SimpleNamespace(count=2))
+    with pytest.raises(DeviceError, match="2 processes.*exchange='mpi'"):
+        EXCHANGES["memory"].on(FOUR)

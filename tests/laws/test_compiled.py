@@ -48,7 +48,7 @@ def test_an_overflow_compiles_once_more():
     assert sim._simulation.loop.advance.compilations == 1 + np.log2(grown)
 
 
-@pytest.mark.parametrize("exchange", ["mask", "ids", "mpi"])
+@pytest.mark.parametrize("exchange", ["mask", "ids", "memory"])
 @pytest.mark.parametrize("network", [brunel, microcircuit], ids=["once in 15 steps", "every step"])
 def test_the_step_on_one_device_communicates_nothing(network, exchange):
     assert collectives(network(devices=1, exchange=exchange)) == []
@@ -62,8 +62,9 @@ def test_the_step_on_two_devices_gathers_spikes_and_nothing_else(network, exchan
 
 
 @pytest.mark.parametrize("network", [brunel, microcircuit], ids=["once in 15 steps", "every step"])
-def test_the_exchange_mpi_is_one_call_and_no_collective(network):
-    sim = network(devices=2, exchange="mpi")
+def test_the_exchange_in_memory_is_one_call_and_no_collective(network):
+    """The exchange by MPI is the same call; tests/cluster/test_mpi.py looks at it under mpirun."""
+    sim = network(devices=2, exchange="memory")
     assert collectives(sim) == []
     assert compiled(sim).count('custom_call_target="dist_sim.gather"') == 1
 

@@ -10,12 +10,14 @@ from dist_sim.network import projection
 
 DURATION = 40 * u.ms
 PLANS = ["block", "round_robin", "balanced"]
-EXCHANGES = {"mask": ds.AllGather(), "ids": ds.AllGatherIds(capacity=4), "mpi": "mpi"}  # 4 ids: too few, chunks are run again
+EXCHANGES = {"mask": ds.AllGather(), "ids": ds.AllGatherIds(capacity=4), "memory": "memory"}  # 4 ids: too few, chunks run again
 CHUNKS = [None, 0.1, 0.7, 4.0]  # ms
 # Every number of devices with every exchange; plans and chunk lengths take turns, so that each meets each device count.
 PLACEMENTS = [
     (devices, PLANS[k % 3], exchange, CHUNKS[(k + k // 4) % 4])
-    for k, (devices, exchange) in enumerate([*((d, e) for e in ("mask", "ids") for d in (1, 2, 3, 4, 8)), (2, "mpi"), (8, "mpi")])
+    for k, (devices, exchange) in enumerate(
+        [*((d, e) for e in ("mask", "ids") for d in (1, 2, 3, 4, 8)), (2, "memory"), (8, "memory")]
+    )
 ]
 
 
