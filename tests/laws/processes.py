@@ -39,7 +39,8 @@ Case = tuple[str, Mapping[str, Any]]
 
 def cases_of(launcher: str, number: int) -> list[Case]:
     """Both networks on each plan. `number`: of the launch; with it the exchanges move on."""
-    exchanges = [name for name in EXCHANGES if name != "mpi" or launcher != "plain"]
+    # `memory` is for devices of one process.
+    exchanges = [name for name in EXCHANGES if name != "memory" and (name != "mpi" or launcher != "plain")]
     return [
         (network, dict(plan=plan, exchange=exchanges[(number + k) % len(exchanges)]))
         for network in ("mixed", "plastic")
