@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import os
 import socket
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dist_sim.cluster.launch import Launch
 from dist_sim.errors import DeviceError
 
 HEARTBEAT_S = 30
-_CONNECT_S, _SHUTDOWN_S = 300, 30
+CONNECT_S = 300
+_SHUTDOWN_S, _TELL_AFTER_S = 30, 15
 
 
-def start(launch: Launch, devices: int | None = None, *, heartbeat_s: int = HEARTBEAT_S) -> None:
+def start(
+    launch: Launch,
+    devices: int | None = None,
+    *,
+    heartbeat_s: int = HEARTBEAT_S,
+    met: Callable[[], None] = lambda: None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> None:
     """Makes JAX know all processes, and this one's devices. To be called before JAX is used.
 
     On CPU each process has as many virtual devices as it needs, and one if no number is asked for.
@@ -23,6 +33,8 @@ def start(launch: Launch, devices: int | None = None, *, heartbeat_s: int = HEAR
     Args:
         devices: of all processes together; None for those that there are.
         heartbeat_s: seconds after which a silent process counts as dead, and the others end.
+        met: called as soon as they can tell each other something.
+        tell: called with a line for the user if the others are long in coming.
 
     Raises:
         DeviceError: the number cannot be shared equally, or there are fewer; the processes do not find each other.
@@ -39,28 +51,8 @@ def start(launch: Launch, devices: int | None = None, *, heartbeat_s: int = HEAR
         _configure(jax, "jax_num_cpu_devices", share)
     if launch.processes == 1:
         return
-    # JAX's own reaction to SIGTERM would keep the signal from the program.
-    _configure(jax, "jax_enable_preemption_service", False)
-    coordinator = launch.coordinator or _ask_mpi(launch)
-    host, _, port = coordinator.rpartition(":")
-    try:
-        jax.distributed.initialize(
-            coordinator,
-            launch.processes,
-            launch.process,
-            local_device_ids=visible_devices(launch, share, os.environ),
-            cluster_detection_method="deactivate",
-            initialization_timeout=_CONNECT_S,
-            heartbeat_timeout_seconds=heartbeat_s,
-            shutdown_timeout_seconds=_SHUTDOWN_S,
-            # Neither encrypted nor authenticated: open on no more addresses than the processes use.
-            coordinator_bind_address=f"{_address(host)}:{port}" if launch.process == 0 else None,
-        )
-    except RuntimeError as error:
-        raise DeviceError(
-            f"process {launch.process} of {launch.processes} ({launch.launcher}): the processes did not find each other at "
-            f"{coordinator}: {str(error).splitlines()[0]} Is the host reachable from all nodes, and was every process started?"
-        ) from error
+    connect(launch, share, heartbeat_s=heartbeat_s, tell=tell)
+    met()
     found = (jax.process_count(), jax.process_index())
     if found != (launch.processes, launch.process):
         raise DeviceError(
@@ -72,6 +64,54 @@ def start(launch: Launch, devices: int | None = None, *, heartbeat_s: int = HEAR
             f"--devices {devices}: there are {jax.device_count()} {jax.devices()[0].platform} devices in {launch.processes} "
             f"processes ({jax.local_device_count()} in this one). Ask for fewer, or start more processes."
         )
+
+
+def connect(
+    launch: Launch,
+    share: int | None = None,
+    *,
+    heartbeat_s: int = HEARTBEAT_S,
+    connect_s: int = CONNECT_S,
+    tell: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Has the processes find each other, and nothing else.
+
+    Args:
+        share: devices of each process; connect_s: seconds to wait for the others; heartbeat_s, tell: as for :func:`start`.
+
+    Raises:
+        DeviceError: they do not find each other.
+    """
+    import jax
+
+    # JAX's own reaction to SIGTERM would keep the signal from the program.
+    _configure(jax, "jax_enable_preemption_service", False)
+    coordinator = launch.coordinator or _ask_mpi(launch, connect_s)
+    host, _, port = coordinator.rpartition(":")
+    waiting = threading.Timer(_TELL_AFTER_S, lambda: tell(f"waiting for all {launch.processes} processes at {coordinator}"))
+    waiting.daemon = True
+    if launch.process <= 1:  # a line or two, whoever of all is missing
+        waiting.start()
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            launch.processes,
+            launch.process,
+            local_device_ids=visible_devices(launch, share, os.environ),
+            cluster_detection_method="deactivate",
+            initialization_timeout=connect_s,
+            heartbeat_timeout_seconds=heartbeat_s,
+            shutdown_timeout_seconds=_SHUTDOWN_S,
+            # Neither encrypted nor authenticated: open on no more addresses than the processes use.
+            coordinator_bind_address=f"{_address(host)}:{port}" if launch.process == 0 else None,
+        )
+    except RuntimeError as error:
+        raise DeviceError(
+            f"process {launch.process} of {launch.processes} ({launch.launcher}): the processes did not find each other at "
+            f"{coordinator}: {str(error).splitlines()[0]} Is the host reachable from all nodes, and was every process started?"
+        ) from error
+    finally:
+        waiting.cancel()
 
 
 def check_agreement(identity: Mapping[str, str]) -> None:
@@ -119,24 +159,29 @@ def visible_devices(launch: Launch, share: int | None, environment: Mapping[str,
     return list(range(launch.local_process * share, (launch.local_process + 1) * share))
 
 
-def _ask_mpi(launch: Launch) -> str:
+def _ask_mpi(launch: Launch, connect_s: int) -> str:
     if launch.launcher == "openmpi":
         # The mpi4py wheel loads MPICH unless told otherwise.
         os.environ.setdefault("MPI4PY_MPIABI", "openmpi")
+    # MPI waits for ever, and without letting other threads run, for a process that ended before it came to this line.
+    faulthandler.dump_traceback_later(connect_s, exit=True)
     try:
         from mpi4py import MPI
+
+        world = MPI.COMM_WORLD
+        if (world.size, world.rank) == (launch.processes, launch.process):
+            return world.bcast(f"{socket.gethostname()}:{_free_port()}" if world.rank == 0 else None)
     except (ImportError, RuntimeError) as error:
         raise DeviceError(
             f"process {launch.process} of {launch.processes} was started by mpirun ({launch.launcher}), and there is no mpi4py "
             f"({error}). Install it (pip install 'dist_sim[mpi]'), or give --coordinator, --processes and --process."
         ) from error
-    world = MPI.COMM_WORLD
-    if (world.size, world.rank) != (launch.processes, launch.process):
-        raise DeviceError(
-            f"process {launch.process} of {launch.processes} ({launch.launcher}) is rank {world.rank} of {world.size} to mpi4py: "
-            "it is built for another MPI than this mpirun. Each rank would be a run of its own. Use the mpirun of mpi4py's MPI."
-        )
-    return world.bcast(f"{socket.gethostname()}:{_free_port()}" if world.rank == 0 else None)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    raise DeviceError(
+        f"process {launch.process} of {launch.processes} ({launch.launcher}) is rank {world.rank} of {world.size} to mpi4py: "
+        "it is built for another MPI than this mpirun. Each rank would be a run of its own. Use the mpirun of mpi4py's MPI."
+    )
 
 
 def _free_port() -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
 from dist_sim.commands import COMMANDS
 from dist_sim.commands.ends import BAD_INPUT, DONE, INTERNAL, INTERRUPTED, exit_code, explain, together
+from dist_sim.commands.meeting import launched
 from dist_sim.errors import DistSimError
 
 app = typer.Typer(
@@ -45,6 +48,22 @@ def _command(arguments: Sequence[str] | None) -> int:
             if together().speaks(INTERNAL):
                 traceback.print_exception(error)
             return INTERNAL
-        show()
+        with suppress(DistSimError):
+            launched(*_addresses(arguments))
+        if together().speaks(BAD_INPUT):
+            show()
         return BAD_INPUT
     return code if isinstance(code, int) else DONE
+
+
+def _addresses(arguments: Sequence[str] | None) -> tuple[str | None, int | None, int | None]:
+    """`--coordinator`, `--processes` and `--process` of a command line that could not be read as a whole."""
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    reader.add_argument("--coordinator")
+    reader.add_argument("--processes", type=int)
+    reader.add_argument("--process", type=int)
+    try:
+        found, _ = reader.parse_known_args(arguments)
+    except argparse.ArgumentError:
+        return None, None, None
+    return found.coordinator, found.processes, found.process

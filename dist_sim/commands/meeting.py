@@ -5,40 +5,52 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import dist_sim
-from dist_sim.cluster.bootstrap import check_agreement, start
+from dist_sim.cluster.bootstrap import HEARTBEAT_S, check_agreement, connect, start
 from dist_sim.cluster.ending import Ending
-from dist_sim.cluster.launch import detect
-from dist_sim.commands.ends import complain, ending
+from dist_sim.cluster.launch import Launch, detect
+from dist_sim.commands.ends import complain, ending, together
 from dist_sim.partition.processes import ALONE, Processes, all_processes
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.provenance import versions
 
+_LAST_WORD_S = 8  # how long a process that fails before they have met waits for the others, to tell them
 
-def meet(
-    coordinator: str | None, processes: int | None, process: int | None, devices: int | None, heartbeat: int, script: Path,
-    told: Mapping[str, object],
-) -> Processes:  # fmt: skip
+
+def launched(coordinator: str | None, processes: int | None, process: int | None, heartbeat: int = HEARTBEAT_S) -> Launch:
+    """How this process was started. From now on it ends together with the others, even if it fails before they meet.
+
+    Args:
+        coordinator, processes, process, heartbeat: as the options of these names.
+
+    Raises:
+        ParameterError, DeviceError: addresses that make no sense.
+    """
+    launch = detect(os.environ, coordinator=coordinator, processes=processes, process=process)
+    ending.set(
+        Ending(launch.processes, launch.process, meet=partial(connect, launch, heartbeat_s=heartbeat, connect_s=_LAST_WORD_S))
+    )
+    return launch
+
+
+def meet(launch: Launch, devices: int | None, heartbeat: int, script: Path, told: Mapping[str, object]) -> Processes:
     """Starts JAX, over all processes that were started as this one; they must run the same program.
 
     Args:
-        coordinator, processes, process, devices, heartbeat: as the options of these names.
+        devices, heartbeat: as the options of these names.
         script: whose text must be the same in all; `told`: what else must be, by name.
 
     Raises:
-        ParameterError, DeviceError: addresses that make no sense, processes that do not find each other, or differ.
+        DeviceError: processes that do not find each other, or differ.
     """
-    launch = detect(os.environ, coordinator=coordinator, processes=processes, process=process)
-    end = Ending(launch.processes, launch.process)
-    ending.set(end)
     if launch.note:
         complain(f"note: {launch.note}")
-    start(launch, devices, heartbeat_s=heartbeat)
+    start(launch, devices, heartbeat_s=heartbeat, met=together().listen, tell=complain)
     if launch.processes == 1:
         return ALONE
-    end.listen()
     code = hashlib.sha256(b"".join(path.read_bytes() for path in code_files()))
     check_agreement({
         "script": script.read_bytes().hex() if script.is_file() else "",

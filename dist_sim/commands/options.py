@@ -22,6 +22,9 @@ Every = Annotated[
     typer.Option(EVERY, metavar="TIME", help="Wall time between checkpoints: 15min, 30s, never.  [default: what loses least]"),
 ]
 MaxHours = Annotated[float | None, typer.Option(min=0, help="Save and leave with code 75 by then.")]
+Stall = Annotated[
+    float, typer.Option("--stall-seconds", min=0, metavar="SECONDS", help="A run without progress so long is ended; 0 for never.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")]
 
 # How several processes are started without a launcher: the same flags, with another --process each.

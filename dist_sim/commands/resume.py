@@ -10,9 +10,22 @@ from typing import Annotated
 import typer
 
 from dist_sim.cluster.bootstrap import HEARTBEAT_S
+from dist_sim.cluster.watch import STALL_S
 from dist_sim.commands.ends import DONE, complain, errors_become_exit_codes
-from dist_sim.commands.meeting import claimed, meet
-from dist_sim.commands.options import Coordinator, Count, Debug, Directory, Every, Heartbeat, Index, MaxHours, existing, interval
+from dist_sim.commands.meeting import claimed, launched, meet
+from dist_sim.commands.options import (
+    Coordinator,
+    Count,
+    Debug,
+    Directory,
+    Every,
+    Heartbeat,
+    Index,
+    MaxHours,
+    Stall,
+    existing,
+    interval,
+)
 from dist_sim.commands.script import run_script, stop_after
 from dist_sim.errors import OutputError
 from dist_sim.run.checkpoint import CheckpointPolicy
@@ -29,6 +42,7 @@ def resume(
     processes: Count = None,
     process: Index = None,
     heartbeat: Heartbeat = HEARTBEAT_S,
+    stall: Stall = STALL_S,
     allow_changed: Annotated[bool, typer.Option("--allow-changed", help="Also if network or script have changed.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -37,10 +51,11 @@ def resume(
     The script is run again; what it simulates begins where the checkpoint was taken. Exit codes as those of `run`.
     """
     with errors_become_exit_codes(debug):
+        launch = launched(coordinator, processes, process, heartbeat)
         # What the run directory says of the devices is needed before JAX, and with it the other processes, can be asked.
         before = RunDirectory.open(directory).read_json("config.json") or {}
         script, devices = Path(before.get("script") or directory), before.get("devices") if devices is None else devices
-        here = meet(coordinator, processes, process, devices, heartbeat, script, {"--devices": devices, "config": before})
+        here = meet(launch, devices, heartbeat, script, {"--devices": devices, "config": before})
         opened = claimed(here, lambda: RunDirectory.resume(directory), resumed=True)
         try:
             config, status = opened.read_json("config.json"), opened.read_json("status.json") or {}
@@ -62,4 +77,4 @@ def resume(
         except BaseException:
             opened.close()
             raise
-        raise typer.Exit(run_script(session, opened, here, debug))
+        raise typer.Exit(run_script(session, opened, here, debug, stall))

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from dist_sim.cluster.bootstrap import HEARTBEAT_S
+from dist_sim.cluster.watch import STALL_S
 from dist_sim.commands.ends import BAD_INPUT, DONE, errors_become_exit_codes
-from dist_sim.commands.meeting import claimed, meet
+from dist_sim.commands.meeting import claimed, launched, meet
 from dist_sim.commands.options import (
     Arguments,
     Assignments,
@@ -22,6 +23,7 @@ from dist_sim.commands.options import (
     Index,
     MaxHours,
     Out,
+    Stall,
     existing,
     interval,
 )
@@ -51,6 +53,7 @@ def run(
     processes: Count = None,
     process: Index = None,
     heartbeat: Heartbeat = HEARTBEAT_S,
+    stall: Stall = STALL_S,
     debug: Debug = False,
     help_: Annotated[bool, typer.Option("--help", help="Show this, and the parameters of FILE.py.")] = False,
 ) -> None:
@@ -60,7 +63,8 @@ def run(
 
     SIGTERM and SIGUSR1 have it save, and leave with code 75 at the next safe point.
 
-    Exit codes: 0 done, 64 bad input, 70 internal error or a bug in the script, 74 output error, 75 stopped, to be resumed.
+    Exit codes: 0 done, 64 bad input, 70 internal error or a bug in the script, 74 output error, 75 stopped, to be resumed, 76 no
+    progress.
     """
     if help_ or file is None:
         typer.echo(context.get_help())
@@ -68,6 +72,7 @@ def run(
             _print_parameters(file)
         raise typer.Exit(DONE if help_ else BAD_INPUT)
     with errors_become_exit_codes(debug):
+        launch = launched(coordinator, processes, process, heartbeat)
         existing(file)
         policy = CheckpointPolicy(
             every=interval(every),
@@ -79,13 +84,13 @@ def run(
         if parameters:
             check_declared(parameters, file)
         told = {"arguments": arguments, "parameters": parameters, "--devices": devices, "checkpoints": policy}
-        here = meet(coordinator, processes, process, devices, heartbeat, file, told)
+        here = meet(launch, devices, heartbeat, file, told)
         directory = claimed(here, lambda: RunDirectory(out or default_directory(file)))
         session = Session(
             devices=devices, out=directory.path, parameters=parameters, command=("dist-sim", *sys.argv[1:]), script=file,
             arguments=tuple(arguments or ()), checkpoints=policy, stop=stop_after(max_hours), directory=directory,
         )  # fmt: skip
-        raise typer.Exit(run_script(session, directory, here, debug))
+        raise typer.Exit(run_script(session, directory, here, debug, stall))
 
 
 def _print_parameters(script: Path) -> None:

@@ -6,10 +6,12 @@ import os
 import runpy
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from dist_sim.cluster.watch import Watch
 from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, OUTPUT, complain, exit_code, explain, together
 from dist_sim.errors import DistSimError, OutputError
 from dist_sim.io.report import raster_and_rates
@@ -29,8 +31,11 @@ def stop_after(max_hours: float | None) -> Stop:
     return Stop(None if max_hours is None else 3600 * max_hours)
 
 
-def run_script(session: Session, directory: RunDirectory, here: Processes, debug: bool) -> int:
+def run_script(session: Session, directory: RunDirectory, here: Processes, debug: bool, stall: float) -> int:
     """Runs the script of a session, writes what there is to be written, and returns the exit code.
+
+    Args:
+        here: this process, of those that run it; stall: seconds without progress after which all are ended, 0 for never.
 
     Raises:
         DistSimError: what was found after the script's own end; the run directory tells of it.
@@ -47,14 +52,22 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             directory.log(f"{state}, exit code {code}")
         directory.close()
 
-    together().last = close
+    def tell(text: str) -> None:
+        complain(text)
+        _log(session, text)
+
+    end = together()
+    end.last = close
+    watch = Watch(here.count, here.index, session.pulse, seconds=stall, folder=directory.path, tell=tell, end=end.abandon)
+    if stall:
+        watch.start()
     try:
         with stop.listening():
             session.write_config()
             directory.write_json("provenance.json", provenance(script.resolve(), session.command))
             directory.update_status(state="running", phase="script", pid=os.getpid(), exit_code=None)
             directory.log(" ".join(session.command))
-            with session.active():
+            with session.active(), _output(directory, here):
                 code = _execute(session, debug)
             if code != OUTPUT:  # a disk that takes nothing more has been told of already
                 session.write_config()
@@ -62,7 +75,8 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
                 stop.poll()
                 # Also after an error: hours of spikes must not be lost to a mistake in the last line of a script.
                 if here.index == 0:
-                    _write_results(session)
+                    with session.pulse.within("results"):
+                        _write_results(session)
             if code == DONE:
                 session.check_all_asked()
     except Stopped:
@@ -71,10 +85,28 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
         code = exit_code(error)
         raise
     finally:
+        watch.close()
         close(code)
     if code == STOPPED and here.index == 0:
         complain(f"stopped. Go on with it: dist-sim resume {directory.path}")
     return code
+
+
+@contextmanager
+def _output(directory: RunDirectory, here: Processes) -> Iterator[None]:
+    """What a script prints is seen once: what process 0 prints. That of every other process goes to a file of its own."""
+    if here.index == 0:
+        yield
+        return
+    path = directory.path / f"stdout-{here.index}.txt"
+    try:
+        file = path.open("a", buffering=1, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}.") from error
+    with file, redirect_stdout(file):
+        yield
+    if not path.stat().st_size:
+        path.unlink()
 
 
 def _execute(session: Session, debug: bool) -> int:

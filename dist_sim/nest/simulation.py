@@ -24,18 +24,19 @@ from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.processes import processes_of
 from dist_sim.run.checkpoint import Checkpoints, Saved
 from dist_sim.run.loop import ChunkedLoop
-from dist_sim.run.progress import Phases, Progress
+from dist_sim.run.progress import Phases, Progress, in_phase
 from dist_sim.run.provenance import versions
 from dist_sim.run.recording import Recording
 from dist_sim.run.session import current_session
 from dist_sim.run.stop import Stopped
-from dist_sim.run.summary import build_summary
+from dist_sim.run.summary import build_summary, peak_rss_bytes
 
 
 @final
 class Simulation:
     """Builds the network of a description and advances it."""
 
+    @in_phase("build")
     def __init__(self, description: Description):
         self.description = description
         self.session = current_session()
@@ -65,6 +66,7 @@ class Simulation:
                 state.reset_value(value)
         self._begin()
 
+    @in_phase("simulate")
     def advance(self, steps: int) -> SimulationResult:
         """Runs a number of steps and returns everything since time 0."""
         d = self.description
@@ -110,6 +112,7 @@ class Simulation:
         self.step, self.wall_s, self.emitted = 0, 0.0, 0
         self._spike_counts: list[int] = []
 
+    @in_phase("record")
     def _collect(self, first: int, last: int) -> None:
         """Takes the spikes of a chunk from this process's devices, and the samples."""
         network, layout = self.network, self.network.layout
@@ -185,6 +188,7 @@ class Simulation:
         if self.processes.index:
             self.emitted = 0  # one process keeps the count of all before
 
+    @in_phase("checkpoint")
     def _checkpoint(self) -> None:
         """Between chunks: save if it is time to, and end if the run has been asked to."""
         if self.session is None or self.session.stop is None:
@@ -276,8 +280,8 @@ class Simulation:
             in_flight_events=waiting,
             phases=self.phases.seconds,
             devices=d.mesh.size,
-            processes=self.processes.count,
             exchange=d.exchange.name,
+            peak_rss=[int(peak) for peak in self.processes.gather(np.array([peak_rss_bytes()])).reshape(-1)],
         )
 
     def _events(self) -> list[int]:

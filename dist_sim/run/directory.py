@@ -4,6 +4,7 @@
     provenance.json     versions, git, host, job             results/spikes.h5, raster.png   at the end
     status.json         heartbeat, replaced atomically       summary.json                    what the run was
     log.txt             one line per event                   run.lock                        held by the process that writes
+    stdout-<process>.txt   what the script prints in processes beside 0      stacks-<process>.txt   of a run that was stuck
     samples/spikes/<of what>/seg-<process>-<k>.bin           samples of meters, and weights that a weight_recorder takes down
 
 A second Simulator in the same script writes to `spikes-2/`, a third to `spikes-3/`; the last one is what the summary,
@@ -208,7 +209,8 @@ class RunDirectory:
             raise unwritten(path, len(line.encode()), error) from error
 
     def close(self) -> None:
-        """Give up the claim; the run is over."""
+        """Give up the claim; the run is over, and nothing is written any more."""
+        self._follows = True
         if self._lease is not None:
             self._lease.release()
             self._lease = None

@@ -58,7 +58,8 @@ class Phases:
             threading.Thread(target=count.watch, args=(ended,), daemon=True).start()
         begin = time.perf_counter()
         try:
-            yield count
+            with in_phase(name):
+                yield count
         finally:
             spent = time.perf_counter() - begin
             ended.set()
@@ -79,6 +80,7 @@ class PhaseCount:
     def update(self, done: int, total: int) -> None:
         """`done` of `total` parts of the phase are finished."""
         _poll()
+        _beat(f"{done} of {total}")
         self._done, self._total = done, total
 
     def watch(self, ended: threading.Event) -> None:
@@ -149,6 +151,7 @@ class Progress:
 
     def update(self, done_ms: float, *, rate: float | None = None, checkpoint: str | None = None) -> None:
         """After each chunk: model time done in this `simulate()`, mean rate so far [Hz], the last checkpoint if there is one."""
+        _beat(f"{done_ms:g} ms")
         self.done_ms, self.rate = float(done_ms), rate
         self.checkpoint = checkpoint or self.checkpoint
         now = time.perf_counter()
@@ -211,6 +214,20 @@ class _Standing(ProgressColumn):
 
     def render(self, task) -> Text:
         return Text(self._progress.standing(share=False), no_wrap=True, overflow="ellipsis")
+
+
+@contextmanager
+def in_phase(name: str) -> Iterator[None]:
+    """Within this context (or a function that it decorates) the signs of life of `dist-sim run` tell of this phase."""
+    session = current_session()
+    with nullcontext() if session is None else session.pulse.within(name):
+        yield
+
+
+def _beat(at: str) -> None:
+    session = current_session()
+    if session is not None:
+        session.pulse.beat(at)
 
 
 def _poll() -> None:

@@ -18,6 +18,7 @@ from dist_sim.errors import DistSimError, ParameterError, UnknownNameError
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.provenance import script_checksum
+from dist_sim.run.pulse import Pulse
 from dist_sim.run.stop import Stop
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Session:
         allow_changed: go on from a checkpoint of another network, script or parameters.
         declared: name -> value of the parameters that the script has asked for so far.
         outcome: what the last `simulate()` left.
+        pulse: the signs of life.
     """
 
     devices: int | None = None
@@ -66,6 +68,7 @@ class Session:
     directory: RunDirectory | None = None
     declared: dict[str, Any] = field(default_factory=dict)
     outcome: Outcome = field(default_factory=Outcome)
+    pulse: Pulse = field(default_factory=Pulse)
 
     @contextmanager
     def active(self) -> Iterator[Session]:

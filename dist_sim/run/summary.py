@@ -39,7 +39,7 @@ def build_summary(
     in_flight_events: int,
     phases: Mapping[str, float],
     devices: int,
-    processes: int = 1,
+    peak_rss: Sequence[int],
     exchange: str = "mask",
 ) -> dict[str, Any]:
     """The content of `summary.json`, over all `simulate()` calls so far (cheap: no spike is read again).
@@ -51,6 +51,7 @@ def build_summary(
         recording: all spikes; rates [Hz] and CV are over the whole model time, per population.
         emitted_events: synaptic events that the spikes stand for (spikes times out-degree); each is delivered or in flight.
         phases: seconds per phase.
+        peak_rss: the largest memory that each process has held so far.
     """
     statistics = recording.statistics.of(populations, model_time_ms)
     return {
@@ -61,7 +62,8 @@ def build_summary(
         "neurons": int(neurons),
         "synapses": int(synapses),
         "bytes_per_synapse": synapse_bytes / synapses if synapses else None,
-        "peak_rss_bytes": peak_rss_bytes(),
+        "peak_rss_bytes": max(peak_rss),
+        "peak_rss_bytes_of_processes": list(peak_rss),
         "spikes": recording.spikes,
         "events": int(delivered_events),
         "emitted_events": int(emitted_events),
@@ -72,7 +74,7 @@ def build_summary(
         "population_sizes": {population.name: population.size for population in statistics},
         "phases": {name: float(seconds) for name, seconds in phases.items()},
         "devices": int(devices),
-        "processes": int(processes),
+        "processes": len(peak_rss),
         "exchange": exchange,
         "dt_ms": recording.dt,
         "versions": versions(),
@@ -112,7 +114,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None, *,
         ("synapses", _count(summary["synapses"]) + (f"  ({per_synapse:.2f} bytes each)" if per_synapse else "")),
         ("spikes", _count(summary["spikes"])),
         ("events", events),
-        ("peak memory", f"{summary['peak_rss_bytes'] / 2**20:.0f} MiB"),
+        ("peak memory", _memory(summary["peak_rss_bytes_of_processes"])),
         ("digest", summary["digest"]),
     ):
         run.add_row(name, text)
@@ -129,6 +131,13 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None, *,
             console.print(table)
     if where is not None:
         console.print(f"\n{where}", highlight=False, soft_wrap=True)
+
+
+def _memory(peaks: Sequence[int]) -> str:
+    """Of the process that takes most; with several, which one that is, and what they take together."""
+    most = max(peaks)
+    shown = f"{most / 2**20:.0f} MiB"
+    return shown if len(peaks) == 1 else f"{shown} (process {peaks.index(most)}; all {len(peaks)}: {sum(peaks) / 2**20:.0f} MiB)"
 
 
 def _count(number: int) -> str:

@@ -19,8 +19,10 @@ def test_a_new_directory_is_made_and_claimed(tmp_path):
     assert first.results.is_dir()
     with pytest.raises(OutputError, match="already holds a run|is being written by"):
         RunDirectory(first.path)
-    first.close()
     first.update_status(state="done")
+    first.close()
+    first.update_status(state="running")
+    assert first.read_json("status.json")["state"] == "done"
     with pytest.raises(OutputError, match="Give another --out, or go on with it: dist-sim resume"):
         RunDirectory(first.path)
 
