@@ -41,14 +41,19 @@ def choose(name: str | None, jax_platform: str) -> str:
     return name
 
 
-@functools.cache
 def library() -> Any:
-    """The compiled kernels. FFI targets are registered as `dist_sim.<kernel>`."""
+    """The compiled kernels of the step. FFI targets are registered as `dist_sim.<kernel>`."""
+    return compiled("kernels")
+
+
+@functools.cache
+def compiled(source: str) -> Any:
+    """The compiled kernels of a file of `cpp/`."""
     folder = Path(__file__).resolve().parent / "cpp"
     flags = ["-O3", "-std=c++17", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", *_vector_flags()]
     return load_cpp_file(
-        folder / "kernels.cpp",
-        name="dist_sim_kernels",
+        folder / f"{source}.cpp",
+        name=f"dist_sim_{source}",
         target_prefix=_TARGETS,
         extra_cflags=flags,
         extra_include_paths=[str(folder)],
@@ -61,6 +66,7 @@ def call(
     *operands: jax.Array,
     in_place: dict[int, int] | None = None,
     has_side_effect: bool = False,
+    source: str = "kernels",
     **attributes: Any,
 ) -> Any:
     """Calls a compiled kernel inside a trace.
@@ -68,8 +74,9 @@ def call(
     Args:
         in_place: operand -> result that is the same buffer.
         has_side_effect: it is to be called once per call here, even if its result were unused or known.
+        source: the file of `cpp/` that has it.
     """
-    library()
+    compiled(source)
     f: Callable[..., Any] = jax.ffi.ffi_call(
         f"{_TARGETS}.{kernel}", list(results), input_output_aliases=in_place or {}, has_side_effect=has_side_effect
     )
