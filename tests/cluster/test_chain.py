@@ -1,6 +1,6 @@
 """A chain of jobs on a real SLURM equals one long job, with plastic synapses: time limits, a requeue, and a node that dies.
 
-    pytest -m slow -s tests/cluster/test_chain.py       # about 10 minutes; prints what became of each link
+    pytest -m slow -s tests/cluster/test_chain.py       # 10 to 15 minutes; prints what became of each link
 
 The chain runs as one process on each of two nodes, the long job as one process. A link is one attempt of the job.
 """
@@ -20,10 +20,12 @@ from dist_sim.run.checkpoint_files import checkpoint_steps
 
 from .test_slurm import PLASTIC, SAME
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(2700)]
 
 LIMIT_MIN = 2
-STEPPING_S = 220.0  # of the whole chain: five links, of which two meet the limit and two are cut short
+# Of the whole chain, at the speed of a short trial: enough for two links that meet the limit (each at most 80 s of it), two that
+# are cut short, and one more, also where the machine turns out to be faster than it was in the trial.
+STEPPING_S = 330.0
 OVER = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
 
 
@@ -78,7 +80,7 @@ def kill_a_node(slurm, job: str) -> str:
     return f"kill -9 of {', '.join(killed)} on ds1"
 
 
-def follow(slurm, job: str, out: Path, *, limit_s: float = 1200.0) -> list[Link]:
+def follow(slurm, job: str, out: Path, *, limit_s: float = 1500.0) -> list[Link]:
     """Watches a job until it is over. The second link is requeued and the third loses a node, each once it has a checkpoint."""
     strikes, links, until = [requeue, kill_a_node], [], time.monotonic() + limit_s
     while time.monotonic() < until:
@@ -103,7 +105,7 @@ def test_a_chain_of_jobs_equals_one_long_job(slurm, tmp_path):
     def submit(out: str, milliseconds: float, *options: str) -> str:
         return slurm.submit(str(PLASTIC), "--out", out, "--set", f"ms={milliseconds}", *options, cwd=tmp_path)
 
-    trial, speed = submit("trial", 3000.0, "--nodes", "2", "--time", "10"), tmp_path / "trial" / "summary.json"
+    trial, speed = submit("trial", 5000.0, "--nodes", "2", "--time", "10"), tmp_path / "trial" / "summary.json"
     slurm.wait(trial, limit_s=300)
     milliseconds = round(1e3 * STEPPING_S / json.loads(speed.read_text())["rtf"], -2)
     shown = slurm.wait(submit("long", milliseconds, "--time", "60"), limit_s=1000)
