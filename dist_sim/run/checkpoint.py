@@ -18,7 +18,6 @@ from dist_sim.errors import OutputError, ParameterError
 from dist_sim.partition.processes import ALONE, Processes
 from dist_sim.run.checkpoint_files import (
     begin_checkpoint,
-    check_files,
     checkpoint_path,
     checkpoint_steps,
     commit_parts,
@@ -240,7 +239,6 @@ class Checkpoints:
         return self._saved(path, read_manifest(path), {})
 
     def _checked(self, path: Path, manifest: Mapping[str, Any]) -> Saved:
-        check_files(path, manifest)
         # What one process has written is kept; of more, one part at a time is in memory, and read again.
         held: dict[int, Mapping[str, np.ndarray]] = {}
         for part in range(len(manifest["arrays"])):

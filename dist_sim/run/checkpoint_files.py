@@ -22,14 +22,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
-import tensorstore
 import xxhash
 
 from dist_sim.errors import OutputError
 from dist_sim.run.directory import sync_folder, write_atomically
+from dist_sim.run.own_arrays import own_checkpointer
 from dist_sim.run.room import missing
 
 VERSION = 2
@@ -122,7 +120,7 @@ def _write_arrays(folder: Path, step: int, process: int, arrays: Mapping[str, np
     stored = {name: array for name, array in arrays.items() if array.size}
     if stored:
         try:
-            _orbax().save(state.absolute(), stored)
+            own_checkpointer().save(state.absolute(), stored)
         except Exception as error:
             raise _not_written(folder, step, error, size) from error
     files = [file for file in sorted(state.rglob("*")) if file.is_file()]
@@ -192,31 +190,25 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def check_files(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Whether all files of a checkpoint are those that were written.
+def read_arrays(path: Path, manifest: Mapping[str, Any], part: int = 0) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint that one process has written, each with the checksum that it was saved with.
 
     Raises:
-        OutputError: one is damaged or missing.
+        OutputError: a file or an array is damaged or missing.
     """
+    known_of, inside = manifest["arrays"][part], f"state/{part}"
     for name, known in manifest["files"].items():
+        if not name.startswith(f"{inside}/"):
+            continue
         try:
             size, checksum = (path / name).stat().st_size, _file_checksum(path / name)
         except OSError as error:
             raise OutputError(f"{path / name}: cannot be read: {error.strerror}.") from error
         if size != known["bytes"] or checksum != known["xxh3"]:
             raise OutputError(f"{path / name}: is damaged: its {size} bytes are not the {known['bytes']} that were written.")
-
-
-def read_arrays(path: Path, manifest: Mapping[str, Any], part: int = 0) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint that one process has written, each with the checksum that it was saved with.
-
-    Raises:
-        OutputError: an array is damaged or missing.
-    """
-    known_of = manifest["arrays"][part]
-    state = (path / "state" / str(part)).absolute()
+    state = (path / inside).absolute()
     try:
-        stored = _orbax().restore(state) if any(0 not in known["shape"] for known in known_of.values()) else {}
+        stored = own_checkpointer().restore(state) if any(0 not in known["shape"] for known in known_of.values()) else {}
     except Exception as error:
         raise OutputError(f"{path}: Orbax cannot read the arrays: {str(error)[:300]}.") from error
     arrays = {}
@@ -275,34 +267,3 @@ def _file_checksum(path: Path) -> str:
         while block := file.read(1 << 24):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _orbax() -> ocp.Checkpointer:
-    if jax.process_count() == 1:
-        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
-    # What is written is whole in one process, and no business of the others.
-    me = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"dist_sim_{me}")
-    registry = ocp.type_handlers.create_type_handler_registry(
-        (np.ndarray, _OwnArrays()), (jax.Array, ocp.type_handlers.ArrayHandler())
-    )
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone, type_handler_registry=registry)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
-
-
-class _OwnArrays(ocp.type_handlers.NumpyHandler):
-    """Writes the arrays of whatever process this is: Orbax takes host arrays of several processes for copies of one another, and
-    writes those of process 0 alone, without a word."""
-
-    async def serialize(self, values: Sequence[np.ndarray], infos: Sequence[Any], args: Any = None) -> list[Any]:
-        del args
-        for value, info in zip(values, infos, strict=True):
-            await info.await_path_creation()
-            # Where Orbax looks for what a process has written.
-            folder = f"{info.parent_dir}/ocdbt.process_{jax.process_index()}/"
-            place = {"driver": "ocdbt", "base": {"driver": "file", "path": folder}, "path": f"{info.name}/"}
-            store = await tensorstore.open(
-                {"driver": "zarr", "kvstore": place}, create=True, dtype=value.dtype, shape=value.shape
-            )
-            await store.write(value)
-        return []
