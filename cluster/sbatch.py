@@ -82,6 +82,7 @@ class BatchJob:
         nodes, tasks_per_node: processes are nodes x tasks_per_node; `gpus_per_node`: 0 for CPUs.
         devices: of the whole run, as in `dist-sim run --devices`.
         cpus_per_task, memory (of a node, as in 64G), partition, account, qos, constraint: as in sbatch, or None.
+        mpi: by which the processes are to be ranks of an MPI program, as in srun --mpi, or None.
         seeds: (first, last) for one run per seed, or None; `most_at_once`: of them, or None.
         parameters: name -> text, for --set; `run_options`: more options of `dist-sim run`; `arguments`: of the script.
         modules: to load; `activate`: a script to source, of a virtual environment; `container`: or None.
@@ -108,6 +109,7 @@ class BatchJob:
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
+    mpi: str | None = None
     seeds: tuple[int, int] | None = None
     most_at_once: int | None = None
     parameters: tuple[tuple[str, str], ...] = ()
@@ -139,6 +141,7 @@ class BatchJob:
             ("--account", self.account, _WORD, "letters, digits and . _ -"),
             ("--qos", self.qos, _WORD, "letters, digits and . _ -"),
             ("--constraint", self.constraint, _FEATURES, "letters, digits and . _ - & |"),
+            ("--mpi", self.mpi, _WORD, "letters, digits and . _ -"),
             ("--memory", self.memory, _MEMORY, "a whole number and K, M, G or T"),
             ("--out", str(self.directory), _PATH, "an absolute path of letters, digits and . _ + @ , = -"),
             ("the working directory", str(self.folder), _PATH, "an absolute path of letters, digits and . _ + @ , = -"),
@@ -242,6 +245,8 @@ def _options(job: BatchJob) -> list[str]:
 def _srun_options(job: BatchJob) -> list[str]:
     # A process that has ended must not take the others down while they save, and must not leave them waiting for ever either.
     options = ["--kill-on-bad-exit=0", "--wait=120"]
+    if job.mpi:
+        options.append(f"--mpi={job.mpi}")
     if job.cpus_per_task:
         options.append(f"--cpus-per-task={job.cpus_per_task}")  # srun does not inherit it from sbatch since SLURM 22.05
     return options + [shlex.quote(o) for o in (job.container.srun_options() if job.container else [])]

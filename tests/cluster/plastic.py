@@ -7,7 +7,7 @@ import numpy as np
 
 import dist_sim as ds
 
-sim = ds.Simulator(dt=0.1 * u.ms, seed=ds.param("seed", 1))
+sim = ds.Simulator(dt=0.1 * u.ms, seed=ds.param("seed", 1), exchange=ds.param("exchange", "mask"))
 cells = sim.create(ds.iaf_psc_exp, 500, tau_minus=ds.dist.Uniform(15 * u.ms, 25 * u.ms), name="cells")
 sim.connect(sim.create(ds.poisson_generator, rate=9000 * u.Hz), cells, weight=18 * u.pA, delay=1.5 * u.ms)
 sim.connect(

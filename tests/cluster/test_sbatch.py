@@ -25,6 +25,7 @@ JOBS = {
         "partition": "gpu-long", "account": "neuro_1", "qos": "high", "constraint": "h200&ib", "modules": ("cuda/12.4", "gcc/13"),
         "activate": Path("/home/ana/my envs/ds/bin/activate"), "lead": 300,
     },
+    "mpi": {"nodes": 2, "tasks_per_node": 4, "devices": 8, "cpus_per_task": 16, "mpi": "pmi2"},
     "seeds": {
         "seeds": (1, 20), "most_at_once": 4, "parameters": (("scale", "0.5"), ("title", "it's $HOME; `ls`")),
         "arguments": ("--fast", "a b"), "run_options": ("--checkpoint-every", "15min"),

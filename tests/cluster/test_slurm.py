@@ -84,10 +84,12 @@ def simulating(folder: Path) -> None:
     raise AssertionError("".join(path.read_text() for path in (folder / "out").glob("*.log")))
 
 
-def test_processes_that_are_told_to_save_are_requeued_and_go_on_as_if_nothing_had_been(slurm, tmp_path, by_hand):
+@pytest.mark.parametrize("options", [(), pytest.param(("--mpi", "pmi2", "--set", "exchange=mpi"), marks=pytest.mark.slow)])
+def test_processes_that_are_told_to_save_are_requeued_and_go_on_as_if_nothing_had_been(slurm, tmp_path, by_hand, options):
     """On two nodes; they save once, together."""
-    parameters = {"ms": 12_000.0}  # long enough to be met in the middle, on a fast machine too
-    job = slurm.submit(str(PLASTIC), "--out", "out", "--nodes", "2", "--time", "10", *set_to(parameters), cwd=tmp_path)
+    parameters = {"ms": 60_000.0 if options else 12_000.0}  # long enough to be met in the middle, on a fast machine too
+    words = ("--out", "out", "--nodes", "2", "--time", "10", *set_to(parameters), *options)
+    job = slurm.submit(str(PLASTIC), *words, cwd=tmp_path)
     simulating(tmp_path)
     slurm("scancel", "--batch", "--signal=USR1", job)
     slurm.wait(job, state="PENDING")  # until the credential of the attempt before has expired
