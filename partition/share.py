@@ -38,7 +38,8 @@ class Share:
 
     @cached_property
     def _number(self) -> np.ndarray:
-        number = np.full(self.layout.num_devices + 1, -1, dtype=np.int32)  # the last entry is of sources from outside
+        # In as few bytes as hold it: it is looked up for all targets of a connection. The last entry is of sources from outside.
+        number = np.full(self.layout.num_devices + 1, -1, dtype=np.min_scalar_type(-len(self.devices) - 1))
         number[self.devices] = np.arange(len(self.devices))
         return number
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from dist_sim.commands.options import Arguments, Assignments, File, existing
-from dist_sim.nest.plan import described, machine_named, numbers, show_plan
+from dist_sim.nest.calibration import measured_here
+from dist_sim.nest.plan import HERE, described, machine_named, numbers, show_plan
 from dist_sim.run.session import Session, check_declared, split_assignments
 
 
@@ -15,7 +16,7 @@ def plan(
     file: File,
     arguments: Arguments = None,
     devices: Annotated[str, typer.Option(metavar="N,M,...", help="Numbers of devices.")] = "1,10,100,1000,10000",
-    device: Annotated[str, typer.Option(help="Their kind: cpu, h200, h100, a100, a100-40gb.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Their kind: cpu, h200, h100, a100, a100-40gb; here: measured.")] = "cpu",
     cores: Annotated[int | None, typer.Option(help="Of a cpu device.  [default: those of this process]")] = None,
     rate: Annotated[float, typer.Option(min=0, help="Mean rate to expect of the neurons, Hz.")] = 5.0,
     assignments: Assignments = None,
@@ -29,4 +30,6 @@ def plan(
     check_declared(parameters, existing(file))
     with Session(parameters=parameters, script=file).active():
         description, steps = described(file, arguments or [])
+    if device == HERE:
+        machine = measured_here(description, rate=rate)
     show_plan(description, steps, counts, device, machine, rate)

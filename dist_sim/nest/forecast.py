@@ -41,10 +41,8 @@ from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import neuron_mesh
 from dist_sim.partition.share import Share
 
-# Of a process before it has a network, Python, JAX and the kernels; measured with jax 0.10.2 on CPU.
-_PROCESS_BYTES = 400 * 2**20
-# Per neuron of the whole network a process keeps the layout and the parameters as they were drawn, in arrays of 8 bytes.
-_HOST_BYTES_PER_NEURON = 8 * 40
+# Per neuron of the whole network a process keeps its device, its source slot, and the ids that the script has of it.
+WHOLE_BYTES = 24
 _MOST_SYNAPSES = 2**32 - 2
 # Of a plastic synapse (target, kind, weight, trace, last spike, place) and of its target (32 spikes and their traces, constants),
 # in 32 and in 64 bits.
@@ -58,8 +56,9 @@ class Forecast:
     """Of one number of devices.
 
     Attributes:
-        arrays: name -> bytes of it on the fullest device; `host`: bytes of the process of one device, besides what is on a device
-            of its own.
+        arrays: name -> bytes of it on the fullest device; `process`: bytes of the process of one device (or of as many as share
+            one on this machine), with those of the device where these are the host's.
+        local: neurons on a device, with the padding.
         synapses: of the whole network, expected; `fullest`: on the device that has most.
         interval: steps between two exchanges; `exchange_bytes`: that a device receives in each.
         build_s, step_s: seconds to build the network, and of a step.
@@ -67,8 +66,9 @@ class Forecast:
 
     devices: int
     arrays: Mapping[str, int]
-    host: int
+    process: int
     neurons: int
+    local: int
     synapses: float
     fullest: float
     interval: int
@@ -89,11 +89,12 @@ class Forecast:
             raise DeviceError(
                 f"{where}: {self.fullest:,.0f} synapses on one device; a table holds {_MOST_SYNAPSES:,}. Use more devices."
             )
-        needed = self.device_bytes + (self.host if machine.host else 0)
+        needed = self.process if machine.host else self.device_bytes
+        shared = f" process with {machine.sharing}" if machine.host and machine.sharing > 1 else ""
         if needed > machine.memory:
             raise DeviceError(
-                f"{where}: {needed / 2**30:,.1f} GiB are needed on one, which has {machine.memory / 2**30:,.1f} GiB. The largest "
-                f"part is {name} with {largest / 2**30:,.1f} GiB. Use more devices, or a smaller network."
+                f"{where}: {needed / 2**30:,.1f} GiB are needed on one{shared}, which has {machine.memory / 2**30:,.1f} GiB. The "
+                f"largest part is {name} with {largest / 2**30:,.1f} GiB. Use more devices, or a smaller network."
             )
 
 
@@ -154,7 +155,8 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     bytes_of["while a chunk runs"] = written + size * integer
     neurons = sum(map(len, layout.groups))
     exchange_bytes = min_delay * d.exchange.bytes_per_step(layout.num_slots, devices) if devices > 1 else 0
-    elsewhere = 0 if machine.host else bytes_of["synapses"] + bytes_of["plastic synapses"]  # built on the host all the same
+    # Where a device has memory of its own, synapses are built on the host all the same.
+    there = sum(bytes_of.values()) if machine.host else bytes_of["synapses"] + bytes_of["plastic synapses"]
     step_ns = (
         local * (machine.neuron_ns + num_layers * machine.poisson_ns)
         + layout.num_slots / 32 * machine.word_ns
@@ -165,13 +167,14 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     return Forecast(
         devices=devices,
         arrays=bytes_of,
-        host=_PROCESS_BYTES + neurons * _HOST_BYTES_PER_NEURON + elsewhere,
+        process=int(machine.process_bytes + neurons * WHOLE_BYTES + machine.sharing * (there + local * machine.own_bytes)),
         neurons=neurons,
+        local=local,
         synapses=float(per_device.sum()),
         fullest=fullest,
         interval=min_delay,
         exchange_bytes=exchange_bytes,
-        build_s=fullest * machine.synapse_ns * 1e-9,
+        build_s=machine.build_s + fullest * machine.synapse_ns * 1e-9,
         step_s=float(step_ns) * 1e-9,
     )
 

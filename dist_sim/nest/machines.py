@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 _GIB, _GB = 2**30, 10**9
@@ -22,6 +25,9 @@ class Machine:
         step_us: of a step, whatever its size.
         synapse_ns: to draw one synapse and put it into its place.
         latency_us: of one exchange per doubling of the devices; `bandwidth`: bytes per second between devices.
+        build_s: to build and compile a network, whatever its size.
+        process_bytes: of a process before it has a network; own_bytes: that it has per neuron of its own, besides the States.
+        sharing: devices of one process, which share its memory.
         source: of these numbers.
         measured: False where the times are estimates, not those of a quiet run.
     """
@@ -38,6 +44,11 @@ class Machine:
     bandwidth: float
     source: str
     measured: bool
+    # Python, JAX and the kernels, with jax 0.10.2 on CPU; parameters as they are drawn, in arrays of 8 bytes.
+    build_s: float = 3.0
+    process_bytes: int = 300 * 2**20
+    own_bytes: float = 8 * 25
+    sharing: int = 1
 
 
 def _gpu(memory: int, bandwidth_tb: float, link: float, name: str) -> Machine:
@@ -59,10 +70,32 @@ MACHINES = {
 }
 
 
+def memory_here() -> int:
+    """Bytes that this process may have: of the machine, or of its cgroup (a container, a job of SLURM) or limit if these are
+    smaller."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), resource.getrlimit(resource.RLIMIT_AS)[0]]
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, kind, group = line.split(":", 2)
+            if kind in ("", "memory"):
+                name = "memory.max" if kind == "" else "memory.limit_in_bytes"
+                inside = Path("/sys/fs/cgroup", kind, group.lstrip("/"))
+                limits += [_limit(folder / name) for folder in (inside, *inside.parents) if "cgroup" in folder.parts]
+    return min(limit for limit in limits if limit > 0)
+
+
+def _limit(file: Path) -> int:
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return -1
+    return int(text) if text.isdecimal() else -1
+
+
 def cpu(cores: int) -> Machine:
     """A device of so many cores of this machine, and its memory."""
     return Machine(
-        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), host=True, neuron_ns=1.5 / cores, poisson_ns=1.7 / cores,
+        memory=memory_here(), host=True, neuron_ns=1.5 / cores, poisson_ns=1.7 / cores,
         event_ns=4.5 / cores, word_ns=0.5, step_us=28.0, synapse_ns=135.0 / cores, latency_us=30.0, bandwidth=5e9,
         source=f"{cores} cores: estimates after CPU times of iaf_psc_exp on a busy AMD EPYC; words, latency, bandwidth guessed",
         measured=False,

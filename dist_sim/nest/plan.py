@@ -18,22 +18,24 @@ from dist_sim.nest.machines import MACHINES, Machine, cpu
 from dist_sim.run.planning import Planned, planning
 
 MOST_DEVICES = 10_000
+HERE = "here"  # the kind of device that is measured
 LARGEST = 4  # arrays that are shown
 
 
 def machine_named(kind: str, cores: int | None) -> Machine:
-    """The kind of device of this name; `cores` of a CPU device, None for those that this process may use.
+    """The kind of device of this name; `cores` of a CPU device, None for those that this process may use. `here` is one of this
+    machine that is still to be measured.
 
     Raises:
         UnknownNameError, ParameterError.
     """
     if cores is not None and (kind != "cpu" or cores < 1):
         raise ParameterError(f"--cores {cores}: a number of at least 1, for --device cpu.")
-    if kind == "cpu":
+    if kind in ("cpu", HERE):
         here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return cpu(cores or here)
     if kind not in MACHINES:
-        raise UnknownNameError("device", kind, ["cpu", *MACHINES], where="plan")
+        raise UnknownNameError("device", kind, ["cpu", HERE, *MACHINES], where="plan")
     return MACHINES[kind]
 
 
@@ -95,7 +97,7 @@ def show_plan(description: Description, steps: int, devices: Sequence[int], kind
             refused.append(error)
             verdict = "does not fit"
         table.add_row(
-            f"{f.devices:,}", _bytes(f.device_bytes), _bytes(f.host), _time(f.build_s), _bytes(f.exchange_bytes),
+            f"{f.devices:,}", _bytes(f.device_bytes), _bytes(f.process), _time(f.build_s), _bytes(f.exchange_bytes),
             f"{f.interval * description.dt:g} ms", _time(f.step_s), f"{f.step_s / (description.dt * 1e-3):.3g}",
             _time(f.step_s * steps), verdict,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import brainunit as u
@@ -12,10 +13,11 @@ import pytest
 import dist_sim as ds
 from dist_sim.__main__ import main
 from dist_sim.errors import DeviceError, ParameterError, UnknownNameError
-from dist_sim.nest import assembly
+from dist_sim.nest import assembly, calibration, machines
 from dist_sim.nest.assembly import assemble
 from dist_sim.nest.forecast import forecast
-from dist_sim.nest.machines import MACHINES, cpu
+from dist_sim.nest.machines import MACHINES, cpu, memory_here
+from dist_sim.nest.piece import piece
 from dist_sim.nest.plan import machine_named, numbers
 from dist_sim.run.progress import Phases
 
@@ -161,6 +163,71 @@ def test_a_device_that_is_too_small_names_what_is_largest():
 def test_bad_questions_are_refused(script, capsys, words, told):
     assert main(["plan", *words]) == 64
     assert told in capsys.readouterr().err
+
+
+RULES = {
+    "fixed_indegree": ds.fixed_indegree(80), "fixed_total_number": ds.fixed_total_number(24_000),
+    "fixed_outdegree": ds.fixed_outdegree(50), "pairwise_bernoulli": ds.pairwise_bernoulli(0.02),
+    "all_to_all": ds.all_to_all(), "dense": ds.pairwise_bernoulli(0.8), "pairwise_poisson": ds.pairwise_poisson(0.05),
+    "listed": ds.explicit_edges(np.arange(30_000) % 3200, np.arange(30_000) % 300),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_piece_of_a_network_has_its_in_degrees(rule):
+    sim = ds.Simulator(seed=3)
+    exc, inh = two_populations(sim, delay=VARIED)
+    sim.connect(exc, inh[:300], rule=RULES[rule], weight=20 * u.pA, delay=2 * u.ms)
+    sim.connect(sim.create(ds.multimeter, record_from=["V_m"]), inh[5:9])
+    whole = sim._description()
+    part = piece(whole, 0.1)
+    assert [n.size for n in part.nodes if n.is_neuron] == [320, 80] and part.num_ids == 400
+    for before, after in zip(whole.connections, part.connections, strict=True):
+        assert after.mean_indegree() == pytest.approx(before.mean_indegree(), rel=0.02)
+        assert after.delay == before.delay and after.post_ids.max() < 400
+        after.check(part.dt)
+    with jax.enable_x64(False):
+        network = assemble(part, Phases())
+    expected = sum(c.mean_indegree() * len(c.post_ids) for c in part.connections)
+    assert network.projection.num_synapses == pytest.approx(expected, rel=0.05)
+    assert piece(whole, 1e-9).num_ids == 2, "at least one neuron of each population"
+
+
+def test_a_device_of_this_machine_is_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(calibration, "_SECONDS", 0.01)
+    Path("net.py").write_text(NETWORK)
+    assert main(["plan", "net.py", "--device", "here", "--devices", "1,100", "--set", "n=4000", "--rate", "20"]) == 0
+    told = capsys.readouterr().out
+    assert "measured here, on 2,000 neurons and 200,000 synapses" in told and "estimates" not in told
+
+
+def test_what_is_measured_makes_the_forecast(monkeypatch):
+    monkeypatch.setattr(calibration, "_SECONDS", 0.01)
+    monkeypatch.setattr(calibration.stdp, "PERIOD", 100)  # steps that are timed at least
+    sim = ds.Simulator(seed=3)
+    plastic(sim)
+    d = sim._description()
+    machine = calibration.measured_here(d, rate=10.0)
+    assert machine.measured and machine.step_us > 1 and machine.process_bytes > 50 * 2**20
+    found = [forecast(d, 1, machine, rate=rate) for rate in (0.0, 10.0)]
+    assert found[0].step_s <= found[1].step_s and found[0].build_s >= machine.build_s > 0
+    assert found[0].process > machine.process_bytes + found[0].device_bytes
+
+
+def test_the_memory_of_the_host_and_of_its_limits_is_honoured(monkeypatch):
+    sim = ds.Simulator(seed=1)
+    cells = sim.create(ds.iaf_psc_exp, 100_000)
+    sim.connect(cells, cells, rule=ds.fixed_indegree(10_000), weight=20 * u.pA)
+    monkeypatch.setattr(machines.resource, "getrlimit", lambda which: (4 * 2**30, -1))
+    assert memory_here() == cpu(1).memory <= 4 * 2**30
+    with pytest.raises(DeviceError, match=r"[78]\.\d GiB are needed on one, which has"):
+        forecast(sim._description(), 1, cpu(1), rate=5.0).check(cpu(1), "cpu")
+    forecast(sim._description(), 4, cpu(1), rate=5.0).check(cpu(1), "cpu")
+    # Four devices of one process share its memory.
+    shared = replace(cpu(1), sharing=4)
+    with pytest.raises(DeviceError, match="on one process with 4"):
+        forecast(sim._description(), 4, shared, rate=5.0).check(shared, "cpu")
 
 
 def test_kinds_and_numbers():
