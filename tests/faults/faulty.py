@@ -16,6 +16,7 @@ from dist_sim.nest import assembly
 from dist_sim.nest.simulation import Simulation
 from dist_sim.run import checkpoint, loop, recording
 
+SIGNALS = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL}
 stage, kind, culprit = ds.param("stage", "none"), ds.param("kind", "raise"), ds.param("culprit", 1)
 
 
@@ -26,8 +27,8 @@ def fault(now):
     Path(os.environ["STRUCK"]).write_text(str(time.time()))
     if kind == "raise":
         raise ValueError("this one raises")
-    if kind == "stop":
-        os.kill(os.getpid(), signal.SIGSTOP)
+    if kind in SIGNALS:
+        os.kill(os.getpid(), SIGNALS[kind])
     while kind == "loop":
         pass
     time.sleep(1000)
@@ -52,8 +53,8 @@ before(loop.ChunkedLoop, "compile", "compile")
 before(loop.ChunkedLoop, "_run", "first chunk", call=2)
 before(Simulation, "_collect", "late chunk", call=12)
 before(recording.Recording, "append", "recording", call=5)
-before(Simulation, "_save", "checkpoint", call=2)
-before(checkpoint, "write_checkpoint", "disk of a checkpoint", call=2)
+before(Simulation, "_save", "checkpoint")
+before(checkpoint, "write_checkpoint", "disk of a checkpoint")
 before(script, "write_spikes", "results")
 atexit.register(fault, "atexit")
 if stage == "imports" and jax.process_index() == culprit:

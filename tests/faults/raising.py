@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,21 @@ class Struck:
 
 
 def struck(
-    folder: Path, launcher: str, stage: str, *, kind: str = "raise", culprit: int = 1, processes: int = PROCESSES, more: str = ""
+    folder: Path,
+    launcher: str,
+    stage: str,
+    *,
+    kind: str = "raise",
+    culprit: int = 1,
+    processes: int = PROCESSES,
+    more: str = "",
+    environment: Mapping[str, str] = os.environ,
 ) -> Struck:
-    """Runs `faulty.py` in a folder of its own."""
+    """Runs `faulty.py` in a folder of its own.
+
+    Args:
+        more: options of `dist-sim run`; environment: of the launcher (srun finds its SLURM there).
+    """
     folder.mkdir(parents=True)
     out, mark = folder / "run", folder / "struck"
     words = ["run", str(SCRIPT), "--out", str(out), "--set", f"stage={stage}", "--set", f"kind={kind}"]
@@ -61,7 +74,9 @@ def struck(
         mpirun = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         assert mpirun is not None
         each = [[mpirun, *[word for line in each for word in (":", "-n", "1", *line)][1:]]]
-    environment = os.environ | {"STRUCK": str(mark), "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(SCRIPT.parents[2])}
+    if launcher == "srun":
+        each = [["srun", "--quiet", f"-n{processes}", f"-N{processes}", *each[0]]]
+    environment = dict(environment) | {"STRUCK": str(mark), "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(SCRIPT.parents[2])}
     begin = time.time()
     running = [
         subprocess.Popen(line, env=environment, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -75,7 +90,7 @@ def struck(
     finally:
         for process in running:
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM if launcher == "mpirun" else signal.SIGKILL)  # mpirun kills its own
+                process.send_signal(signal.SIGKILL if launcher == "plain" else signal.SIGTERM)  # launchers kill their own
     since = float(mark.read_text()) if mark.exists() else begin
     return Struck(
         codes=[process.returncode for process in running],

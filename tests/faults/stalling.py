@@ -39,7 +39,7 @@ STALLS = (
 def wrong(found: Struck, processes: int, kind: str, culprit: int, phase: str, limit: float) -> str:
     """What is not as it should be, or ''."""
     state = json.loads((found.out / "status.json").read_text())
-    named = re.findall(r"no progress: process (\d+) (is|does not answer; it was) in (.+?)(?:, at \S+ ms,)? for \d+ s", found.said)
+    named = re.findall(r"no progress: process (\d+) (is|does not answer; it was) in ([^,]+?)(?:, at [^,]+,)? for \d+ s", found.said)
     wanted = (str(culprit), "does not answer; it was" if kind == "stop" else "is")
     dumped = {int(path.stem.rpartition("-")[2]) for path in found.out.glob("stacks-*.txt")}
     faults = {

@@ -16,6 +16,7 @@ RAISES = [
 ]
 # Before anything is compiled, and with kernels that are never: there a few seconds without a sign are many on any machine.
 EARLY, EARLY_S, COMPILING_S = (2, "build", "sleep", 1, "plan"), 5.0, 60.0
+HEARTBEAT_S = 15
 
 
 @pytest.mark.parametrize(("launcher", "stage", "culprit"), RAISES)
@@ -24,6 +25,17 @@ def test_a_process_that_raises_ends_all(tmp_path, launcher, stage, culprit):
         pytest.importorskip("mpi4py", reason="mpirun needs it: pip install mpi4py mpich")
     found = raising.struck(tmp_path / "run", launcher, stage, culprit=culprit)
     assert not raising.wrong(found, stage, limit=30.0), found.said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("culprit", [1, 0])
+@pytest.mark.parametrize(("stage", "kind"), [("late chunk", "kill"), ("first line", "kill"), ("late chunk", "stop")])
+def test_a_lost_process_is_noticed_within_the_heartbeat(tmp_path, stage, kind, culprit):
+    # Process 0 keeps the word for all: with it the others are ended by JAX, else they end by themselves.
+    found = raising.struck(tmp_path / "run", "plain", stage, kind=kind, culprit=culprit, more=f"--heartbeat {HEARTBEAT_S}")
+    assert found.codes[culprit] == -9 and found.codes[1 - culprit] not in (0, -9)
+    assert found.seconds < HEARTBEAT_S + 15
+    print(f"{stage}, {kind} of process {culprit}: {found.seconds:.1f} s, code {found.codes[1 - culprit]}")
 
 
 def test_a_process_that_stands_still_early_ends_all(tmp_path):
