@@ -1,0 +1,9 @@
+"""`ds.nn`: modules and their lifecycle."""
+
+from dist_sim.core import Module as Module
+from dist_sim.core import init_all_states as init_all_states
+from dist_sim.core import reset_all_states as reset_all_states
+from dist_sim.core.lifecycle import assign_state_values as assign_state_values
+from dist_sim.core.lifecycle import call_order as call_order
+from dist_sim.core.lifecycle import vmap_init_all_states as vmap_init_all_states
+from dist_sim.core.sequential import Sequential as Sequential
