@@ -17,6 +17,7 @@ else:
     from raising import Struck, struck
 
 STALLED = 76
+NAMED = re.compile(r"no progress: process (\d+) (is|does not answer; it was) in ([^,]+?)(?:, at [^,]+,)? for \d+ s")
 # Processes, the stage, what happens there, in which process, and the phase that must be named; of a process that is stopped it is
 # known where it was a moment before.
 STALLS = (
@@ -39,7 +40,7 @@ STALLS = (
 def wrong(found: Struck, processes: int, kind: str, culprit: int, phase: str, limit: float) -> str:
     """What is not as it should be, or ''."""
     state = json.loads((found.out / "status.json").read_text())
-    named = re.findall(r"no progress: process (\d+) (is|does not answer; it was) in ([^,]+?)(?:, at [^,]+,)? for \d+ s", found.said)
+    named = NAMED.findall(found.said)
     wanted = (str(culprit), "does not answer; it was" if kind == "stop" else "is")
     dumped = {int(path.stem.rpartition("-")[2]) for path in found.out.glob("stacks-*.txt")}
     faults = {
