@@ -25,7 +25,7 @@ STALL_S = 600.0
 _STALL, _SIGN, _ANSWER = "dist_sim/stall", "dist_sim/sign", "dist_sim/answer"
 _TICKS, _LONGEST_TICK_S = 10, 30.0
 _PACES, _TIMES_PACE = 9, 20.0
-_ANSWER_S, _DUMP_S = 3.0, 3.0
+_ANSWER_S, _SIGN_S, _DUMP_S = 3.0, 1.0, 3.0
 _AT_ONCE_S = 0.5  # apart, two processes have come to a standstill together
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 _OURS = str(Path(__file__).parents[1])
@@ -208,7 +208,7 @@ def told(standings: dict[int, Standing], processes: int, folder: Path) -> str:
 
 
 def _last_sign(process: int) -> str:
-    text = board.read(f"{_SIGN}/{process}", 0.0)
+    text = board.read(f"{_SIGN}/{process}", _SIGN_S)
     return "" if text is None else f"; it was {Standing(**json.loads(text))} when it was last heard"
 
 

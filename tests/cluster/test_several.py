@@ -36,6 +36,7 @@ perhaps("between")
 times, senders = sim.cont(15 * u.ms).events(recorder)
 perhaps("end")
 open(f"seen-{jax.process_index()}", "w").write(str(len(senders)))
+print(len(senders), "spikes")
 """
 
 
@@ -138,6 +139,10 @@ def test_two_processes_are_one_run(start, tmp_path):
     one, two = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "two"))
     assert one["digest"] == two["digest"] and one["spikes"] > 100
     assert (two["devices"], two["processes"]) == (4, 2)
+    memory = two["peak_rss_bytes_of_processes"]
+    assert len(memory) == 2 and min(memory) > 2**20 and two["peak_rss_bytes"] == max(memory)
+    # What the script prints is seen once: that of process 1 is in a file.
+    assert (tmp_path / "two" / "stdout-1.txt").read_text() == f"{one['spikes']} spikes\n"
     assert sorted(path.name for path in (tmp_path / "two" / "spikes").iterdir()) == ["seg-00000-00000.bin", "seg-00001-00000.bin"]
     assert {(tmp_path / f"seen-{k}").read_text() for k in range(2)} == {str(one["spikes"])}
     told = subprocess.run(
