@@ -38,7 +38,7 @@ from dist_sim.network.rules import (
 )
 from dist_sim.network.tables import first_capacity, history_slots
 from dist_sim.partition.layout import Layout
-from dist_sim.partition.mesh import neuron_mesh
+from dist_sim.partition.mesh import local_devices, neuron_mesh
 from dist_sim.partition.share import Share
 
 # Per neuron of the whole network a process keeps its device, its source slot, and the ids that the script has of it.
@@ -217,7 +217,7 @@ def _state_bytes(
 ) -> list[tuple[int, float]]:
     """Of each model: bytes whatever its size, and bytes per neuron, read from a small piece of it."""
     found = []
-    mesh = neuron_mesh(list(d.mesh.devices.flat[:1]))
+    mesh = neuron_mesh(local_devices(d.mesh)[:1])
     for model, given, channel in zip(d.models, values, channels, strict=True):
         size = len(given["refractory_steps"])
         piece: dict[str, Any] = {**given, "padding": np.zeros(size, bool)}
