@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 NETWORKS = ("plastic", "static")
 LINES = (  # title, key, digits
@@ -46,7 +47,7 @@ def network(name: str, neurons: int, indegree: int) -> Any:
     start = dict(V_m=ds.dist.Uniform(-65 * u.mV, -55 * u.mV))
     exc, inh = (sim.create(ds.iaf_psc_exp, n, params=start) for n in (neurons * 4 // 5, neurons // 5))
     noise, recorder = sim.create(ds.poisson_generator, rate=8000 * u.Hz), sim.create(ds.spike_recorder)
-    learning = dict(synapse=ds.stdp_synapse(Wmax=60 * u.pA)) if name == "plastic" else {}
+    learning: dict[str, Any] = dict(synapse=ds.stdp_synapse(Wmax=60 * u.pA)) if name == "plastic" else {}
     # Drawn, so that they do not compress.
     delay, weight = ds.dist.Uniform(1 * u.ms, 3 * u.ms), ds.dist.Uniform(1 * u.pA, 39 * u.pA)
     sim.connect(exc, exc, rule=ds.fixed_indegree(indegree * 4 // 5), weight=weight, delay=delay, **learning)
@@ -88,8 +89,7 @@ def one(name: str, neurons: int, indegree: int, seconds: float) -> dict[str, Any
             still.append(time.perf_counter() - begin)
         ends.append(time.perf_counter())
 
-    Simulation._checkpoint = in_turns
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.object(Simulation, "_checkpoint", in_turns):
         directory = RunDirectory(Path(folder) / "run")
         policy = CheckpointPolicy(every=0.0, keep_last=1)
         with Session(directory=directory, checkpoints=policy, stop=Stop()).active():

@@ -59,6 +59,7 @@ def one_process(neurons: int, indegree: int, processes: int, process: int, port:
     described = resident()
     summary = sim.simulate(0 * u.ms).summary
     seconds = time.perf_counter() - begin
+    assert sim._simulation is not None
     network = sim._simulation.network
     own = sum(shard.data.nbytes for state in network.states().values() for shard in state.value.addressable_shards)
     found = {

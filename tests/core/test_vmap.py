@@ -411,7 +411,8 @@ class TestSharded:
     @pytest.mark.parametrize("by_name", [False, True])
     def test_a_lane_keeps_the_split_of_its_own_axes(self, grid, by_name):
         spec, inside = PartitionSpec("batch", "neuron"), []
-        value = np.cos(np.arange(4 * 16, dtype=np.float32)).reshape(4, 16)
+        # As many lanes of neurons as blocks hold: others are padded where a program begins.
+        value = np.cos(np.arange(4 * 512, dtype=np.float32)).reshape(4, 512)
         if by_name:
             with ds.use_mesh(grid):
                 state = ds.HiddenState(value)

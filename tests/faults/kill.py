@@ -45,6 +45,8 @@ LONGEST = 150.0
 # Its children have what a run imports already; all else, their number, signals and end, is that of a process of the shell.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["dist_sim.commands.app"])
+# Where pytest has imported this file by its path, a child must find it by its name. Last: the package is the installed one.
+sys.path.append(str(Path(__file__).parents[2]))
 
 
 def command(words: Sequence[str], log: str) -> None:
