@@ -13,7 +13,11 @@ _NAMES = {
         "State", "ParamState", "HiddenState", "ShortTermState", "LongTermState", "BatchState", "Module",
         "environ", "filters", "graph", "transform", "random",
     ),
-    "dist_sim.models.neurons": ("LIF", "Neuron"),
+    "dist_sim.models.dynamics": ("Dynamics",),
+    "dist_sim.models.neurons": ("LIF", "LIFRef", "Neuron"),
+    "dist_sim.models.outputs": ("COBA", "CUBA", "SynOut"),
+    "dist_sim.models.projections": ("AlignPostProj",),
+    "dist_sim.models.synapses": ("Expon", "Synapse"),
     "dist_sim.nest": ("Simulator", "SimulationResult", "NodeView", "SynapseCollection"),
     "dist_sim.nest.neurons": ("iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp"),
     "dist_sim.nest.devices": (
@@ -35,7 +39,7 @@ _MODULES = {
     "dist": "dist_sim.network.distributions",
     "errors": "dist_sim.errors",
     "init": "dist_sim.models.init",
-    "nn": "dist_sim.core.nn",
+    "nn": "dist_sim.models.nn",
     # This namespace itself: after `import dist_sim as brainpy`, `brainpy.state.LIF` is found where the models are.
     "state": "dist_sim",
     "surrogate": "dist_sim.models.surrogate",
@@ -50,7 +54,11 @@ if TYPE_CHECKING:
     from dist_sim.core import *  # noqa: F403
     from dist_sim.models import init as init
     from dist_sim.models import surrogate as surrogate
+    from dist_sim.models.dynamics import Dynamics as Dynamics
     from dist_sim.models.neurons import *  # noqa: F403
+    from dist_sim.models.outputs import *  # noqa: F403
+    from dist_sim.models.projections import *  # noqa: F403
+    from dist_sim.models.synapses import *  # noqa: F403
     from dist_sim.nest import *  # noqa: F403
     from dist_sim.nest.devices import *  # noqa: F403
     from dist_sim.nest.neurons import *  # noqa: F403

@@ -295,6 +295,12 @@ def note_write(state: State) -> None:
         frame.write(state)
 
 
+def is_open(trace: weakref.ref[Any]) -> bool:
+    """Code runs under this trace, or under one inside of it."""
+    home = trace()
+    return home is not None and any(t is home for t in _enclosing(current_trace()))
+
+
 def has_tracer(value: Any) -> bool:
     """Some array in this PyTree is only a name for one, inside a trace."""
     return any(type(leaf) is not CONCRETE and isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))

@@ -26,15 +26,17 @@ class Parameter:
     Args:
         unit: of the parameter.
         positive: must be above 0.
+        at_least: in the unit.
 
     Raises:
         UnitError: on assignment, without unit or with that of something else.
         ParameterError: on assignment, not finite, out of bounds, of a shape that does not fit, or assigned before.
     """
 
-    def __init__(self, unit: Any, *, positive: bool = False) -> None:
+    def __init__(self, unit: Any, *, positive: bool = False, at_least: float = -np.inf) -> None:
         self.unit = unit
         self.positive = positive
+        self.at_least = at_least
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -83,6 +85,8 @@ class Parameter:
             raise ParameterError(f"{where}: holds NaN or infinity. Give finite numbers in {self.unit}.")
         if self.positive and (bare <= 0).any():
             raise ParameterError(f"{where}: must be above 0 {self.unit}; got {bare.min():g} {self.unit}.")
+        if (bare < self.at_least).any():
+            raise ParameterError(f"{where}: must be at least {self.at_least:g} {self.unit}; got {bare.min():g} {self.unit}.")
         return bare
 
 

@@ -295,6 +295,12 @@ def sharding_constraint(blocks: Blocks, eqn: Any, values: list[Value]) -> list[V
     ]
 
 
+@rule("reshard")
+def reshard(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    """What broadcasting in `jnp.where` writes; where a value lies is decided here."""
+    return values
+
+
 # ---- programs within programs ----
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import dist_sim as ds
 from dist_sim.core import HiddenState, Module, ParamState, State, init_all_states, reset_all_states, transform
-from dist_sim.core.nn import assign_state_values, call_order, vmap_init_all_states
+from dist_sim.core.lifecycle import assign_state_values, call_order, vmap_init_all_states
 from dist_sim.errors import ParameterError, StateValueError
 from dist_sim.nest.neurons import iaf_psc_delta
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dist_sim.core import HiddenState, Module, ParamState, ShortTermState, State, environ, init_all_states, reset_all_states, walk
-from dist_sim.core.nn import Sequential
+from dist_sim.core.sequential import Sequential
 from dist_sim.core.transform import jit
 from dist_sim.errors import ParameterError, StateValueError
 from dist_sim.partition import use_mesh

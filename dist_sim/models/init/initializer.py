@@ -5,6 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import brainunit as u
+
+from dist_sim.errors import UnitError
+
 
 class Initializer(ABC):
     """Called with a shape, gives an array of it."""
@@ -17,3 +21,17 @@ class Initializer(ABC):
     @abstractmethod
     def __call__(self, size: int | tuple[int, ...]) -> Any:
         """Values of the shape `size`: a quantity, or a bare array where there is no unit."""
+
+
+def in_unit(where: str, unit: Any, **given: Any) -> list[Any]:
+    """Numbers in a unit, or quantities as they are, all of one unit.
+
+    Raises:
+        UnitError: they are not, or there is a unit besides quantities.
+    """
+    found = [x if unit is None else x * unit for x in given.values()]
+    quantities = [name for name, x in given.items() if unit is not None and isinstance(x, u.Quantity)]
+    if quantities or any(not u.have_same_dim(u.get_unit(x), u.get_unit(found[0])) for x in found):
+        told = ", ".join(f"{name}={x}" for name, x in given.items())
+        raise UnitError(f"{where}({told}, unit={unit}): give quantities of one unit, or numbers and the unit.")
+    return found

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any
 
 import brainunit as u
 import jax
@@ -14,7 +14,6 @@ from dist_sim.models.parameter import Parameter
 from dist_sim.models.surrogate import ReluGrad
 
 
-@final
 class LIF(Neuron):
     r"""Leaky integrate-and-fire neuron, exact for an input constant over each step.
 
@@ -67,7 +66,15 @@ class LIF(Neuron):
 
     def update(self, x: Any = 0.0 * u.mA) -> jax.Array:
         """One step under the current x, a scalar or of the shape of V. Returns spikes 0. or 1. of the shape of V."""
-        units.checked(x, u.mA, "LIF.update(x=...)")
-        V = self.after_spike(self.V.value, self.get_spike(), self.V_th, self.V_reset)
-        self.V.value = exp_euler_step(lambda V: (self.V_rest - V + self.R * x) * (1.0 / self.tau), V)
+        self.V.value = self.integrated(x)[1]
         return self.get_spike()
+
+    def integrated(self, x: Any) -> tuple[u.Quantity, u.Quantity]:
+        """V after the reset of what spiked, and from there one step on, under the current x and all inputs."""
+        units.checked(x, u.mA, f"{type(self).__name__}.update(x=...)")
+        start = self.after_spike(self.V.value, self.get_spike(), self.V_th, self.V_reset)
+
+        def slope(V: u.Quantity) -> u.Quantity:
+            return (self.V_rest - V + self.R * self.sum_current_inputs(x, V)) * (1.0 / self.tau)
+
+        return start, self.sum_delta_inputs(exp_euler_step(slope, start))

@@ -1,4 +1,4 @@
-"""`ds.nn`: modules and their lifecycle."""
+"""`ds.nn`: modules, their lifecycle, connectivity and integration."""
 
 from dist_sim.core import Module as Module
 from dist_sim.core import init_all_states as init_all_states
@@ -7,3 +7,6 @@ from dist_sim.core.lifecycle import assign_state_values as assign_state_values
 from dist_sim.core.lifecycle import call_order as call_order
 from dist_sim.core.lifecycle import vmap_init_all_states as vmap_init_all_states
 from dist_sim.core.sequential import Sequential as Sequential
+from dist_sim.models.communication import EventFixedNumConn as EventFixedNumConn
+from dist_sim.models.communication import EventFixedProb as EventFixedProb
+from dist_sim.models.exp_euler import exp_euler_step as exp_euler_step

@@ -1,0 +1,183 @@
+"""What neurons and synapses have in common: a shape, inputs that others add, and what runs before and after a step."""
+
+from __future__ import annotations
+
+import operator
+import weakref
+from collections.abc import Callable
+from typing import Any, final
+
+import brainunit as u
+import jax.numpy as jnp
+import numpy as np
+
+from dist_sim import units
+from dist_sim.core import HiddenState, Module
+from dist_sim.core.trace import current_trace, is_open
+from dist_sim.errors import ParameterError, UnitError
+from dist_sim.models.describe import Described
+from dist_sim.models.init import Constant, Initializer
+
+Input = Callable[..., Any]
+
+
+@final
+class Handover:
+    """A value that one part of a step leaves for a later part of the same step."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+        self._trace: weakref.ref[Any] | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Something was left in this step. What a step that broke off has left is not there."""
+        return self._trace is not None and is_open(self._trace)
+
+    def put(self, value: Any) -> None:
+        self._value, self._trace = value, weakref.ref(current_trace())
+
+    def look(self) -> Any:
+        """The value, which stays."""
+        return self._value
+
+    def take(self) -> Any:
+        """The value, which is gone then."""
+        value, self._value, self._trace = self._value, None, None
+        return value
+
+
+class Dynamics(Module, Described):
+    """A population of equal things with States, one value each.
+
+    Calling it runs what was added to run before, then `update`, then what was added to run after.
+
+    Args:
+        in_size: how many, or the shape of the population.
+        name: of the Module.
+
+    Attributes:
+        in_size, out_size, varshape: the shape of the population, a tuple.
+        before_updates, after_updates: Modules by key.
+
+    Raises:
+        ParameterError: a size below 1.
+    """
+
+    in_size: tuple[int, ...]
+
+    def __init__(self, in_size: int | tuple[int, ...], name: str | None = None) -> None:
+        super().__init__(name)
+        self.in_size = self.out_size = self.varshape = shape_of(in_size, f"{type(self).__name__}(in_size={in_size!r})")
+        self.before_updates: dict[str, Module] = {}
+        self.after_updates: dict[str, Module] = {}
+        self._current_inputs: dict[str, Input] = {}
+        self._delta_inputs: dict[str, Handover] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for module in self.before_updates.values():
+            module()
+        out = self.update(*args, **kwargs)
+        for module in self.after_updates.values():
+            module(out)
+        return out
+
+    def add_current_input(self, key: str, current: Input, label: str | None = None) -> None:
+        """Adds a current: a function of what :meth:`sum_current_inputs` is given, called at every step.
+
+        Raises:
+            ParameterError: another one has this key.
+        """
+        key = _labelled(key, label)
+        if self._current_inputs.get(key, current) is not current:
+            raise ParameterError(f"{type(self).__name__}.add_current_input({key!r}): the key is taken. Give each input its own.")
+        self._current_inputs[key] = current
+
+    def add_delta_input(self, key: str, value: Any, label: str | None = None) -> None:
+        """Adds a value to what :meth:`sum_delta_inputs` sums next, in this step.
+
+        Raises:
+            ParameterError: it was given before, and has not been used since.
+        """
+        handover = self._delta_inputs.setdefault(_labelled(key, label), Handover())
+        if handover.is_there:
+            raise ParameterError(
+                f"{type(self).__name__}: {key} gives its input a second time before the first was used. In one step call each "
+                "projection once, and then the population it leads to."
+            )
+        handover.put(value)
+
+    def sum_current_inputs(self, start: Any, *args: Any, label: str | None = None) -> Any:
+        """`start` and all currents, each called with `args`; those with a label, if one is given."""
+        for key, current in self._current_inputs.items():
+            if _has(key, label):
+                start = start + current(*args)
+        return start
+
+    def sum_delta_inputs(self, start: Any, label: str | None = None) -> Any:
+        """`start` and all values that were added since the last time; those with a label, if one is given."""
+        for key, handover in self._delta_inputs.items():
+            if _has(key, label) and handover.is_there:
+                start = start + handover.take()
+        return start
+
+    def initializer(self, parameter: str, given: Any, unit: Any = None) -> Callable[[tuple[int, ...]], Any]:
+        """The initialiser that an argument gives: a callable of the shape, or a quantity to start from everywhere.
+
+        Args:
+            unit: it is to give; None where any will do.
+
+        Raises:
+            UnitError: it is known to give something else than `unit`.
+        """
+        made = given if callable(given) else Constant(given)
+        if unit is not None and isinstance(made, Initializer) and not u.have_same_dim(made.unit, unit):
+            raise UnitError(f"{type(self).__name__}({parameter}=...): needs the unit {unit}; got {given}, of unit {made.unit}.")
+        return made
+
+    def initial(
+        self, initializer: Callable[[tuple[int, ...]], Any], unit: Any = None, batch_size: int | None = None
+    ) -> HiddenState:
+        """A State that starts from `initializer`, of the shape (batch_size, *in_size) or in_size.
+
+        Args:
+            unit: of the State; None for that of the initialiser.
+
+        Raises:
+            UnitError, ParameterError: a batch size below 1; an initialiser that gives another unit or shape.
+        """
+        model = type(self).__name__
+        shape = self.in_size
+        if batch_size is not None:
+            shape = (*shape_of(batch_size, f"{model}.init_state(batch_size={batch_size!r})"), *shape)
+        where = f"{model}: the initialiser {initializer!r:.60}"
+        value = initializer(shape)
+        unit = u.get_unit(value) if unit is None else unit
+        value = units.checked(value, unit, where)
+        if value.shape != shape:
+            raise ParameterError(f"{where}: gives the shape {value.shape}, where {shape} is asked for.")
+        # A float of the default precision, also where whole numbers were given.
+        return HiddenState(jnp.asarray(value.to_decimal(unit), float) * unit)
+
+
+def shape_of(size: Any, where: str) -> tuple[int, ...]:
+    """A size as a shape.
+
+    Raises:
+        ParameterError: no whole number of at least 1, and no tuple of such.
+    """
+    try:
+        shape = tuple(operator.index(n) for n in (size if np.ndim(size) else (size,)))
+    except TypeError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise ParameterError(f"{where}: needs a whole number of at least 1, or a tuple of such.")
+    return shape
+
+
+def _labelled(key: str, label: str | None) -> str:
+    return key if label is None else f"{label} // {key}"
+
+
+def _has(key: str, label: str | None) -> bool:
+    return label is None or key.startswith(f"{label} // ")

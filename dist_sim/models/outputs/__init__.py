@@ -1,0 +1,5 @@
+"""From conductance to current: synaptic outputs, one per file."""
+
+from dist_sim.models.outputs.coba import COBA as COBA
+from dist_sim.models.outputs.cuba import CUBA as CUBA
+from dist_sim.models.outputs.output import SynOut as SynOut
