@@ -140,10 +140,12 @@ class Run:
         return {name: summary[name] for name in SAME} | found
 
     def sound_checkpoints(self) -> int:
-        """How many committed checkpoints there are; every one can be read."""
+        """How many committed checkpoints there are; what each process has written of every one can be read."""
         steps = checkpoint_steps(self.checkpoints)
         for step in steps:
-            read_arrays(path := checkpoint_path(self.checkpoints, step), read_manifest(path))
+            manifest = read_manifest(path := checkpoint_path(self.checkpoints, step))
+            for part in range(len(manifest["arrays"])):
+                read_arrays(path, manifest, part)
         return len(steps)
 
     def spikes(self) -> tuple[int, np.ndarray, np.ndarray]:
