@@ -1,11 +1,15 @@
 """What a checkpoint costs: bytes on the disk, the time that it takes from the run, memory, and the way back.
 
     python examples/benchmarks/checkpoint_cost.py --networks plastic,static
+    python examples/benchmarks/checkpoint_cost.py --networks plastic --default-interval --mtbf 3600 --seconds 200
 
 Each network runs in a process of its own, in turns without checkpoints and with one after the other. A save costs the run the
 time in which the loop itself stands still, and what its chunks take longer (difference of medians) while the save goes on. The
 default interval follows from the seconds that a save takes and a failure in 24 h (`best_interval`); the cost over the interval is
 the fraction of the run that checkpoints take. The state is all arrays that a checkpoint holds, whole and uncompressed.
+
+With `--default-interval` nothing is forced: the run takes its checkpoints when it finds that it is time to. All that they take
+from the loop is summed up and divided by the time that the run lasted. The shortest default interval is a minute.
 """
 
 from __future__ import annotations
@@ -34,6 +38,19 @@ LINES = (  # title, key, digits
     ("fraction of the run at that interval", "fraction", 5),
     ("more memory at its peak / state", "memory_ratio", 2),
     ("look for it, check it and go there [s]", "restore_s", 3),
+)
+
+
+AT_DEFAULT = (
+    ("the run lasted [s]", "lasted_s", 1),
+    ("chunks", "chunks", 0),
+    ("checkpoints begun", "saves", 0),
+    ("interval [s]", "interval_s", 1),
+    ("a save takes [s]", "save_s", 3),
+    ("the loop stands still, all saves [s]", "still_s", 4),
+    ("longest standstill [s]", "longest_s", 4),
+    ("chunks beside saves took longer, all [s]", "slower_s", 4),
+    ("fraction of the run", "fraction", 5),
 )
 
 
@@ -133,12 +150,64 @@ def one(name: str, neurons: int, indegree: int, seconds: float) -> dict[str, Any
     }  # fmt: skip
 
 
+def at_default_interval(name: str, neurons: int, indegree: int, seconds: float, mtbf: float) -> dict[str, Any]:
+    """What checkpoints took from a run that was left to itself."""
+    import brainunit as u
+    import numpy as np
+
+    from dist_sim.nest.simulation import Simulation
+    from dist_sim.run.checkpoint import CheckpointPolicy
+    from dist_sim.run.directory import RunDirectory
+    from dist_sim.run.session import Session
+    from dist_sim.run.stop import Stop
+
+    look = Simulation._checkpoint
+    chunk_ends, goes_on, beside, begun = [], [], [], []
+
+    def looked(simulation: Simulation) -> None:
+        """After each chunk: what the run does then, with the times."""
+        chunk_ends.append(time.perf_counter())
+        checkpoints = simulation.checkpoints
+        assert checkpoints is not None
+        before = checkpoints._begun
+        look(simulation)
+        begun.append(checkpoints._begun != before)
+        beside.append(checkpoints._running is not None and not checkpoints._running.done())
+        goes_on.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as folder, patch.object(Simulation, "_checkpoint", looked):
+        directory = RunDirectory(Path(folder) / "run")
+        with Session(directory=directory, checkpoints=CheckpointPolicy(mtbf=mtbf), stop=Stop()).active():
+            sim = network(name, neurons, indegree)
+            sim.simulate(50 * u.ms)
+            begin = time.perf_counter()
+            sim.cont(50 * u.ms)
+            whole = max(5, round(5 * seconds / (time.perf_counter() - begin))) * 10 * u.ms
+            for record in (chunk_ends, goes_on, beside, begun):
+                record.clear()
+            sim.cont(whole)
+            checkpoints = sim._simulation.checkpoints
+            checkpoints.wait()
+        directory.close()
+    lengths, saving = np.subtract(chunk_ends[1:], goes_on[:-1]), np.array(beside[:-1])
+    still = np.subtract(goes_on, chunk_ends)[begun]
+    slower_s = float((lengths[saving] - np.median(lengths[~saving])).sum())
+    lasted_s = goes_on[-1] - chunk_ends[0]
+    return {
+        "lasted_s": lasted_s, "chunks": len(lengths), "saves": len(still), "interval_s": checkpoints._interval,
+        "save_s": checkpoints.save_seconds, "still_s": float(still.sum()), "longest_s": float(still.max(initial=0.0)),
+        "slower_s": slower_s, "fraction": (float(still.sum()) + max(0.0, slower_s)) / lasted_s,
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--neurons", default="10000,100000", help="of each network")
     parser.add_argument("--indegree", default="125,100", help="of each network; 4 of 5 synapses are excitatory")
     parser.add_argument("--seconds", type=float, default=20.0, help="that each network runs")
+    parser.add_argument("--default-interval", action="store_true", help="checkpoints when the run finds that it is time to")
+    parser.add_argument("--mtbf", type=float, default=24 * 3600.0, help="seconds between failures, for --default-interval")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -146,7 +215,10 @@ def main() -> None:
     sizes = dict(zip(NETWORKS, zip(given.neurons.split(","), given.indegree.split(","), strict=True), strict=True))
     if given.one:
         neurons, indegree = (int(text) for text in sizes[given.one])
-        print(json.dumps(one(given.one, neurons, indegree, given.seconds)))
+        if given.default_interval:
+            print(json.dumps(at_default_interval(given.one, neurons, indegree, given.seconds, given.mtbf)))
+        else:
+            print(json.dumps(one(given.one, neurons, indegree, given.seconds)))
         return
     found = {}
     for name in names:
@@ -154,7 +226,7 @@ def main() -> None:
         done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
         found[name] = json.loads(done.stdout.splitlines()[-1])
     print(f"{'':40}" + "".join(f"{name:>16}" for name in names))
-    for title, key, digits in LINES:
+    for title, key, digits in AT_DEFAULT if given.default_interval else LINES:
         print(f"{title:40}" + "".join(f"{found[name][key]:>16,.{digits}f}" for name in names))
     if given.out:
         given.out.write_text(json.dumps(found, indent=1) + "\n")
