@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -159,44 +160,39 @@ def at_default_interval(name: str, neurons: int, indegree: int, seconds: float, 
     from dist_sim.run.checkpoint import CheckpointPolicy
     from dist_sim.run.directory import RunDirectory
     from dist_sim.run.session import Session
-    from dist_sim.run.stop import Stop
+    from dist_sim.run.stop import Stop, Stopped
 
     look = Simulation._checkpoint
-    chunk_ends, goes_on, beside, begun = [], [], [], []
+    begins, ends, begun, beside = [], [], [], []  # of each chunk: times; whether a save was begun after it, and went on then
 
     def looked(simulation: Simulation) -> None:
         """After each chunk: what the run does then, with the times."""
-        chunk_ends.append(time.perf_counter())
-        checkpoints = simulation.checkpoints
+        end, checkpoints = time.perf_counter(), simulation.checkpoints
         assert checkpoints is not None
         before = checkpoints._begun
         look(simulation)
         begun.append(checkpoints._begun != before)
         beside.append(checkpoints._running is not None and not checkpoints._running.done())
-        goes_on.append(time.perf_counter())
+        ends.append(end)
+        begins.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder, patch.object(Simulation, "_checkpoint", looked):
-        directory = RunDirectory(Path(folder) / "run")
-        with Session(directory=directory, checkpoints=CheckpointPolicy(mtbf=mtbf), stop=Stop()).active():
+        directory, policy = RunDirectory(Path(folder) / "run"), CheckpointPolicy(mtbf=mtbf)
+        with Session(directory=directory, checkpoints=policy, stop=Stop(seconds)).active(), suppress(Stopped):
             sim = network(name, neurons, indegree)
-            sim.simulate(50 * u.ms)
-            begin = time.perf_counter()
-            sim.cont(50 * u.ms)
-            whole = max(5, round(5 * seconds / (time.perf_counter() - begin))) * 10 * u.ms
-            for record in (chunk_ends, goes_on, beside, begun):
-                record.clear()
-            sim.cont(whole)
-            checkpoints = sim._simulation.checkpoints
-            checkpoints.wait()
+            sim.simulate(1e6 * u.ms)
+        checkpoints = sim._simulation.checkpoints
         directory.close()
-    lengths, saving = np.subtract(chunk_ends[1:], goes_on[:-1]), np.array(beside[:-1])
-    still = np.subtract(goes_on, chunk_ends)[begun]
-    slower_s = float((lengths[saving] - np.median(lengths[~saving])).sum())
-    lasted_s = goes_on[-1] - chunk_ends[0]
+    lengths, saving = np.subtract(ends[1:], begins[:-1]), np.array(beside[:-1])
+    first = np.flatnonzero(np.diff(saving, prepend=False) & saving)
+    last = np.flatnonzero(np.diff(saving, append=False) & saving) + 1
+    # Beside the chunks just before: activity, and with it the time of a chunk, goes up and down.
+    slower = [(lengths[a:b] - lengths[max(0, a - 50) : a].mean()).sum() for a, b in zip(first, last, strict=True)]
+    still, lasted_s = np.subtract(begins, ends)[begun], begins[-1] - ends[0]
     return {
         "lasted_s": lasted_s, "chunks": len(lengths), "saves": len(still), "interval_s": checkpoints._interval,
         "save_s": checkpoints.save_seconds, "still_s": float(still.sum()), "longest_s": float(still.max(initial=0.0)),
-        "slower_s": slower_s, "fraction": (float(still.sum()) + max(0.0, slower_s)) / lasted_s,
+        "slower_s": float(sum(slower)), "fraction": (float(still.sum()) + max(0.0, float(sum(slower)))) / lasted_s,
     }  # fmt: skip
 
 
