@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import brainunit as u
+import jax
 import numpy as np
 
 from dist_sim.errors import ParameterError, UnitError
@@ -27,16 +28,19 @@ def checked(value: Any, unit: Any, where: str) -> u.Quantity:
 
     Args:
         value: a brainunit quantity, scalar or array, concrete or traced.
-        unit: a brainunit unit.
+        unit: a brainunit unit; `u.UNITLESS` for a bare number or array, which comes back as a quantity.
         where: what the value is, for the error message: `LIF(tau=...)`.
 
     Raises:
         UnitError: the value has no unit, or the unit of something else.
     """
     wanted = f"{KINDS.get(str(unit), 'a quantity')} ({unit})"
+    if u.have_same_dim(unit, u.UNITLESS):
+        wanted = "a number without unit"
+        value = u.Quantity(value) if not isinstance(value, u.Quantity) and _is_number(value) else value
     if not isinstance(value, u.Quantity):
-        hint = f" Did you mean {_short(value)} * u.{unit}?" if hasattr(u, str(unit)) else ""
-        raise UnitError(f"{where}: needs {wanted}; got {_short(value)} without unit.{hint}")
+        hint = f" Did you mean {_short(value)} * u.{unit}?" if hasattr(u, str(unit)) and _is_number(value) else ""
+        raise UnitError(f"{where}: needs {wanted}; got {_short(value)}{' without unit.' * _is_number(value) or '.'}{hint}")
     if not u.have_same_dim(value, unit):
         raise UnitError(f"{where}: needs {wanted}; got {_short(value)}.")
     return value
@@ -78,6 +82,10 @@ def steps(value: Any, dt: float, where: str) -> np.ndarray:
 def steps_of(milliseconds: np.ndarray | float, dt: float) -> np.ndarray:
     """Milliseconds as a number of steps, rounded to the nearest one (halves up)."""
     return np.floor(np.asarray(milliseconds, dtype=np.float64) / dt + 0.5).astype(np.int64)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, jax.Array) or np.asarray(value).dtype.kind in "iuf"
 
 
 def _short(value: Any) -> str:

@@ -157,7 +157,7 @@ class Dynamics(Module, Described):
         if value.shape != shape:
             raise ParameterError(f"{where}: gives the shape {value.shape}, where {shape} is asked for.")
         # A float of the default precision, also where whole numbers were given.
-        return HiddenState(jnp.asarray(value.to_decimal(unit), float) * unit)
+        return HiddenState(u.maybe_decimal(jnp.asarray(value.to_decimal(unit), float) * unit))
 
 
 def shape_of(size: Any, where: str) -> tuple[int, ...]:

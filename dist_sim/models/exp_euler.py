@@ -36,14 +36,17 @@ def exp_euler_step(f: Callable[..., Any], x: Any, *args: Any) -> Any:
             f"exp_euler_step: the derivative of a quantity in {unit} must be in {unit / dt.unit}; got {u.get_unit(drift)}."
         )
     start, change, z = (_bare(part, unit) for part in (x, dt * drift, dt * slope))
-    return u.maybe_decimal((start + change * _phi(z)) * unit)
+    return u.maybe_decimal((start + change * exprel(z)) * unit)
 
 
 def _bare(x: Any, unit: Any) -> Any:
     return x.to_decimal(unit) if isinstance(x, u.Quantity) else x
 
 
-def _phi(z: Any) -> Any:
-    # Where z is 0 both branches need a finite derivative.
+def exprel(z: Any) -> Any:
+    """(e^z - 1) / z, differentiable also at 0."""
+    # Where z is 0 both branches need a finite derivative. What grows by more than e^60 in a step has left any range: kept
+    # finite, so that a bound set on it afterwards gives a gradient of 0 and not NaN.
+    z = jnp.minimum(z, 60.0)
     still = z == 0
-    return jnp.where(still, 1.0, jnp.expm1(z) / jnp.where(still, 1.0, z))
+    return jnp.where(still, 1.0 + 0.5 * z, jnp.expm1(z) / jnp.where(still, 1.0, z))

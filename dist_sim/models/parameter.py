@@ -16,7 +16,8 @@ from dist_sim.errors import ParameterError
 class Parameter:
     """Declares a parameter in the body of a model: `tau = Parameter(u.ms, positive=True)`.
 
-    `__init__` assigns it, once; reading gives a quantity in the declared unit. What is assigned may be
+    `__init__` assigns it, once; reading gives a quantity in the declared unit, or a bare number where that is `u.UNITLESS`. What
+    is assigned may be
 
     - one number: a constant of every compiled program;
     - an array that broadcasts to the model's `in_size`: kept in a State of the present precision, so that no program contains
@@ -45,14 +46,17 @@ class Parameter:
     def __get__(self, model: None, owner: type) -> Parameter: ...
 
     @overload
-    def __get__(self, model: Any, owner: type) -> u.Quantity: ...
+    def __get__(self, model: Any, owner: type) -> Any: ...
 
-    def __get__(self, model: Any, owner: type) -> Parameter | u.Quantity:
+    def __get__(self, model: Any, owner: type) -> Any:
         if model is None:
             return self
         # Under its own name: the walk over a model's attributes finds the State there.
         kept = vars(model)[self.name]
-        return kept.value.in_unit(self.unit) if isinstance(kept, State) else kept
+        if not isinstance(kept, State):
+            return kept
+        value = kept.value
+        return u.maybe_decimal(value.in_unit(self.unit)) if isinstance(value, u.Quantity) else value
 
     def __set__(self, model: Any, given: Any) -> None:
         where = f"{type(model).__name__}({self.name}=...)"
@@ -71,22 +75,23 @@ class Parameter:
         if isinstance(given, State):
             kept = given
         elif traced:
-            kept = bare * self.unit
+            kept = u.maybe_decimal(bare * self.unit)
         elif bare.shape:
-            kept = State(bare * self.unit)
+            kept = State(u.maybe_decimal(bare * self.unit))
         else:
             # A Python number takes the precision of what it meets.
-            kept = float(bare) * self.unit
+            kept = u.maybe_decimal(float(bare) * self.unit)
         vars(model)[self.name] = kept
 
     def _bounded(self, value: u.Quantity, where: str) -> np.ndarray:
         bare = np.asarray(value.to_decimal(self.unit), dtype=np.float64)
+        unit = "" if u.have_same_dim(self.unit, u.UNITLESS) else f" {self.unit}"
         if not np.isfinite(bare).all():
-            raise ParameterError(f"{where}: holds NaN or infinity. Give finite numbers in {self.unit}.")
+            raise ParameterError(f"{where}: holds NaN or infinity. Give finite numbers{unit and ' in'}{unit}.")
         if self.positive and (bare <= 0).any():
-            raise ParameterError(f"{where}: must be above 0 {self.unit}; got {bare.min():g} {self.unit}.")
+            raise ParameterError(f"{where}: must be above 0{unit}; got {bare.min():g}{unit}.")
         if (bare < self.at_least).any():
-            raise ParameterError(f"{where}: must be at least {self.at_least:g} {self.unit}; got {bare.min():g} {self.unit}.")
+            raise ParameterError(f"{where}: must be at least {self.at_least:g}{unit}; got {bare.min():g}{unit}.")
         return bare
 
 
