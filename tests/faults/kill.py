@@ -174,9 +174,12 @@ def strike(run: Run, number: int, aim: str, lengths: dict[str, float], draw: ran
         if not process.is_alive():
             assert process.exitcode == 0, (process.exitcode, run.told())
             return None
-        os.kill(process.pid or 0, number)
+        with suppress(ProcessLookupError):  # it has ended in this moment
+            os.kill(process.pid or 0, number)
         code = run.end()
         if number == signal.SIGKILL:
+            if code == 0 and run.done():
+                return None
             allowed = {-9}
         else:
             # Before it listens, and when it is done, nothing can be lost by an end without a word.
