@@ -119,11 +119,27 @@ class Job:
         line = [sys.executable, __file__, "--job", str(number), "--port", str(port), "--scale", str(scale)]
         environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(HERE.parent.parent)}
         if self.processes > 1:
-            line = [mpirun, *(["--bind-to", "none"] if "openmpi" in mpirun else []), "-n", str(self.processes), *line]
+            options = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"] if "openmpi" in mpirun else []
+            line = [mpirun, *options, "-n", str(self.processes), *line]
         else:
             environment["DIST_SIM_ALONE"] = "1"
         self.process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
         self.streams: dict[int, Any] = {}
+
+    def join(self, server: socket.socket) -> None:
+        """Waits until all processes are built."""
+        until = time.monotonic() + WAIT_S
+        while len(self.streams) < self.processes:
+            try:
+                connection, _ = server.accept()
+            except TimeoutError:
+                if self.process.poll() is None and time.monotonic() < until:
+                    continue
+                self.process.kill()
+                raise RuntimeError(f"{self.title}: not begun. {self.process.communicate()[1][-2000:]}") from None
+            connection.settimeout(WAIT_S)
+            stream = connection.makefile("rw")
+            self.streams[json.loads(stream.readline())["process"]] = stream
 
     def do(self, **told: Any) -> Any:
         """Tells all processes, and gives the answer of the first."""
@@ -142,17 +158,13 @@ class Job:
 def measure(scale: float, piece: float, rounds: int, mpirun: str) -> list[dict[str, Any]]:
     """One line of the table for each job and exchange."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(WAIT_S)
+        server.settimeout(1)
         jobs: list[Job] = []
         try:
             for number in range(len(JOBS)):
                 # One after the other: beside each other they would be built more slowly, and no sooner.
                 jobs.append(job := Job(number, server.getsockname()[1], scale, mpirun))
-                while len(job.streams) < job.processes:
-                    connection, _ = server.accept()
-                    connection.settimeout(WAIT_S)
-                    stream = connection.makefile("rw")
-                    job.streams[json.loads(stream.readline())["process"]] = stream
+                job.join(server)
             cases = [(job, exchange) for job in jobs for exchange in job.exchanges]
             pieces: list[list[dict[str, Any]]] = [[] for _ in cases]
             for _ in range(rounds):
