@@ -15,7 +15,7 @@ from dist_sim.errors import DeviceError
 
 HEARTBEAT_S = 30
 CONNECT_S = 300
-_SHUTDOWN_S, _TELL_AFTER_S = 30, 15
+_SHUTDOWN_S, _TELL_AFTER_S, _JAX_WAITS_S = 30, 15, 60
 
 
 def start(
@@ -92,26 +92,36 @@ def connect(
     waiting.daemon = True
     if launch.process <= 1:  # a line or two, whoever of all is missing
         waiting.start()
-    try:
-        jax.distributed.initialize(
-            coordinator,
-            launch.processes,
-            launch.process,
-            local_device_ids=visible_devices(launch, share, os.environ),
-            cluster_detection_method="deactivate",
-            initialization_timeout=connect_s,
-            heartbeat_timeout_seconds=heartbeat_s,
-            shutdown_timeout_seconds=_SHUTDOWN_S,
-            # Neither encrypted nor authenticated: open on no more addresses than the processes use.
-            coordinator_bind_address=f"{_address(host)}:{port}" if launch.process == 0 else None,
-        )
-    except RuntimeError as error:
+    failed: list[Exception] = []
+
+    def find_each_other() -> None:
+        try:
+            jax.distributed.initialize(
+                coordinator,
+                launch.processes,
+                launch.process,
+                local_device_ids=visible_devices(launch, share, os.environ),
+                cluster_detection_method="deactivate",
+                initialization_timeout=connect_s + _JAX_WAITS_S,
+                heartbeat_timeout_seconds=heartbeat_s,
+                shutdown_timeout_seconds=_SHUTDOWN_S,
+                # Neither encrypted nor authenticated: open on no more addresses than the processes use.
+                coordinator_bind_address=f"{_address(host)}:{port}" if launch.process == 0 else None,
+            )
+        except Exception as error:
+            failed.append(error)
+
+    # Beside this thread: where the others do not come, JAX aborts the process before anybody has said why.
+    finding = threading.Thread(target=find_each_other, daemon=True)
+    finding.start()
+    finding.join(connect_s)
+    waiting.cancel()
+    if failed or finding.is_alive():
+        why = str(failed[0]).splitlines()[0] if failed else f"not all had come within {connect_s} s."
         raise DeviceError(
             f"process {launch.process} of {launch.processes} ({launch.launcher}): the processes did not find each other at "
-            f"{coordinator}: {str(error).splitlines()[0]} Is the host reachable from all nodes, and was every process started?"
-        ) from error
-    finally:
-        waiting.cancel()
+            f"{coordinator}: {why} Is the host reachable from all nodes, and was every process started?"
+        ) from (failed[0] if failed else None)
 
 
 def check_agreement(identity: Mapping[str, str]) -> None:

@@ -1,8 +1,9 @@
 """Processes end together: with one message, and one exit code.
 
 A process that fails writes its exit code on the board; a thread of every other process waits for that, and ends its own within a
-moment, even while the main thread is inside a collective that will never return. A process that fails before they have met meets
-the others in order to tell them. One that dies without a word is noticed by JAX's heartbeat.
+moment, even while the main thread is inside a collective that will never return. Where none fails, process 0 writes 0 in the end.
+A process that fails before they have met meets the others in order to tell them. One that dies without a word is noticed by JAX's
+heartbeat.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import final
 
 from dist_sim.cluster import board
 
-_END, _HEARD, _CLOSED, _DONE, _ALL_DONE = (f"dist_sim/{name}" for name in ("end", "heard", "closed", "done", "all_done"))
+_END, _HEARD, _CLOSED, _DONE = (f"dist_sim/{name}" for name in ("end", "heard", "closed", "done"))
+_ALL_WELL = "0"
 _STOPPED, _PATIENCE_S = 75, 20.0
 _NOTICE_S = 0.5  # after which a process that heard of a failure ends
 _CLOSE_S = 3.0  # for what a process does before it ends for another: its disk may be what hangs
@@ -34,6 +36,7 @@ class Ending:
 
     Attributes:
         last: called with the exit code before this process ends for another reason than its own main thread.
+        well: called when all processes have done what they had to, before JAX goes.
     """
 
     def __init__(self, processes: int = 1, process: int = 0, *, meet: Callable[[], None] | None = None):
@@ -41,6 +44,7 @@ class Ending:
         self._meet, self._met, self._failing, self._deciding = meet, False, False, threading.Lock()
         self._listener = threading.Thread(target=self._wait_for_a_failure, daemon=True, name="dist_sim ending")
         self.last: Callable[[int], None] = lambda code: None
+        self.well: Callable[[], None] = lambda: None
 
     def listen(self) -> None:
         """From now on a failure of another process ends this one; JAX knows them all."""
@@ -74,7 +78,7 @@ class Ending:
 
     def finish(self) -> None:
         """At the end of a run that went well: waits for all processes (process 0 may be writing results), and lets JAX go."""
-        if self._alone:
+        if not self._met:
             return
         import jax
 
@@ -82,10 +86,12 @@ class Ending:
         if self._process == 0:
             for process in range(1, self._processes):
                 board.read(f"{_DONE}/{process}")
-            board.post(_ALL_DONE, "")
+            board.post_first(_END, _ALL_WELL)
         else:
             board.post(f"{_DONE}/{self._process}", "")
-            board.read(_ALL_DONE)
+        # A thread that is still inside jaxlib when Python goes would abort this process.
+        self._listener.join()
+        self.well()
         jax.distributed.shutdown()
 
     def _have_met(self) -> bool:
@@ -99,7 +105,7 @@ class Ending:
     def _wait_for_a_failure(self) -> None:
         code = board.read(_END)
         with self._deciding:
-            if code is None or self._failing:
+            if code is None or code == _ALL_WELL or self._failing:
                 return
         time.sleep(_NOTICE_S)
         self._close(int(code))

@@ -84,7 +84,8 @@ class BatchJob:
         cpus_per_task, memory (of a node, as in 64G), partition, account, qos, constraint: as in sbatch, or None.
         mpi: by which the processes are to be ranks of an MPI program, as in srun --mpi, or None.
         seeds: (first, last) for one run per seed, or None; `most_at_once`: of them, or None.
-        parameters: name -> text, for --set; `run_options`: more options of `dist-sim run`; `arguments`: of the script.
+        parameters: name -> text, for --set; `arguments`: of the script.
+        run_options: more options of `dist-sim run`, which the run keeps; `attempt_options`: of every attempt.
         modules: to load; `activate`: a script to source, of a virtual environment; `container`: or None.
         program: the words that start dist-sim.
         lead: seconds before the limit at which the run is asked to save.
@@ -114,6 +115,7 @@ class BatchJob:
     most_at_once: int | None = None
     parameters: tuple[tuple[str, str], ...] = ()
     run_options: tuple[str, ...] = ()
+    attempt_options: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     activate: Path | None = None
@@ -149,9 +151,10 @@ class BatchJob:
         ):
             if value is not None and not allowed.fullmatch(value):
                 raise ParameterError(f"{label} {value!r}: allowed in a batch script: {shown}.")
-        words = (str(self.script), str(self.activate or ""), *self.run_options, *self.arguments, *self.program)
+        words = (str(self.script), str(self.activate or ""), *self.arguments, *self.program)
+        options = (*self.run_options, *self.attempt_options)
         mounts = () if self.container is None else (*self.container.srun_options(), *self.container.prefix(gpus=False))
-        for word in (*words, *(f"{name}={text}" for name, text in self.parameters), *mounts):
+        for word in (*words, *options, *(f"{name}={text}" for name, text in self.parameters), *mounts):
             if not word.isprintable():
                 raise ParameterError(f"{word!r}: has a character that cannot be written in a batch script.")
 
@@ -255,9 +258,10 @@ def _srun_options(job: BatchJob) -> list[str]:
 def _program(job: BatchJob, command: str) -> str:
     words = [*(job.container.prefix(gpus=job.gpus_per_node > 0) if job.container else []), *job.program, command]
     quoted = [shlex.quote(word) for word in words]
+    options = ["--devices", str(job.devices), *map(shlex.quote, job.attempt_options)]
     if command == "resume":
-        return " ".join([*quoted, '"$run"', "--devices", str(job.devices)])
-    quoted += [shlex.quote(str(job.script)), "--out", '"$run"', "--devices", str(job.devices)]
+        return " ".join([*quoted, '"$run"', *options])
+    quoted += [shlex.quote(str(job.script)), "--out", '"$run"', *options]
     quoted += [shlex.quote(word) for word in job.run_options]
     quoted += [f"--set {shlex.quote(f'{name}={text}')}" for name, text in job.parameters]
     if job.seeds:

@@ -23,10 +23,12 @@ from dist_sim.cluster import board
 STALLED = 76
 STALL_S = 600.0
 _STALL, _SIGN, _ANSWER = "dist_sim/stall", "dist_sim/sign", "dist_sim/answer"
-_TICKS, _LONGEST_TICK_S = 10, 30.0
+_NONE = "none"
+_TICKS, _LONGEST_TICK_S, _TICK_S, _SIGNS_PER_S = 10, 30.0, 1.0, 100
 _PACES, _TIMES_PACE = 9, 20.0
 _ANSWER_S, _SIGN_S, _DUMP_S = 3.0, 1.0, 3.0
 _AT_ONCE_S = 0.5  # apart, two processes have come to a standstill together
+_SCRIPT = "the script itself"
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 _OURS = str(Path(__file__).parents[1])
 
@@ -37,6 +39,8 @@ class Signs(Protocol):
     phase: str
     at: str
     moment: float
+
+    def longest_silence(self) -> float: ...
 
 
 @final
@@ -57,8 +61,7 @@ class Standing:
     inside: bool = False
 
     def __str__(self) -> str:
-        told = f"in {self.phase}" if self.phase else "in the script itself"
-        told += f", at {self.at}," if self.at else ""
+        told = f"in {self.phase or _SCRIPT}" + (f", at {self.at}," if self.at else "")
         return f"{told} for {self.quiet:.0f} s" + (f" ({self.line})" if self.line else "")
 
 
@@ -90,7 +93,9 @@ class Watch:
     ):
         self._processes, self._process, self._signs, self._seconds = processes, process, signs, seconds
         self._folder, self._tell, self._end = folder, tell, end
-        self._tick = min(_LONGEST_TICK_S, seconds / _TICKS)
+        self._late = min(_LONGEST_TICK_S, seconds / _TICKS)
+        # A process that is stopped cannot say any more where: the others know it from its last tick.
+        self._tick = min(self._late, max(_TICK_S, processes / _SIGNS_PER_S))
         self._over = threading.Event()
         self._paces: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_PACES))
         self._asleep = 0.0
@@ -101,24 +106,28 @@ class Watch:
         self._thread.start()
 
     def close(self) -> None:
-        """No more."""
+        """No more; of several processes, in none."""
         self._over.set()
+        if self._processes > 1:
+            with suppress(Exception):
+                board.post_first(_STALL, _NONE)
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _watch(self) -> None:
         before, seen = time.monotonic(), self._signs.moment
         while not self._over.is_set():
             heard = self._wait()
-            if self._over.is_set():
+            if self._over.is_set() or heard == _NONE:
                 return
             now, moment = time.monotonic(), self._signs.moment
             # While this thread does not run (a suspended job, a laptop that is closed) nobody can be expected to.
-            self._asleep += max(0.0, now - before - 2 * self._tick)
+            self._asleep += max(0.0, now - before - self._tick - self._late)
             if moment != seen:
-                if moment - seen > self._tick:
-                    self._paces[self._signs.phase].append(moment - seen)
+                self._paces[self._signs.phase].append(self._signs.longest_silence())
                 self._asleep, seen = 0.0, moment
             before = now
-            if heard:
+            if heard is not None:
                 self._answer()
                 return
             standing = self._standing()
@@ -128,14 +137,14 @@ class Watch:
             if standing.phase and standing.quiet > self._limit(standing.phase) and self._alarm():
                 return
 
-    def _wait(self) -> bool:
-        """A tick; whether another process has found the run stuck meanwhile."""
+    def _wait(self) -> str | None:
+        """A tick; the process that has found the run stuck meanwhile."""
         if self._processes == 1:
             self._over.wait(self._tick)
-            return False
+            return None
         begin = time.monotonic()
-        heard = board.read(_STALL, self._tick) is not None
-        if not heard:
+        heard = board.read(_STALL, self._tick)
+        if heard is None:
             self._over.wait(begin + self._tick - time.monotonic())  # where there is no coordinator any more
         return heard
 
@@ -199,12 +208,16 @@ def told(standings: dict[int, Standing], processes: int, folder: Path) -> str:
     waiting: dict[str, list[int]] = defaultdict(list)
     for process, standing in standings.items():
         if process not in guilty:
-            waiting[standing.phase or "the script itself"].append(process)
+            waiting[_where(standing)].append(process)
     lines += [f"waiting for it in {phase}: process {_listed(them)}" for phase, them in waiting.items()]
     files = ", ".join(str(folder / f"stacks-{p}.txt") for p in sorted(standings)[:_PACES])
     lines.append(f"stacks: {files}{', ...' if len(standings) > _PACES else ''}")
     lines.append("a phase that may take longer needs a larger --stall-seconds (0: wait for ever)")
     return "\n  ".join(lines)
+
+
+def _where(standing: Standing) -> str:
+    return (standing.phase or _SCRIPT) + (f", at {standing.at}" if standing.at and not standing.phase else "")
 
 
 def _last_sign(process: int) -> str:

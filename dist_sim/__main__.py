@@ -4,13 +4,15 @@ import sys
 from collections.abc import Sequence
 
 from dist_sim.run.stop import leaving
+from dist_sim.run.streams import readers_may_leave
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `dist-sim`; returns the exit code."""
     with leaving():
         from dist_sim.commands.app import main as command  # JAX and all: seconds, in which a run may be asked to stop
-    return command(arguments)
+    with readers_may_leave():
+        return command(arguments)
 
 
 if __name__ == "__main__":

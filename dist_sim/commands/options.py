@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from dist_sim.errors import UnknownNameError
-from dist_sim.run.checkpoint import seconds_of
+from dist_sim.run.checkpoint import CheckpointPolicy, seconds_of
 
-EVERY = "--checkpoint-every"
+EVERY, KEEP_LAST, KEEP_EVERY, MTBF = "--checkpoint-every", "--keep-last", "--keep-every", "--mtbf"
+HEARTBEAT, STALL = "--heartbeat", "--stall-seconds"
+KEPT, MTBF_TIME = CheckpointPolicy.keep_last, "24h"
 
 File = Annotated[Path, typer.Argument(metavar="FILE.py", help="The script.", show_default=False)]
 Arguments = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]", help="For the script's sys.argv.")]
@@ -21,9 +23,12 @@ Every = Annotated[
     str | None,
     typer.Option(EVERY, metavar="TIME", help="Wall time between checkpoints: 15min, 30s, never.  [default: what loses least]"),
 ]
+KeepLast = Annotated[int, typer.Option(KEEP_LAST, min=1, help="How many of the newest checkpoints stay.")]
+KeepEvery = Annotated[str | None, typer.Option(KEEP_EVERY, metavar="TIME", help="Besides, one per so much model time.")]
+Mtbf = Annotated[str, typer.Option(MTBF, metavar="TIME", help="Mean time between failures, which the default interval heeds.")]
 MaxHours = Annotated[float | None, typer.Option(min=0, help="Save and leave with code 75 by then.")]
 Stall = Annotated[
-    float, typer.Option("--stall-seconds", min=0, metavar="SECONDS", help="A run without progress so long is ended; 0 for never.")
+    float, typer.Option(STALL, min=0, metavar="SECONDS", help="A run without progress so long is ended; 0 for never.")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")]
 
@@ -31,7 +36,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of ever
 Coordinator = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Of process 0, of several that no launcher starts.")]
 Count = Annotated[int | None, typer.Option("--processes", min=1, help="How many processes.")]
 Index = Annotated[int | None, typer.Option("--process", min=0, help="Which one this is, from 0.")]
-Heartbeat = Annotated[int, typer.Option(min=2, metavar="SECONDS", help="A process that is silent so long is dead.")]
+Heartbeat = Annotated[int, typer.Option(HEARTBEAT, min=2, metavar="SECONDS", help="A process that is silent so long is dead.")]
 
 
 def existing(script: Path) -> Path:
@@ -43,6 +48,20 @@ def existing(script: Path) -> Path:
     if not script.is_file():
         raise UnknownNameError("script", str(script), map(str, script.parent.glob("*.py")))
     return script
+
+
+def policy(every: str | None, keep_last: int, keep_every: str | None, mtbf: str) -> CheckpointPolicy:
+    """When to take checkpoints, as the options of these names say.
+
+    Raises:
+        ParameterError: no time.
+    """
+    return CheckpointPolicy(
+        every=interval(every),
+        keep_last=keep_last,
+        keep_every=None if keep_every is None else 1e3 * seconds_of(keep_every, KEEP_EVERY),
+        mtbf=seconds_of(mtbf, MTBF),
+    )
 
 
 def interval(every: str | None) -> float | None:

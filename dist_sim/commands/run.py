@@ -13,6 +13,8 @@ from dist_sim.cluster.watch import STALL_S
 from dist_sim.commands.ends import BAD_INPUT, DONE, errors_become_exit_codes
 from dist_sim.commands.meeting import claimed, launched, meet
 from dist_sim.commands.options import (
+    KEPT,
+    MTBF_TIME,
     Arguments,
     Assignments,
     Coordinator,
@@ -21,14 +23,16 @@ from dist_sim.commands.options import (
     Every,
     Heartbeat,
     Index,
+    KeepEvery,
+    KeepLast,
     MaxHours,
+    Mtbf,
     Out,
     Stall,
     existing,
-    interval,
+    policy,
 )
 from dist_sim.commands.script import run_script, stop_after
-from dist_sim.run.checkpoint import CheckpointPolicy, seconds_of
 from dist_sim.run.directory import RunDirectory, default_directory
 from dist_sim.run.session import Session, check_declared, declared_params, split_assignments
 
@@ -43,11 +47,9 @@ def run(
     out: Out = None,
     assignments: Assignments = None,
     every: Every = None,
-    keep_last: Annotated[int, typer.Option(min=1, help="How many of the newest checkpoints stay.")] = 2,
-    keep_every: Annotated[str | None, typer.Option(metavar="TIME", help="Besides, one per so much model time.")] = None,
-    mtbf: Annotated[
-        str, typer.Option(metavar="TIME", help="Mean time between failures, which the default interval heeds.")
-    ] = "24h",
+    keep_last: KeepLast = KEPT,
+    keep_every: KeepEvery = None,
+    mtbf: Mtbf = MTBF_TIME,
     max_hours: MaxHours = None,
     coordinator: Coordinator = None,
     processes: Count = None,
@@ -74,21 +76,16 @@ def run(
     with errors_become_exit_codes(debug):
         launch = launched(coordinator, processes, process, heartbeat)
         existing(file)
-        policy = CheckpointPolicy(
-            every=interval(every),
-            keep_last=keep_last,
-            keep_every=None if keep_every is None else 1e3 * seconds_of(keep_every, "--keep-every"),
-            mtbf=seconds_of(mtbf, "--mtbf"),
-        )
+        checkpoints = policy(every, keep_last, keep_every, mtbf)
         parameters = split_assignments(assignments or [])
         if parameters:
             check_declared(parameters, file)
-        told = {"arguments": arguments, "parameters": parameters, "--devices": devices, "checkpoints": policy}
+        told = {"arguments": arguments, "parameters": parameters, "--devices": devices, "checkpoints": checkpoints}
         here = meet(launch, devices, heartbeat, file, told)
         directory = claimed(here, lambda: RunDirectory(out or default_directory(file)))
         session = Session(
             devices=devices, out=directory.path, parameters=parameters, command=("dist-sim", *sys.argv[1:]), script=file,
-            arguments=tuple(arguments or ()), checkpoints=policy, stop=stop_after(max_hours), directory=directory,
+            arguments=tuple(arguments or ()), checkpoints=checkpoints, stop=stop_after(max_hours), directory=directory,
         )  # fmt: skip
         raise typer.Exit(run_script(session, directory, here, debug, stall))
 

@@ -59,6 +59,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
     end = together()
     end.last = close
     watch = Watch(here.count, here.index, session.pulse, seconds=stall, folder=directory.path, tell=tell, end=end.abandon)
+    end.well = watch.close  # of several processes, one that is stuck still asks those that are done
     if stall:
         watch.start()
     try:
@@ -85,10 +86,13 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
         code = exit_code(error)
         raise
     finally:
-        watch.close()
-        close(code)
+        with session.pulse.within("end"):
+            close(code)
+        if here.count == 1:
+            watch.close()
     if code == STOPPED and here.index == 0:
         complain(f"stopped. Go on with it: dist-sim resume {directory.path}")
+    session.pulse.beat("its end")
     return code
 
 

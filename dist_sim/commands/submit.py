@@ -9,9 +9,32 @@ from typing import Annotated, Any
 
 import typer
 
+from dist_sim.cluster.bootstrap import HEARTBEAT_S
 from dist_sim.cluster.sbatch import Apptainer, BatchJob, Container, Pyxis, sbatch_script, seconds
 from dist_sim.cluster.submit import hand_in
-from dist_sim.commands.options import EVERY, Arguments, Assignments, Every, File, Out, existing
+from dist_sim.cluster.watch import STALL_S
+from dist_sim.commands.options import (
+    EVERY,
+    HEARTBEAT,
+    KEEP_EVERY,
+    KEEP_LAST,
+    KEPT,
+    MTBF,
+    MTBF_TIME,
+    STALL,
+    Arguments,
+    Assignments,
+    Every,
+    File,
+    Heartbeat,
+    KeepEvery,
+    KeepLast,
+    Mtbf,
+    Out,
+    Stall,
+    existing,
+    policy,
+)
 from dist_sim.errors import ParameterError
 from dist_sim.run.directory import default_directory
 from dist_sim.run.session import check_declared, split_assignments
@@ -42,6 +65,11 @@ def submit(
     pyxis: Annotated[str | None, typer.Option(metavar="IMAGE", help="Run in this image through pyxis and Enroot.")] = None,
     mount: Annotated[list[str] | None, typer.Option(help="A folder that the container sees.")] = None,
     checkpoint_every: Every = None,
+    keep_last: KeepLast = KEPT,
+    keep_every: KeepEvery = None,
+    mtbf: Mtbf = MTBF_TIME,
+    heartbeat: Heartbeat = HEARTBEAT_S,
+    stall: Stall = STALL_S,
     lead: Annotated[str | None, typer.Option(help="Save this long before the limit.  [default: 2min]")] = None,
     max_restarts: Annotated[int, typer.Option(help="How often the job may be requeued.")] = 100,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the batch script; submit nothing.")] = False,
@@ -52,6 +80,7 @@ def submit(
     """
     existing(file)
     seeds, most = _seeds(array_seeds)
+    policy(checkpoint_every, keep_last, keep_every, mtbf)  # what is no time is refused now, and not by the job
     parameters = _parameters(assignments or [], ["seed"] if seeds else [], file)
     limit = seconds(time)
     tasks = tasks_per_node if tasks_per_node is not None else max(1, gpus_per_node)
@@ -64,7 +93,10 @@ def submit(
         most_at_once=most, parameters=tuple(parameters.items()), arguments=tuple(arguments or ()), modules=tuple(module or ()),
         activate=_activation(venv), container=_container(apptainer, pyxis, mount or []),
         program=("dist-sim",) if elsewhere else (sys.executable, "-m", "dist_sim"),
-        run_options=(EVERY, checkpoint_every) if checkpoint_every else (),
+        run_options=_words(
+            (EVERY, checkpoint_every, None), (KEEP_LAST, keep_last, KEPT), (KEEP_EVERY, keep_every, None), (MTBF, mtbf, MTBF_TIME)
+        ),
+        attempt_options=_words((HEARTBEAT, heartbeat, HEARTBEAT_S), (STALL, f"{stall:g}", f"{STALL_S:g}")),
         lead=min(120, limit // 4) if lead is None else seconds(lead, "--lead"), restarts=max_restarts,
     )  # fmt: skip
     text = sbatch_script(job)
@@ -82,6 +114,11 @@ def submit(
         (f"scancel {number}", "end it"),
     ):
         typer.echo(f"  {command:<{max(40, len(str(log)) + 9)}}  {meaning}")
+
+
+def _words(*options: tuple[str, object, object]) -> tuple[str, ...]:
+    """Of options with their values and defaults, the words of those that are not at their default."""
+    return tuple(word for name, value, default in options if value != default for word in (name, str(value)))
 
 
 def _parameters(assignments: list[str], besides: list[str], script: Path) -> dict[str, str]:

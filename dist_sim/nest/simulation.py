@@ -239,7 +239,8 @@ class Simulation:
                     self.checkpoints.wait()
             raise
         if self.checkpoints is not None:
-            self.checkpoints.wait()
+            with in_phase("checkpoint"):
+                self.checkpoints.wait()
 
     def _tell(self, text: str) -> None:
         if self.processes.index:

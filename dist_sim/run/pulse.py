@@ -21,18 +21,32 @@ class Pulse:
 
     def __init__(self) -> None:
         self.phase = self.at = ""
-        self.moment = time.monotonic()
+        self.moment, self._longest = time.monotonic(), 0.0
 
     def beat(self, at: str) -> None:
         """The phase has come further."""
-        self.at, self.moment = at, time.monotonic()
+        self._sign()
+        self.at = at
+
+    def longest_silence(self) -> float:
+        """Seconds between two signs that followed each other in a phase, at most, since this was last asked."""
+        longest, self._longest = self._longest, 0.0
+        return longest
 
     @contextmanager
     def within(self, phase: str) -> Iterator[None]:
         """Within this context the run is in a phase; after it, in the one around it."""
         outer, at = self.phase, self.at
-        self.phase, self.moment = phase, time.monotonic()
+        self._sign()
+        self.phase = phase
         try:
             yield
         finally:
-            self.phase, self.at, self.moment = outer, self.at if outer else at, time.monotonic()
+            self._sign()
+            self.phase, self.at = outer, self.at if outer else at
+
+    def _sign(self) -> None:
+        now = time.monotonic()
+        if self.phase:
+            self._longest = max(self._longest, now - self.moment)
+        self.moment = now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ JOBS = {
     "seeds": {
         "seeds": (1, 20), "most_at_once": 4, "parameters": (("scale", "0.5"), ("title", "it's $HOME; `ls`")),
         "arguments": ("--fast", "a b"), "run_options": ("--checkpoint-every", "15min"),
+        "attempt_options": ("--stall-seconds", "1800"),
     },
     "apptainer": {"gpus_per_node": 1, "container": Apptainer(image="/images/ds 1.sif", mounts=("/scratch", "/data:/in:ro"))},
     "pyxis": {"nodes": 2, "devices": 2, "container": Pyxis(image="docker://nvcr.io#nvidia/jax:25.01", mounts=("/x:/x", "/y:/y"))},
@@ -171,6 +173,26 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing(script, capsys, monkeypa
     for line in ("--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4", "--time=0-02:00:00", "--job-name=net"):
         assert f"#SBATCH {line}\n" in printed
     assert "--devices 8" in printed and "--set scale=2" in printed and os.listdir() == [script]
+    assert "--heartbeat" not in printed and "--mtbf" not in printed  # what was not given is not written
+
+
+def test_options_of_a_run_are_passed_on_to_it_and_those_of_every_attempt_to_all(script, capsys):
+    every, once = (
+        ["--heartbeat", "60", "--stall-seconds", "1800"],
+        ["--checkpoint-every", "5min", "--keep-last", "3", "--mtbf", "6h"],
+    )
+    assert main(["submit", script, "--dry-run", *once, *every]) == 0
+    resume, run = re.findall(r"words=\((.*)\)", capsys.readouterr().out)
+    assert resume.endswith(" ".join(every)) and run.endswith(" ".join([*every, *once]))
+    for command in (resume, run):
+        assert set(re.findall(r" (--[a-z-]+)", command)) <= set(
+            re.findall(r"--[a-z-]+", " ".join(_help(command.split()[3], capsys)))
+        )
+
+
+def _help(command, capsys):
+    main([command, "--help"])
+    return capsys.readouterr().out.split()
 
 
 @pytest.mark.parametrize(
@@ -184,6 +206,8 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing(script, capsys, monkeypa
         (["--mount", "/data"], "no container"),
         (["--venv", "nowhere"], "no virtual environment"),
         (["--time", "soon"], "--time soon"),
+        (["--mtbf", "soon"], "--mtbf soon"),
+        (["--checkpoint-every", "soon"], "--checkpoint-every soon"),
         (["--nodes", "0"], "--nodes 0"),
     ],
 )

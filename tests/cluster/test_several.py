@@ -13,6 +13,8 @@ import pytest
 from dist_sim.run.digest import digest_of
 
 SCRIPT = """
+import atexit
+import threading
 import brainunit as u
 import jax
 import dist_sim as ds
@@ -22,6 +24,10 @@ stage, culprit = ds.param("stage", "none"), ds.param("culprit", 1)
 def perhaps(now):
     if stage == now and jax.process_index() == culprit:
         raise ValueError("this one raises")
+
+@atexit.register
+def which_threads():
+    open(f"threads-{jax.process_index()}", "w").write(" ".join(t.name for t in threading.enumerate() if "dist_sim" in t.name))
 
 perhaps("begin")
 sim = ds.Simulator(dt=0.1 * u.ms, seed=3)
@@ -145,6 +151,8 @@ def test_two_processes_are_one_run(start, tmp_path):
     assert (tmp_path / "two" / "stdout-1.txt").read_text() == f"{one['spikes']} spikes\n"
     assert sorted(path.name for path in (tmp_path / "two" / "spikes").iterdir()) == ["seg-00000-00000.bin", "seg-00001-00000.bin"]
     assert {(tmp_path / f"seen-{k}").read_text() for k in range(2)} == {str(one["spikes"])}
+    # A thread that were inside jaxlib now could end the process with SIGABRT.
+    assert {(tmp_path / f"threads-{k}").read_text() for k in range(2)} == {""}
     told = subprocess.run(
         [sys.executable, "-m", "dist_sim", "digest", "two"], cwd=tmp_path, capture_output=True, text=True, timeout=100
     )
@@ -160,6 +168,38 @@ def test_one_that_raises_ends_all_with_one_message(start, tmp_path, stage, culpr
     assert said.count("ValueError: this one raises") == 1 and said.count("Traceback") == 1, said
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert (status["state"], status["exit_code"]) == ("failed", 70)
+
+
+SHORT_OF_PATIENCE = """
+import sys
+from functools import partial
+from dist_sim.cluster import bootstrap
+from dist_sim.commands import app, meeting
+
+meeting._LAST_WORD_S = 1
+bootstrap.connect = partial(bootstrap.connect, connect_s=1)
+sys.exit(app.main())
+"""
+
+
+@pytest.mark.parametrize(("option", "said"), [("--checkpoint-every soon", "must be a time"), ("", "not all had come within 1 s")])
+def test_processes_that_the_others_never_come_to_say_why_they_end(checkout, tmp_path, option, said):
+    (tmp_path / "script.py").touch()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(checkout)}
+    alone = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHORT_OF_PATIENCE, "run", "script.py", *option.split(),
+             "--coordinator", f"127.0.0.1:{port + k}", "--processes", "2", "--process", str(k)],
+            cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE,
+        )
+        for k in range(2)
+    ]  # fmt: skip
+    for process in alone:
+        errors = process.communicate(timeout=100)[1]
+        assert process.returncode == 64 and said in errors and errors.count("dist-sim: ") == 1, errors
 
 
 @pytest.mark.slow

@@ -70,6 +70,19 @@ def test_a_slow_pace_is_no_standstill(watched):
     assert not ended
 
 
+def test_only_silence_within_a_phase_tells_of_the_pace():
+    pulse = Pulse()
+    time.sleep(0.3)
+    with pulse.within("simulate"):
+        pulse.beat("1 ms")
+        assert pulse.longest_silence() < 0.3
+        time.sleep(0.05)
+        pulse.beat("2 ms")
+        pulse.beat("3 ms")
+    assert pulse.longest_silence() >= 0.05
+    assert pulse.longest_silence() == 0
+
+
 def test_phases_lie_in_one_another():
     pulse = Pulse()
     with pulse.within("simulate"):
@@ -92,6 +105,11 @@ def test_phases_lie_in_one_another():
         (
             {0: Standing(phase="connect", at="", quiet=6.0), 1: Standing(phase="", at="", quiet=9.0)},
             "process 1 is in the script itself for 9 s", "waiting for it in connect: process 0",
+        ),
+        # One is done, and waits where all end together.
+        (
+            {0: Standing(phase="results", at="", quiet=9.0), 1: Standing(phase="", at="its end", quiet=8.0)},
+            "process 0 is in results for 9 s", "waiting for it in the script itself, at its end: process 1",
         ),
         # All inside one compiled chunk: nobody can tell.
         (

@@ -24,6 +24,8 @@ def fault(now):
     """Here the fault happens, if this is its stage and its process."""
     if stage != now or jax.process_index() != culprit:
         return
+    if kind == "stop":
+        time.sleep(3)  # what it says of itself is heard by then
     Path(os.environ["STRUCK"]).write_text(str(time.time()))
     if kind == "raise":
         raise ValueError("this one raises")
