@@ -17,6 +17,7 @@ _NAMES = {
     "dist_sim.models.neurons": ("LIF", "LIFRef", "Neuron"),
     "dist_sim.models.outputs": ("COBA", "CUBA", "SynOut"),
     "dist_sim.models.projections": ("AlignPostProj",),
+    "dist_sim.models.readouts": ("LeakyRateReadout",),
     "dist_sim.models.synapses": ("Expon", "Synapse"),
     "dist_sim.nest": ("Simulator", "SimulationResult", "NodeView", "SynapseCollection"),
     "dist_sim.nest.neurons": ("iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp"),
@@ -40,6 +41,7 @@ _MODULES = {
     "errors": "dist_sim.errors",
     "init": "dist_sim.models.init",
     "nn": "dist_sim.models.nn",
+    "optim": "dist_sim.models.optim",
     # This namespace itself: after `import dist_sim as brainpy`, `brainpy.state.LIF` is found where the models are.
     "state": "dist_sim",
     "surrogate": "dist_sim.models.surrogate",
@@ -53,11 +55,13 @@ if TYPE_CHECKING:
     from dist_sim import errors as errors
     from dist_sim.core import *  # noqa: F403
     from dist_sim.models import init as init
+    from dist_sim.models import optim as optim
     from dist_sim.models import surrogate as surrogate
     from dist_sim.models.dynamics import Dynamics as Dynamics
     from dist_sim.models.neurons import *  # noqa: F403
     from dist_sim.models.outputs import *  # noqa: F403
     from dist_sim.models.projections import *  # noqa: F403
+    from dist_sim.models.readouts import *  # noqa: F403
     from dist_sim.models.synapses import *  # noqa: F403
     from dist_sim.nest import *  # noqa: F403
     from dist_sim.nest.devices import *  # noqa: F403

@@ -20,8 +20,8 @@ class Parameter:
     is assigned may be
 
     - one number: a constant of every compiled program;
-    - an array that broadcasts to the model's `in_size`: kept in a State of the present precision, so that no program contains
-      it as a constant;
+    - an array that broadcasts to the model's `varshape`, or else its `in_size`: kept in a State of the present precision, so that
+      no program contains it as a constant;
     - a State that holds either, such as a ParamState to train: kept as it is, found by `states()`.
 
     Args:
@@ -66,9 +66,11 @@ class Parameter:
                 f"Give {self.name} as a State and assign the State's value, or make another model."
             )
         value = units.checked(given.value if isinstance(given, State) else given, self.unit, where)
-        if not _broadcasts(value.shape, model.in_size):
+        # A model whose outputs differ in number from its inputs has a value per output.
+        shape = getattr(model, "varshape", model.in_size)
+        if not _broadcasts(value.shape, shape):
             raise ParameterError(
-                f"{where}: has shape {value.shape}; the model has shape {model.in_size}. Give one number, or one per neuron."
+                f"{where}: has shape {value.shape}; the model has shape {shape}. Give one number, or one per neuron."
             )
         traced = has_tracer(value)
         bare = value.to_decimal(self.unit) if traced else self._bounded(value, where)

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import brainunit as u
+import numpy as np
 
-from dist_sim.errors import UnitError
+from dist_sim.errors import ParameterError, UnitError
 
 
 class Initializer(ABC):
@@ -35,3 +36,15 @@ def in_unit(where: str, unit: Any, **given: Any) -> list[Any]:
         told = ", ".join(f"{name}={x}" for name, x in given.items())
         raise UnitError(f"{where}({told}, unit={unit}): give quantities of one unit, or numbers and the unit.")
     return found
+
+
+def shape_of(size: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int | np.integer) else tuple(size)
+
+
+def refuse_unless(holds: np.ndarray, where: str, law: str) -> None:
+    """Raises:
+    ParameterError: it does not hold everywhere.
+    """
+    if not holds.all():
+        raise ParameterError(f"{where}: {law}.")

@@ -125,10 +125,13 @@ def _check(comm: Any, pair: Any, post: Neuron) -> None:
         if size is not None and np.prod(size) != np.prod(post.in_size):
             raise ParameterError(f"AlignPostProj: {what} {size} targets; post has {post.in_size}. They must be the same.")
     weight = getattr(comm, "weight", None)
+    weight = weight.value if isinstance(weight, State) else None
+    # With a bias, it is a dict of both.
+    weight = weight["weight"] if isinstance(weight, dict) else weight
     unit = u.get_unit(pair.syn.g_initializer(pair.syn.in_size))
-    if isinstance(weight, State) and not u.have_same_dim(u.get_unit(weight.value), unit):
+    if weight is not None and not u.have_same_dim(u.get_unit(weight), unit):
         raise UnitError(
-            f"AlignPostProj: the weights are in {u.get_unit(weight.value)}, and {type(pair.syn).__name__} holds a conductance in "
+            f"AlignPostProj: the weights are in {u.get_unit(weight)}, and {type(pair.syn).__name__} holds a conductance in "
             f"{unit}. Give the weights in that unit, or the synapse a g_initializer in theirs."
         )
     current = pair.out.update(1.0 * unit, 1.0 * u.mV)

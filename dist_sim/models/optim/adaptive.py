@@ -1,0 +1,219 @@
+"""Gradients over their own size, of each number by itself: Adam and its relatives.
+
+All take `lr`, `weight_decay`, `grad_clip_norm` and `grad_clip_value`: see :class:`~dist_sim.models.optim.optimizer.Optimizer`.
+Names, arguments and defaults are those of braintools 0.3.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import optax
+
+from dist_sim.models.optim.optimizer import Limit, Optimizer, Rate
+
+Betas = tuple[float, float]
+
+
+@final
+class Adam(Optimizer):
+    r"""Gradients over their recent size: :math:`d = \hat m / (\sqrt{\hat v} + \epsilon)` with running means m of g and v of
+    :math:`g^2`, corrected for their start; with `amsgrad` over the largest v so far.
+
+    Source: Kingma & Ba (2015), arXiv:1412.6980; Reddi, Kale & Kumar (2018), arXiv:1904.09237.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        grad_clip_norm: Limit = None,
+        grad_clip_value: Limit = None,
+    ) -> None:
+        rule = (optax.scale_by_amsgrad if amsgrad else optax.scale_by_adam)(*betas, eps)
+        super().__init__(rule, lr, weight_decay, grad_clip_norm, grad_clip_value)
+
+
+@final
+class AdamW(Optimizer):
+    """As :class:`Adam`, with the decay of weights beside the rule.
+
+    Source: Loshchilov & Hutter (2019), arXiv:1711.05101.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        grad_clip_norm: Limit = None,
+        grad_clip_value: Limit = None,
+    ) -> None:
+        rule = optax.scale_by_adam(*betas, eps)
+        super().__init__(rule, lr, weight_decay, grad_clip_norm, grad_clip_value, decoupled=True)
+
+
+@final
+class Adamax(Optimizer):
+    """As :class:`Adam`, with the largest recent size in the place of the mean one.
+
+    Source: Kingma & Ba (2015), arXiv:1412.6980.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        grad_clip_norm: Limit = None,
+        grad_clip_value: Limit = None,
+    ) -> None:
+        super().__init__(optax.scale_by_adamax(*betas, eps), lr, weight_decay, grad_clip_norm, grad_clip_value)
+
+
+@final
+class RAdam(Optimizer):
+    """As :class:`Adam`, rectified while the size is not known well.
+
+    Source: Liu et al. (2020), arXiv:1908.03265.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        grad_clip_norm: Limit = None,
+        grad_clip_value: Limit = None,
+    ) -> None:
+        super().__init__(optax.scale_by_radam(*betas, eps), lr, weight_decay, grad_clip_norm, grad_clip_value)
+
+
+@final
+class AdaBelief(Optimizer):
+    """As :class:`Adam`, over how far gradients are from their mean.
+
+    Source: Zhuang et al. (2020), arXiv:2010.07468.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-16,
+        weight_decay: float = 0.0,
+        grad_clip_norm: Limit = None,
+        grad_clip_value: Limit = None,
+    ) -> None:
+        super().__init__(optax.scale_by_belief(*betas, eps), lr, weight_decay, grad_clip_norm, grad_clip_value)
+
+
+@final
+class Yogi(Optimizer):
+    """As :class:`Adam`, with a mean size that does not fall quickly.
+
+    Source: Zaheer et al. (2018), NeurIPS 31.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-3,
+        weight_decay: float = 0.0,
+        grad_clip_norm: Limit = None,
+        grad_clip_value: Limit = None,
+    ) -> None:
+        super().__init__(optax.scale_by_yogi(*betas, eps), lr, weight_decay, grad_clip_norm, grad_clip_value)
+
+
+@final
+class Lamb(Optimizer):
+    """As :class:`AdamW`, with steps in proportion to the size of each weight array.
+
+    Source: You et al. (2020), arXiv:1904.00962.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        grad_clip_norm: Limit = None,
+        grad_clip_value: Limit = None,
+    ) -> None:
+        # The decay comes between the two: the size of the whole step is set.
+        decay = optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity()
+        rule = optax.chain(optax.scale_by_adam(*betas, eps), decay, optax.scale_by_trust_ratio())
+        super().__init__(rule, lr, 0.0, grad_clip_norm, grad_clip_value)
+
+
+@final
+class Adagrad(Optimizer):
+    r"""Gradients over the root of the sum of their squares, and the rate over 1 + lr_decay times the updates so far.
+
+    Source: Duchi, Hazan & Singer (2011), JMLR 12:2121-2159.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        grad_clip_norm: Limit = None,
+        grad_clip_value: Limit = None,
+    ) -> None:
+        falling = optax.scale_by_schedule(lambda n: 1.0 / (1.0 + lr_decay * n)) if lr_decay else optax.identity()
+        rule = optax.chain(optax.scale_by_rss(initial_accumulator_value, eps), falling)
+        super().__init__(rule, lr, weight_decay, grad_clip_norm, grad_clip_value)
+
+
+@final
+class Adadelta(Optimizer):
+    """Gradients over their recent size, times that of recent changes.
+
+    Source: Zeiler (2012), arXiv:1212.5701.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        grad_clip_norm: Limit = None,
+        grad_clip_value: Limit = None,
+    ) -> None:
+        super().__init__(optax.scale_by_adadelta(rho, eps), lr, weight_decay, grad_clip_norm, grad_clip_value)
+
+
+@final
+class RMSprop(Optimizer):
+    """Gradients over the root of their recent mean square; `centered` over their standard deviation.
+
+    Source: Tieleman & Hinton (2012), Coursera: Neural Networks for Machine Learning, lecture 6.5; Graves (2013), arXiv:1308.0850.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        grad_clip_norm: Limit = None,
+        grad_clip_value: Limit = None,
+    ) -> None:
+        scale = (optax.scale_by_stddev if centered else optax.scale_by_rms)(alpha, eps)
+        rule = optax.chain(scale, optax.trace(momentum) if momentum else optax.identity())
+        super().__init__(rule, lr, weight_decay, grad_clip_norm, grad_clip_value)
