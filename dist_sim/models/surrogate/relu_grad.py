@@ -6,13 +6,12 @@ from typing import final
 import jax
 import jax.numpy as jnp
 
-from dist_sim.errors import ParameterError
-from dist_sim.models.surrogate.surrogate import Surrogate
+from dist_sim.models.surrogate.surrogate import Shaped
 
 
 @final
 @dataclass(frozen=True)
-class ReluGrad(Surrogate):
+class ReluGrad(Shaped):
     r"""A triangle: :math:`\max(0, \alpha (w - |x|))`, exactly 0 further than w from threshold.
 
     Args:
@@ -26,11 +25,6 @@ class ReluGrad(Surrogate):
 
     alpha: float = 0.3
     width: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name, value in (("alpha", self.alpha), ("width", self.width)):
-            if not value > 0:
-                raise ParameterError(f"ReluGrad({name}={value}): must be above 0.")
 
     def surrogate_grad(self, x: jax.Array) -> jax.Array:
         return jnp.maximum(self.alpha * (self.width - jnp.abs(x)), 0.0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
+
+from dist_sim.errors import ParameterError
 
 
 class Surrogate(ABC):
@@ -23,6 +26,22 @@ class Surrogate(ABC):
     @abstractmethod
     def surrogate_grad(self, x: jax.Array) -> jax.Array:
         """What stands for the derivative at x; elementwise."""
+
+
+class Shaped(Surrogate):
+    """A surrogate whose parameters are finite numbers above 0; those in :attr:`may_be_zero` at least 0.
+
+    Raises:
+        ParameterError: other ones.
+    """
+
+    may_be_zero: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            least = "at least" if name in self.may_be_zero else "above"
+            if not (math.isfinite(value) and (value > 0 or (value == 0 and name in self.may_be_zero))):
+                raise ParameterError(f"{type(self).__name__}({name}={value}): must be {least} 0, and finite.")
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
