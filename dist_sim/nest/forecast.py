@@ -47,6 +47,7 @@ _MOST_SYNAPSES = 2**32 - 2
 # Of a plastic synapse (target, kind, weight, trace, last spike, place) and of its target (32 spikes and their traces, constants),
 # in 32 and in 64 bits.
 _PLASTIC_BYTES, _TARGET_BYTES = (24, 32), (280, 412)
+_CHANGING_BYTES = 12, 20  # of those of a synapse: weight, trace, last spike
 _REPEATING = (fixed_indegree, fixed_outdegree, fixed_total_number, pairwise_poisson)
 
 
@@ -150,13 +151,19 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     }  # fmt: skip
     bytes_of = {name: int(size) for name, size in arrays.items()}
     # While a chunk runs, what it began with is kept, and the input vector is summed.
-    written = bytes_of["spikes in flight"] + bytes_of["log of spikes"] + bytes_of["neurons"]
+    kept = ("spikes in flight", "log of spikes", "neurons", "spikes that plastic synapses wait for")
+    written = sum(bytes_of[name] for name in kept) + int(changing) * _CHANGING_BYTES[wide]
     size = sum(c.count * b for c, b in zip(channels, layout.block, strict=True))
     bytes_of["while a chunk runs"] = written + size * integer
     neurons = sum(map(len, layout.groups))
     exchange_bytes = min_delay * d.exchange.bytes_per_step(layout.num_slots, devices) if devices > 1 else 0
     # Where a device has memory of its own, synapses are built on the host all the same.
-    there = sum(bytes_of.values()) if machine.host else bytes_of["synapses"] + bytes_of["plastic synapses"]
+    running = bytes_of["while a chunk runs"] if machine.host else 0
+    there = sum(bytes_of.values()) - running if machine.host else bytes_of["synapses"] + bytes_of["plastic synapses"]
+    above = max(  # a process has its peak while it builds, or when it runs
+        machine.sharing * local * machine.building_bytes,
+        machine.compile_bytes + machine.sharing * (running + local * machine.own_bytes),
+    )
     step_ns = (
         local * (machine.neuron_ns + num_layers * machine.poisson_ns)
         + layout.num_slots / 32 * machine.word_ns
@@ -167,7 +174,7 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     return Forecast(
         devices=devices,
         arrays=bytes_of,
-        process=int(machine.process_bytes + neurons * WHOLE_BYTES + machine.sharing * (there + local * machine.own_bytes)),
+        process=int(machine.process_bytes + neurons * WHOLE_BYTES + machine.sharing * there + above),
         neurons=neurons,
         local=local,
         synapses=float(per_device.sum()),

@@ -26,7 +26,8 @@ class Machine:
         synapse_ns: to draw one synapse and put it into its place.
         latency_us: of one exchange per doubling of the devices; `bandwidth`: bytes per second between devices.
         build_s: to build and compile a network, whatever its size.
-        process_bytes: of a process before it has a network; own_bytes: that it has per neuron of its own, besides the States.
+        process_bytes: of a process before it has a network; compile_bytes: that compiling takes, on top.
+        building_bytes, own_bytes: per neuron of its own and besides the States, at most while they are built, and afterwards.
         sharing: devices of one process, which share its memory.
         source: of these numbers.
         measured: False where the times are estimates, not those of a quiet run.
@@ -47,6 +48,8 @@ class Machine:
     # Python, JAX and the kernels, with jax 0.10.2 on CPU; parameters as they are drawn, in arrays of 8 bytes.
     build_s: float = 3.0
     process_bytes: int = 300 * 2**20
+    compile_bytes: int = 0
+    building_bytes: float = 8 * 25
     own_bytes: float = 8 * 25
     sharing: int = 1
 

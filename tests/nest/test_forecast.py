@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dist_sim.nest.forecast import forecast
 from dist_sim.nest.machines import MACHINES, cpu, memory_here
 from dist_sim.nest.piece import piece
 from dist_sim.nest.plan import machine_named, numbers
+from dist_sim.run.loop import ChunkedLoop
 from dist_sim.run.progress import Phases
 
 VARIED = ds.dist.Normal(1.5 * u.ms, 0.8 * u.ms, min=0.1 * u.ms, max=20 * u.ms)
@@ -213,6 +215,20 @@ def test_what_is_measured_makes_the_forecast(monkeypatch):
     found = [forecast(d, 1, machine, rate=rate) for rate in (0.0, 10.0)]
     assert found[0].step_s <= found[1].step_s and found[0].build_s >= machine.build_s > 0
     assert found[0].process > machine.process_bytes + found[0].device_bytes
+
+
+def test_dealt_spikes_are_compiled_as_a_networks_own():
+    # What is timed must not copy in every step what a run changes in place: the spikes that plastic synapses wait for.
+    sim = ds.Simulator(seed=3)
+    plastic(sim)
+    d = sim._description()
+    with jax.enable_x64(False):
+        network = assemble(d, Phases())
+        calibration.deal(network, d, 0.01)
+        loop = ChunkedLoop(network, network.chunk, overflow=network.projection.overflow)
+        program = loop.advance.lower(np.int32(0), np.int32(0)).compile().as_text()
+    shape = ",".join(map(str, network.projection.plastic.post_steps.value.shape))
+    assert f"f32[{shape}]" in program and not re.search(rf"= [fs]32\[{shape}\]\S* copy\(", program)
 
 
 def test_the_memory_of_the_host_and_of_its_limits_is_honoured(monkeypatch):
