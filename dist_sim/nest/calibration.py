@@ -22,7 +22,6 @@ from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.nest.piece import piece
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import NEURON, joined, local_positions, sharded
-from dist_sim.partition.processes import processes_of
 from dist_sim.run.loop import ChunkedLoop
 from dist_sim.run.memory import held_bytes, peak_bytes
 from dist_sim.run.progress import Phases
@@ -30,7 +29,7 @@ from dist_sim.run.recording import Recording
 
 _MOST_SYNAPSES = 16_000_000  # of the larger network: 128 MB, which no cache of a few cores holds
 _LARGEST = 0.5  # of the network itself: it is foretold, not run
-_SECONDS, _REPEATS = 0.2, 5
+_SECONDS, _REPEATS = 0.2, 9
 # Steps whose spikes are dealt, before they come again: so many that synapses are not found in the cache, where a run would not
 # find them, and that targets of plastic synapses spike as irregularly as in a run.
 _MOST_PATTERNS, _PATTERN_BITS = 2048, 2**28
@@ -42,7 +41,8 @@ _SMALLEST = 256  # neurons
 @dataclass(frozen=True, kw_only=True)
 class _Timed:
     """Of one small network: s of a step without and with spikes; s in all until it could run, and of that what follows its size;
-    bytes at most while it is built, held when it is, and that compiling takes at most on top."""
+    bytes at most while it is built, and held when it is; at most while it compiles, held afterwards, and at most while it runs,
+    on top of what it held before."""
 
     silent_s: float
     active_s: float
@@ -51,6 +51,8 @@ class _Timed:
     building: int
     held: int
     compiling: int
+    compiled: int
+    running: int
 
 
 def measured_here(d: Description, *, rate: float) -> Machine:
@@ -89,6 +91,7 @@ def measured_here(d: Description, *, rate: float) -> Machine:
         latency_us=latency * 1e6,
         process_bytes=at_first + max(0, small.held - _foretold_bytes(less, sharing)),
         compile_bytes=small.compiling,
+        run_bytes=max(0, small.compiled + large.running - sharing * more.arrays["while a chunk runs"]),
         building_bytes=max(0, large.building - _foretold_bytes(more, sharing)) / shared,
         own_bytes=max(0, large.held - _foretold_bytes(more, sharing)) / shared,
         source=f"measured here, on {more.neurons:,} neurons and {more.synapses:,.0f} synapses of the same kind",
@@ -134,15 +137,16 @@ def _timed(d: Description, chance: float) -> _Timed:
         building, held = peak_bytes(), held_bytes()
         neurons = deal(network, d, chance)
         loop = ChunkedLoop(network, network.chunk, overflow=network.projection.overflow)
-        with_spikes = held_bytes()
+        dealt = held_bytes()
         peak_bytes()
         begin = time.perf_counter()
         loop.compile(0)
         check_finite(network, d, 0, 0)
         ready_s += time.perf_counter() - begin
-        compiling = peak_bytes() - with_spikes
+        compiling, compiled = peak_bytes() - dealt, held_bytes() - dealt
         run = _Run(d, network, loop)
         active_s = run.step_s()
+        running = run.peak - dealt - compiled
         for population in neurons:
             population.patterns.value = jnp.zeros_like(population.patterns.value)
         silent_s = run.step_s()
@@ -150,7 +154,7 @@ def _timed(d: Description, chance: float) -> _Timed:
     gc.collect()  # what is measured next is not to lie beside this
     return _Timed(
         silent_s=silent_s, active_s=active_s, ready_s=ready_s, build_s=sum(phases.seconds[name] for name in _BUILD),
-        building=building - before, held=held - before, compiling=compiling,
+        building=building - before, held=held - before, compiling=compiling, compiled=compiled, running=running,
     )  # fmt: skip
 
 
@@ -178,32 +182,38 @@ def _dealt(network: Network, group: int, d: Description, chance: float) -> LongT
 
 @final
 class _Run:
-    """Steps of a network, one stretch after the other, with what the host does between chunks."""
+    """Steps of a network, one stretch after the other, with what the host does between chunks.
+
+    Attributes:
+        peak: bytes of the process at most in the stretch that came first.
+    """
 
     def __init__(self, d: Description, network: Network, loop: ChunkedLoop):
         self.description, self.network, self.loop, self.step = d, network, loop, 0
-        self.recording = Recording(None, d.dt, processes=processes_of(d.mesh))
         self.at_once = stdp.PERIOD if network.projection.plastic is not None else network.chunk
 
     def step_s(self) -> float:
         """Time of a step: the median of some stretches, after a first one, in which buffers grow."""
         times, count = [], self.at_once
+        peak_bytes()
         for _ in range(1 + _REPEATS):
+            recording = Recording(None, self.description.dt, processes=self.network.projection.processes)
             begin = time.perf_counter()
             for first, last in self.loop.run(self.step, self.step + count):
-                self._visit(first, last)
+                self._visit(recording, first, last)
             times.append((time.perf_counter() - begin) / count)
             self.step += count
             if len(times) == 1:
+                self.peak = peak_bytes()
                 fitting = max(1, min(100, round(_SECONDS / times[0] / self.at_once)))
                 (count,) = self.network.projection.processes.largest([self.at_once * fitting])
         return float(np.median(times[1:]))
 
-    def _visit(self, first: int, last: int) -> None:
+    def _visit(self, recording: Recording, first: int, last: int) -> None:
         network = self.network
         check_finite(network, self.description, first, last)
         steps, slots = network.spikes(first, last)
         ids = network.layout.ids_of(slots)
         network.projection.synapses_of(slots)
         order = np.lexsort((ids, steps))
-        self.recording.append(first, last, steps[order], ids[order])
+        recording.append(first, last, steps[order], ids[order])

@@ -151,8 +151,8 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     }  # fmt: skip
     bytes_of = {name: int(size) for name, size in arrays.items()}
     # While a chunk runs, what it began with is kept, and the input vector is summed.
-    kept = ("spikes in flight", "log of spikes", "neurons", "spikes that plastic synapses wait for")
-    written = sum(bytes_of[name] for name in kept) + int(changing) * _CHANGING_BYTES[wide]
+    begun = ("spikes in flight", "log of spikes", "neurons", "spikes that plastic synapses wait for")
+    written = sum(bytes_of[name] for name in begun) + int(changing) * _CHANGING_BYTES[wide]
     size = sum(c.count * b for c, b in zip(channels, layout.block, strict=True))
     bytes_of["while a chunk runs"] = written + size * integer
     neurons = sum(map(len, layout.groups))
@@ -160,9 +160,11 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     # Where a device has memory of its own, synapses are built on the host all the same.
     running = bytes_of["while a chunk runs"] if machine.host else 0
     there = sum(bytes_of.values()) - running if machine.host else bytes_of["synapses"] + bytes_of["plastic synapses"]
-    above = max(  # a process has its peak while it builds, or when it runs
+    kept = local * machine.own_bytes
+    above = max(  # a process has its peak while it builds, compiles or runs
         machine.sharing * local * machine.building_bytes,
-        machine.compile_bytes + machine.sharing * (running + local * machine.own_bytes),
+        machine.sharing * kept + machine.compile_bytes,
+        machine.sharing * (kept + running) + machine.run_bytes,
     )
     step_ns = (
         local * (machine.neuron_ns + num_layers * machine.poisson_ns)

@@ -26,7 +26,8 @@ class Machine:
         synapse_ns: to draw one synapse and put it into its place.
         latency_us: of one exchange per doubling of the devices; `bandwidth`: bytes per second between devices.
         build_s: to build and compile a network, whatever its size.
-        process_bytes: of a process before it has a network; compile_bytes: that compiling takes, on top.
+        process_bytes: of a process before it has a network; on top of it compile_bytes: at most while it compiles, run_bytes: at
+            most while it runs, for the program, and for the spikes of a chunk at the rate at which this was measured.
         building_bytes, own_bytes: per neuron of its own and besides the States, at most while they are built, and afterwards.
         sharing: devices of one process, which share its memory.
         source: of these numbers.
@@ -49,6 +50,7 @@ class Machine:
     build_s: float = 3.0
     process_bytes: int = 300 * 2**20
     compile_bytes: int = 0
+    run_bytes: int = 0
     building_bytes: float = 8 * 25
     own_bytes: float = 8 * 25
     sharing: int = 1
