@@ -65,6 +65,7 @@ class Run:
     out: Path
     milliseconds: float
     beside: Path
+    every: str = "0s"
     devices: int = 0
     process: ForkServerProcess = field(init=False)
 
@@ -88,7 +89,7 @@ class Run:
         if (self.out / "config.json").exists():
             what = ["resume", str(self.out), "--devices", str(devices)]
         else:
-            what = ["run", str(SCRIPT), "--out", str(self.out), "--devices", str(devices), "--checkpoint-every", "0s"]
+            what = ["run", str(SCRIPT), "--out", str(self.out), "--devices", str(devices), "--checkpoint-every", self.every]
             what += ["--set", f"ms={self.milliseconds}", "--", str(self.said_file)]
         self.process = FORKS.Process(target=program, args=(what, str(self.log_file), *more))
         self.process.start()
@@ -191,8 +192,8 @@ def strike(run: Run, number: int, aim: str, lengths: dict[str, float], draw: ran
         process.join()
 
 
-def campaign(folder: Path, signals: Sequence[int], *, seed: int, milliseconds: float) -> Counter[str]:
-    """As many struck runs as the signals need; what was met."""
+def campaign(folder: Path, signals: Sequence[tuple[int, str]], *, seed: int, milliseconds: float) -> Counter[str]:
+    """As many struck runs as the signals need, each with its aim; what was met."""
     draw, met = random.Random(seed), Counter[str]()
     whole = Run(folder / "whole", milliseconds, folder)
     whole.start(1)
@@ -204,18 +205,18 @@ def campaign(folder: Path, signals: Sequence[int], *, seed: int, milliseconds: f
     lengths |= {"run": took["simulate"], "save": 0.01, "export": time.monotonic() - begin}
     wanted, (_, steps, ids) = whole.said(), whole.spikes()
     left, number = list(signals), 0
-    aims = [AIMS[k % len(AIMS)] for k in range(len(left))]
-    draw.shuffle(aims)
     while left:
         number += 1
-        run, strikes = Run(folder / f"struck-{number}", milliseconds, folder), draw.choice((2, 3, 4))
+        # Some save all the time, some are between two saves for most of it.
+        every, strikes = draw.choice(("0s", "0.5s")), draw.choice((2, 3, 4))
+        run = Run(folder / f"struck-{number}", milliseconds, folder, every)
         while not run.done():
             run.start(draw.choice([n for n in (1, 2, 3, 4) if n != run.devices]))
             if not left or not strikes:
                 assert run.end() == 0, run.told()
-            elif (what := strike(run, left[-1], aims[-1], lengths, draw)) is not None:
+            elif (what := strike(run, *left[-1], lengths, draw)) is not None:
                 met[what] += 1
-                left.pop(), aims.pop()
+                left.pop()
                 strikes -= 1
                 print(f"{what}; {len(left)} signals left", flush=True)
             met["sound checkpoints found after a signal"] += run.sound_checkpoints()
@@ -225,9 +226,10 @@ def campaign(folder: Path, signals: Sequence[int], *, seed: int, milliseconds: f
     return met
 
 
-def drawn(kills: int, terms: int, seed: int) -> list[int]:
-    """The signals of a campaign, in random order."""
-    signals = [signal.SIGKILL] * kills + [signal.SIGTERM] * terms
+def drawn(kills: int, terms: int, seed: int) -> list[tuple[int, str]]:
+    """The signals of a campaign with their aims, in random order; each signal is aimed at every phase in turn."""
+    signals = [(signal.SIGKILL, AIMS[k % len(AIMS)]) for k in range(kills)]
+    signals += [(signal.SIGTERM, AIMS[k % len(AIMS)]) for k in range(terms)]
     random.Random(seed).shuffle(signals)
     return signals
 
