@@ -14,6 +14,10 @@ _NAMES = {
         "environ", "filters", "graph", "transform", "random",
     ),
     "dist_sim.models.dynamics": ("Dynamics",),
+    "dist_sim.models.inputs": (
+        "ConstantInput", "OUProcessInput", "PoissonEncoder", "PoissonInput", "PoissonSpike", "RampInput", "SectionInput",
+        "SinusoidalInput", "SpikeTime", "StepInput", "WienerProcessInput", "poisson_input",
+    ),
     "dist_sim.models.neurons": ("LIF", "LIFRef", "Neuron"),
     "dist_sim.models.outputs": ("COBA", "CUBA", "SynOut"),
     "dist_sim.models.projections": ("AlignPostProj",),
@@ -40,6 +44,7 @@ _MODULES = {
     "dist": "dist_sim.network.distributions",
     "errors": "dist_sim.errors",
     "init": "dist_sim.models.init",
+    "metric": "dist_sim.models.metric",
     "nn": "dist_sim.models.nn",
     "optim": "dist_sim.models.optim",
     # This namespace itself: after `import dist_sim as brainpy`, `brainpy.state.LIF` is found where the models are.
@@ -55,9 +60,11 @@ if TYPE_CHECKING:
     from dist_sim import errors as errors
     from dist_sim.core import *  # noqa: F403
     from dist_sim.models import init as init
+    from dist_sim.models import metric as metric
     from dist_sim.models import optim as optim
     from dist_sim.models import surrogate as surrogate
     from dist_sim.models.dynamics import Dynamics as Dynamics
+    from dist_sim.models.inputs import *  # noqa: F403
     from dist_sim.models.neurons import *  # noqa: F403
     from dist_sim.models.outputs import *  # noqa: F403
     from dist_sim.models.projections import *  # noqa: F403
