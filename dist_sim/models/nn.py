@@ -7,7 +7,10 @@ from dist_sim.core.lifecycle import assign_state_values as assign_state_values
 from dist_sim.core.lifecycle import call_order as call_order
 from dist_sim.core.lifecycle import vmap_init_all_states as vmap_init_all_states
 from dist_sim.core.sequential import Sequential as Sequential
+from dist_sim.models.communication import AllToAll as AllToAll
 from dist_sim.models.communication import EventFixedNumConn as EventFixedNumConn
 from dist_sim.models.communication import EventFixedProb as EventFixedProb
 from dist_sim.models.communication import Linear as Linear
+from dist_sim.models.communication import OneToOne as OneToOne
+from dist_sim.models.communication import SparseLinear as SparseLinear
 from dist_sim.models.exp_euler import exp_euler_step as exp_euler_step

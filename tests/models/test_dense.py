@@ -1,4 +1,4 @@
-"""Connectivity in which every source has every target, and readouts: values, shapes, units, gradients, placement."""
+"""Connectivity of fixed pairs (dense, sparse, one to one) and readouts: values, shapes, units, gradients, placement."""
 
 import brainunit as u
 import jax.numpy as jnp
@@ -69,6 +69,70 @@ def test_a_readout_is_that_of_brainpy_state():
     assert np.allclose(transform.for_loop(own, x), wanted, rtol=1e-5)
 
 
+def test_one_to_one_is_a_product_of_each():
+    w = np.arange(6.0).reshape(2, 3)
+    assert np.allclose(ds.nn.OneToOne((2, 3), w * u.mS)(np.ones((4, 2, 3), bool)).to_decimal(u.mS), w)
+    assert np.allclose(ds.nn.OneToOne(3, 2.0 * u.mS, b_init=np.ones(3) * u.uS)(w).to_decimal(u.mS), 2 * w + 1e-3)
+    assert ds.nn.OneToOne(3, 2.0).weight.value["weight"].shape == ()
+
+
+@pytest.mark.parametrize("targets", [3, 5, 7])
+@pytest.mark.parametrize("include_self", [True, False])
+def test_all_to_all_with_one_weight_is_that_with_equal_ones(targets, include_self):
+    full = (np.ones((5, targets)) - (0 if include_self else np.eye(5, targets))) * 2
+    one = ds.nn.AllToAll(5, targets, 2.0 * u.mS, include_self=include_self)
+    each = ds.nn.AllToAll(5, targets, np.full((5, targets), 2.0) * u.mS, include_self=include_self)
+    for x in (X, X[0], X > 0):
+        assert np.allclose(one(x).to_decimal(u.mS), x @ full, atol=1e-5)
+        assert np.allclose(each(x).to_decimal(u.mS), x @ full, atol=1e-5)
+    assert np.allclose(one(X * u.mV).to_decimal(u.mS * u.mV), X @ full, atol=1e-5)
+
+
+MATRIX = np.where(np.random.default_rng(4).random((5, 3)) < 0.6, W, 0.0)
+
+
+def formats():
+    sparse = pytest.importorskip("scipy.sparse")
+    yield from (sparse.csr_matrix(MATRIX), sparse.csc_matrix(MATRIX), sparse.coo_matrix(MATRIX))
+    coo = sparse.coo_matrix(MATRIX)
+    yield u.sparse.COO((coo.data * u.mS, coo.row, coo.col), shape=(5, 3))
+    csr = sparse.csr_matrix(MATRIX)
+    yield u.sparse.CSR((csr.data * u.mS, csr.indices, csr.indptr), shape=(5, 3))
+    csc = sparse.csc_matrix(MATRIX)
+    yield u.sparse.CSC((csc.data * u.mS, csc.indices, csc.indptr), shape=(5, 3))
+
+
+def test_a_sparse_layer_is_its_matrix_in_any_format():
+    for matrix in formats():
+        unit = u.get_unit(matrix.data)
+        layer = ds.nn.SparseLinear(matrix, b_init=u.Quantity(np.arange(3.0), unit=unit))
+        y = layer(X)
+        assert u.have_same_dim(y, unit) and np.allclose(u.get_mantissa(y), X @ MATRIX + np.arange(3), atol=1e-5)
+        assert np.allclose(u.get_mantissa(layer(X[0] > 0)), (X[0] > 0) @ MATRIX + np.arange(3), atol=1e-5)
+    gradient = transform.grad(lambda: (u.get_mantissa(layer(X)) ** 2).sum(), layer.states(ds.ParamState))()[("weight",)]
+    by_pair = 2 * X.T @ (X @ MATRIX + np.arange(3))
+    found = u.get_mantissa(gradient["weight"])
+    for target in range(3):
+        sources = np.flatnonzero(MATRIX[:, target])
+        assert np.allclose(found[target, : len(sources)], by_pair[sources, target], rtol=1e-4)
+
+
+def test_placement_changes_no_bit_of_sparse_layers():
+    sparse = pytest.importorskip("scipy.sparse")
+    matrix = sparse.random(700, 300, 0.1, format="csr", random_state=0)
+    x = np.random.default_rng(3).normal(size=(7, 4, 700)).astype(np.float32)
+
+    def run():
+        ds.random.seed(1)
+        layers = ds.nn.SparseLinear(matrix), ds.nn.OneToOne(300, ds.init.Uniform(0.0, 1.0)), ds.nn.AllToAll(300, 300, 0.1)
+        return np.asarray(transform.for_loop(lambda x: layers[2](layers[1](layers[0](x))), x))
+
+    alone = run()
+    for devices in (2, 8):
+        with ds.use_mesh(devices=devices):
+            assert np.array_equal(run(), alone)
+
+
 @pytest.mark.parametrize("rows", [None, 3, 16])
 def test_placement_changes_no_bit(rows):
     """Products of matrices round differently when they are cut: for these sizes, cut weights give other bits."""
@@ -115,6 +179,9 @@ def test_a_projection_takes_it():
         (lambda: ds.nn.Linear(5, 3, None), ParameterError, "is None"),
         (lambda: ds.nn.Linear(5, 3)(np.ones(4)), ParameterError, r"needs \(..., 5\)"),
         (lambda: ds.nn.Linear(5, 3, W * u.mS, b_init=np.ones(3))(X), UnitError, "Give b_init that unit"),
+        (lambda: ds.nn.OneToOne(3, np.ones(4)), (ParameterError, ValueError), "shape|broadcast"),
+        (lambda: ds.nn.SparseLinear(W), ParameterError, "needs a sparse matrix"),
+        (lambda: ds.nn.SparseLinear(next(formats()), in_size=4), ParameterError, "5 rows"),
         (lambda: ds.LeakyRateReadout(5, 3, tau=5 * u.mV), UnitError, r"LeakyRateReadout\(tau=...\): needs a time"),
         (lambda: ds.LeakyRateReadout(5, 3, tau=0 * u.ms), ParameterError, "above 0"),
         (

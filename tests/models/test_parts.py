@@ -78,7 +78,7 @@ every_surrogate = pytest.mark.parametrize("spike", SURROGATES.values(), ids=SURR
 @every_surrogate
 def test_a_surrogate_is_a_step_with_a_derivative(spike):
     derivative = spike.surrogate_grad(jnp.array(X))
-    assert derivative.shape == X.shape and derivative[5] > 0
+    assert derivative.shape == X.shape and derivative[4:6].max() > 0
     assert np.array_equal(spike(jnp.array(X)), X >= 0)
     low = jnp.ones(2, jnp.float32)
     assert spike(low).dtype == spike.surrogate_grad(low).dtype == jnp.float32

@@ -5,8 +5,7 @@ from typing import Any, final
 import brainunit as u
 
 from dist_sim.core import Module, ParamState, State
-from dist_sim.errors import UnitError
-from dist_sim.models.communication.weights import Given, bias_of, check_last, sizes_of, values_of
+from dist_sim.models.communication.weights import Given, added_bias, bias_of, check_last, sizes_of, values_of
 from dist_sim.models.init import KaimingNormal, ZeroInit
 
 
@@ -54,11 +53,4 @@ class Linear(Module):
         check_last("Linear", x, self.in_size[-1])
         params = self.weight.value
         weight = params["weight"] if self.w_mask is None else params["weight"] * self.w_mask.value
-        y = u.maybe_decimal(u.math.matmul(x, weight))
-        if "bias" not in params:
-            return y
-        if not u.have_same_dim(y, params["bias"]):
-            raise UnitError(
-                f"Linear: x W is in {u.get_unit(y)}, b in {u.get_unit(params['bias'])}. Give b_init that unit."
-            )
-        return y + params["bias"]
+        return added_bias("Linear", u.maybe_decimal(u.math.matmul(x, weight)), params)

@@ -9,7 +9,7 @@ import brainunit as u
 import jax.numpy as jnp
 
 from dist_sim.core import State
-from dist_sim.errors import ParameterError
+from dist_sim.errors import ParameterError, UnitError
 from dist_sim.models.dynamics import shape_of
 from dist_sim.models.init import Constant, ZeroInit
 
@@ -25,9 +25,7 @@ def sizes_of(where: str, in_size: Any, out_size: Any) -> tuple[tuple[int, ...], 
     """
     found = shape_of(in_size, f"{where}(in_size={in_size!r})"), shape_of(out_size, f"{where}(out_size={out_size!r})")
     if found[0][:-1] != found[1][:-1]:
-        raise ParameterError(
-            f"{where}(in_size={found[0]}, out_size={found[1]}): only the last axes may differ."
-        )
+        raise ParameterError(f"{where}(in_size={found[0]}, out_size={found[1]}): only the last axes may differ.")
     return found
 
 
@@ -64,3 +62,16 @@ def check_last(where: str, x: Any, size: int) -> None:
     """
     if u.math.shape(x)[-1:] != (size,):
         raise ParameterError(f"{where}: the input has the shape {u.math.shape(x)}; needs (..., {size}).")
+
+
+def added_bias(where: str, y: Any, params: dict[str, Any]) -> Any:
+    """`y` and the bias, where there is one.
+
+    Raises:
+        UnitError: they are in different units.
+    """
+    if "bias" not in params:
+        return y
+    if not u.have_same_dim(y, params["bias"]):
+        raise UnitError(f"{where}: x W is in {u.get_unit(y)}, b in {u.get_unit(params['bias'])}. Give b_init that unit.")
+    return y + params["bias"]
