@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -29,7 +30,7 @@ from dist_sim.run.recording import Recording
 
 _MOST_SYNAPSES = 16_000_000  # of the larger network: 128 MB, which no cache of a few cores holds
 _LARGEST = 0.5  # of the network itself: it is foretold, not run
-_SECONDS, _REPEATS = 0.2, 9
+_SECONDS, _ROUNDS = 0.2, 9
 # Steps whose spikes are dealt, before they come again: so many that synapses are not found in the cache, where a run would not
 # find them, and that targets of plastic synapses spike as irregularly as in a run.
 _MOST_PATTERNS, _PATTERN_BITS = 2048, 2**28
@@ -39,13 +40,11 @@ _SMALLEST = 256  # neurons
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class _Timed:
-    """Of one small network: s of a step without and with spikes; s in all until it could run, and of that what follows its size;
-    bytes at most while it is built, and held when it is; at most while it compiles, held afterwards, and at most while it runs,
-    on top of what it held before."""
+class _Built:
+    """One small network: s in all until it could run, and of that what follows its size; bytes at most while it is built, and
+    held when it is; at most while it compiles, held afterwards, and at most while it runs, on top of what it held before."""
 
-    silent_s: float
-    active_s: float
+    run: _Run
     ready_s: float
     build_s: float
     building: int
@@ -73,18 +72,19 @@ def measured_here(d: Description, *, rate: float) -> Machine:
     parts = piece(d, min(fraction / 4, _SMALLEST / whole.neurons)), piece(d, fraction)
     less, more = (forecast(x, d.mesh.size, guess, rate=rate) for x in parts)
     chance = min(0.5, max(rate, 1.0) * d.dt * 1e-3 * whole.neurons / more.neurons)
-    small, large = (_timed(x, chance) for x in parts)
+    small, large = (_built(x, chance) for x in parts)
+    silent_s, grown_s, spiking_s = _compared(small.run, large.run)
     local = more.local - less.local
-    latency = min(30e-6, small.silent_s * more.interval / 2)
+    latency = min(30e-6, silent_s * more.interval / 2)
     sent_s = (more.exchange_bytes - less.exchange_bytes) / guess.bandwidth / more.interval
     shared = sharing * more.local
     return replace(
         guess,
-        neuron_ns=max(0.0, large.silent_s - small.silent_s - sent_s) / max(1, local) * 1e9,
-        event_ns=max(0.0, large.active_s - large.silent_s) / max(1.0, more.fullest * chance) * 1e9,
+        neuron_ns=max(0.0, grown_s - sent_s) / max(1, local) * 1e9,
+        event_ns=max(0.0, spiking_s) / max(1.0, more.fullest * chance) * 1e9,
         poisson_ns=0.0,  # with the neurons
         word_ns=0.0,
-        step_us=(small.silent_s - latency * np.log2(d.mesh.size) / more.interval) * 1e6,
+        step_us=(silent_s - latency * np.log2(d.mesh.size) / more.interval) * 1e6,
         # What the first network takes, the second does not take again.
         synapse_ns=large.build_s / max(1.0, more.fullest) * 1e9,
         build_s=small.ready_s,  # the first one, as a run has no other
@@ -126,8 +126,22 @@ class _Dealing(Module):
         return own & self.mask.value | jax.lax.dynamic_index_in_dim(patterns, number, keepdims=False)
 
 
-def _timed(d: Description, chance: float) -> _Timed:
-    """Builds a network and times its step; `chance` is that of a neuron to spike in a step."""
+def _compared(small: _Run, large: _Run) -> tuple[float, float, float]:
+    """s of a step of the small network without spikes; that the large one takes more; and that spikes take there.
+
+    Medians over rounds in which all are timed one after the other: a machine that is slower for a while is so for all of them.
+    """
+    rounds = []
+    for _ in range(_ROUNDS):
+        silent, grown, spiking = small.step_s(spiking=False), large.step_s(spiking=False), large.step_s(spiking=True)
+        rounds.append((silent, grown - silent, spiking - grown))
+    silent_s, grown_s, spiking_s = np.median(rounds, axis=0)
+    return float(silent_s), float(grown_s), float(spiking_s)
+
+
+def _built(d: Description, chance: float) -> _Built:
+    """Builds a network and runs it; `chance` is that of a neuron to spike in a step."""
+    gc.collect()
     phases, before = Phases(show=False), held_bytes()
     peak_bytes()
     with jax.enable_x64(d.precision == 64):
@@ -135,26 +149,18 @@ def _timed(d: Description, chance: float) -> _Timed:
         network = assemble(d, phases)
         ready_s = time.perf_counter() - begin
         building, held = peak_bytes(), held_bytes()
-        neurons = deal(network, d, chance)
-        loop = ChunkedLoop(network, network.chunk, overflow=network.projection.overflow)
+        run = _Run(d, network, deal(network, d, chance))
         dealt = held_bytes()
         peak_bytes()
         begin = time.perf_counter()
-        loop.compile(0)
+        run.loop.compile(0)
         check_finite(network, d, 0, 0)
         ready_s += time.perf_counter() - begin
-        compiling, compiled = peak_bytes() - dealt, held_bytes() - dealt
-        run = _Run(d, network, loop)
-        active_s = run.step_s()
-        running = run.peak - dealt - compiled
-        for population in neurons:
-            population.patterns.value = jnp.zeros_like(population.patterns.value)
-        silent_s = run.step_s()
-    del network, loop, neurons, population, run
-    gc.collect()  # what is measured next is not to lie beside this
-    return _Timed(
-        silent_s=silent_s, active_s=active_s, ready_s=ready_s, build_s=sum(phases.seconds[name] for name in _BUILD),
-        building=building - before, held=held - before, compiling=compiling, compiled=compiled, running=running,
+        compiling, compiled = peak_bytes(), held_bytes()
+    running = run.begin()
+    return _Built(
+        run=run, ready_s=ready_s, build_s=sum(phases.seconds[name] for name in _BUILD), building=building - before,
+        held=held - before, compiling=compiling - dealt, compiled=compiled - dealt, running=running - compiled,
     )  # fmt: skip
 
 
@@ -182,32 +188,35 @@ def _dealt(network: Network, group: int, d: Description, chance: float) -> LongT
 
 @final
 class _Run:
-    """Steps of a network, one stretch after the other, with what the host does between chunks.
+    """Steps of a network, one stretch after the other, with what the host does between chunks."""
 
-    Attributes:
-        peak: bytes of the process at most in the stretch that came first.
-    """
+    def __init__(self, d: Description, network: Network, neurons: Sequence[_Dealing]):
+        self.description, self.network, self.neurons, self.step = d, network, neurons, 0
+        self.loop = ChunkedLoop(network, network.chunk, overflow=network.projection.overflow)
+        self.dealt = [n.patterns.value for n in neurons]
+        self.count = stdp.PERIOD if network.projection.plastic is not None else network.chunk
 
-    def __init__(self, d: Description, network: Network, loop: ChunkedLoop):
-        self.description, self.network, self.loop, self.step = d, network, loop, 0
-        self.at_once = stdp.PERIOD if network.projection.plastic is not None else network.chunk
-
-    def step_s(self) -> float:
-        """Time of a step: the median of some stretches, after a first one, in which buffers grow."""
-        times, count = [], self.at_once
+    def begin(self) -> int:
+        """A first stretch, in which buffers grow; bytes of the process at most. The next ones have as many steps as fit into a
+        fraction of a second."""
         peak_bytes()
-        for _ in range(1 + _REPEATS):
-            recording = Recording(None, self.description.dt, processes=self.network.projection.processes)
+        first = self.step_s(spiking=True)
+        fitting = max(1, min(100, round(_SECONDS / first / self.count)))
+        (self.count,) = self.network.projection.processes.largest([self.count * fitting])
+        return peak_bytes()
+
+    def step_s(self, *, spiking: bool) -> float:
+        """Time of a step in one stretch, with the dealt spikes or without."""
+        d = self.description
+        with jax.enable_x64(d.precision == 64):
+            for neurons, bits in zip(self.neurons, self.dealt, strict=True):
+                neurons.patterns.value = bits if spiking else jnp.zeros_like(bits)
+            recording = Recording(None, d.dt, processes=self.network.projection.processes)
             begin = time.perf_counter()
-            for first, last in self.loop.run(self.step, self.step + count):
+            for first, last in self.loop.run(self.step, self.step + self.count):
                 self._visit(recording, first, last)
-            times.append((time.perf_counter() - begin) / count)
-            self.step += count
-            if len(times) == 1:
-                self.peak = peak_bytes()
-                fitting = max(1, min(100, round(_SECONDS / times[0] / self.at_once)))
-                (count,) = self.network.projection.processes.largest([self.at_once * fitting])
-        return float(np.median(times[1:]))
+            self.step += self.count
+        return (time.perf_counter() - begin) / self.count
 
     def _visit(self, recording: Recording, first: int, last: int) -> None:
         network = self.network
