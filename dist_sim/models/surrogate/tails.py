@@ -54,7 +54,7 @@ class S2NN(Shaped):
 
     `epsilon` keeps a logarithm finite of which that is the derivative: it is without effect here.
 
-    Source: Suetake et al. (2023), doi:10.1016/j.neunet.2022.12.008.
+    Source: Suetake et al. (2022), arXiv:2201.10879.
     """
 
     may_be_zero: ClassVar[tuple[str, ...]] = ("epsilon",)
@@ -88,7 +88,7 @@ class LeakyRelu(Shaped):
 class LogTailedRelu(Shaped):
     r"""alpha up to threshold, 1 up to x = 1, then :math:`1 / x`.
 
-    Source: Cai et al. (2017), doi:10.1109/CVPR.2017.574.
+    Source: Cai et al. (2017), arXiv:1702.00953.
     """
 
     may_be_zero: ClassVar[tuple[str, ...]] = ("alpha",)
