@@ -31,6 +31,28 @@ struct Table {
   void each(int64_t source, F&& f) const {
     for (const Synapse *s = synapses + pointers[source], *end = synapses + pointers[source + 1]; s < end; ++s) f(*s);
   }
+
+  // For the sources that send something, in order. Their synapses lie anywhere in memory, so they are asked for ahead.
+  template <class T, class F>
+  void each_sent(const T* spikes, F&& f) const {
+    thread_local std::vector<uint32_t> active;
+    active.clear();
+    for (int64_t first = 0; first < sources; first += 32) {
+      const int64_t last = std::min<int64_t>(first + 32, sources);
+      bool any = false;
+      for (int64_t i = first; i < last; ++i) any |= spikes[i] != T(0);
+      if (any)
+        for (int64_t i = first; i < last; ++i)
+          if (spikes[i] != T(0)) active.push_back(uint32_t(i));
+    }
+    for (size_t n = 0; n < active.size(); ++n) {
+      if (n + 1 < active.size())
+        for (uint32_t s = pointers[active[n + 1]], end = std::min(pointers[active[n + 1] + 1], s + 128); s < end; s += 8)
+          __builtin_prefetch(synapses + s);
+      const T value = spikes[active[n]];
+      each(active[n], [&](const Synapse& s) { f(value, s); });
+    }
+  }
 };
 
 template <class F>
@@ -39,14 +61,12 @@ void by_type(const Tensor& floats, F&& f) {
   else f(float{});
 }
 
-// (batch, n) as (n, batch), so that all trials of a neuron lie side by side.
+// As many trials as one vector register holds.
 template <class T>
-std::vector<T> neurons_first(const T* x, int64_t batch, int64_t n) {
-  std::vector<T> turned(batch * n);
-  for (int64_t b = 0; b < batch; ++b)
-    for (int64_t i = 0; i < n; ++i) turned[i * batch + b] = x[b * n + i];
-  return turned;
-}
+struct Trials {
+  typedef T type __attribute__((vector_size(32)));
+  static constexpr int number = 32 / sizeof(T);
+};
 
 }  // namespace
 
@@ -62,14 +82,25 @@ void to_targets(const Tensor spikes, const Tensor weights, const Tensor pointers
     for (int64_t b = 0; b < batch; ++b) {
       const T* spike = data<T>(spikes) + b * table.sources;
       T* input = data<T>(out) + b * targets;
-      for (int64_t i = 0; i < table.sources; ++i) {
-        const T value = spike[i];
-        if (value == T(0)) continue;
-        if (w) table.each(i, [&](const Synapse& s) { input[s.target] += value * w[s.place]; });
-        else table.each(i, [&](const Synapse& s) { input[s.target] += value; });
-      }
+      if (w) table.each_sent(spike, [&](T value, const Synapse& s) { input[s.target] += value * w[s.place]; });
+      else table.each_sent(spike, [&](T value, const Synapse& s) { input[s.target] += value; });
     }
   });
+}
+
+// The trials from `first`, of which there are up to `Trials::number`.
+template <class T>
+void trials_to_sources(const Table& table, const T* gradient, const T* w, int64_t first, int64_t batch, int64_t targets, T* out) {
+  using Lanes = typename Trials<T>::type;
+  const int64_t last = std::min(first + Trials<T>::number, batch);
+  std::vector<Lanes> of_target(targets, Lanes{});  // all trials of a neuron side by side
+  for (int64_t b = first; b < last; ++b)
+    for (int64_t j = 0; j < targets; ++j) of_target[j][b - first] = gradient[b * targets + j];
+  for (int64_t i = 0; i < table.sources; ++i) {
+    Lanes sum = {};
+    table.each(i, [&](const Synapse& s) { sum += of_target[s.target] * (w ? w[s.place] : T(1)); });
+    for (int64_t b = first; b < last; ++b) out[b * table.sources + i] = sum[b - first];
+  }
 }
 
 // gradient (batch, targets) -> (batch, sources)
@@ -78,19 +109,9 @@ void to_sources(const Tensor gradient, const Tensor weights, const Tensor pointe
   const Table table(pointers, synapses);
   by_type(gradient, [&](auto zero) {
     using T = decltype(zero);
-    const T* w = weights.numel() ? data<T>(weights) : nullptr;
+    const T *g = data<T>(gradient), *w = weights.numel() ? data<T>(weights) : nullptr;
     const int64_t batch = gradient.shape(0), targets = gradient.shape(1);
-    const std::vector<T> of_target = neurons_first(data<T>(gradient), batch, targets);
-    std::vector<T> sum(batch);
-    for (int64_t i = 0; i < table.sources; ++i) {
-      std::fill(sum.begin(), sum.end(), T(0));
-      table.each(i, [&](const Synapse& s) {
-        const T weight = w ? w[s.place] : T(1);
-        const T* g = of_target.data() + int64_t(s.target) * batch;
-        for (int64_t b = 0; b < batch; ++b) sum[b] += weight * g[b];
-      });
-      for (int64_t b = 0; b < batch; ++b) data<T>(out)[b * table.sources + i] = sum[b];
-    }
+    for (int64_t b = 0; b < batch; b += Trials<T>::number) trials_to_sources<T>(table, g, w, b, batch, targets, data<T>(out));
   });
 }
 
@@ -104,10 +125,7 @@ void to_weights(const Tensor spikes, const Tensor gradient, const Tensor pointer
     std::fill(data<T>(out), data<T>(out) + out.numel(), T(0));
     for (int64_t b = 0; b < batch; ++b) {
       const T *spike = data<T>(spikes) + b * table.sources, *g = data<T>(gradient) + b * targets;
-      for (int64_t i = 0; i < table.sources; ++i) {
-        const T value = spike[i];
-        if (value != T(0)) table.each(i, [&](const Synapse& s) { data<T>(out)[s.place] += value * g[s.target]; });
-      }
+      table.each_sent(spike, [&](T value, const Synapse& s) { data<T>(out)[s.place] += value * g[s.target]; });
     }
   });
 }
