@@ -18,7 +18,11 @@ _NAMES = {
         "ConstantInput", "OUProcessInput", "PoissonEncoder", "PoissonInput", "PoissonSpike", "RampInput", "SectionInput",
         "SinusoidalInput", "SpikeTime", "StepInput", "WienerProcessInput", "poisson_input",
     ),
-    "dist_sim.models.neurons": ("LIF", "LIFRef", "Neuron"),
+    "dist_sim.models.neurons": (
+        "IF", "LIF", "LIFRef", "ALIF", "ExpIF", "ExpIFRef", "AdExIF", "AdExIFRef", "QuaIF", "AdQuaIF", "AdQuaIFRef", "Gif",
+        "GifRef", "CubaLIF", "CobaLIF", "Izhikevich", "IzhikevichRef", "HH", "MorrisLecar", "WangBuzsakiHH", "FitzHughNagumo",
+        "HindmarshRose", "Neuron",
+    ),
     "dist_sim.models.outputs": ("COBA", "CUBA", "SynOut"),
     "dist_sim.models.projections": ("AlignPostProj",),
     "dist_sim.models.readouts": ("LeakyRateReadout",),

@@ -1,5 +1,25 @@
 """BrainPy-style neuron models, one per file."""
 
+from dist_sim.models.neurons.ad_ex_if import AdExIF as AdExIF
+from dist_sim.models.neurons.ad_ex_if_ref import AdExIFRef as AdExIFRef
+from dist_sim.models.neurons.ad_qua_if import AdQuaIF as AdQuaIF
+from dist_sim.models.neurons.ad_qua_if_ref import AdQuaIFRef as AdQuaIFRef
+from dist_sim.models.neurons.alif import ALIF as ALIF
+from dist_sim.models.neurons.coba_lif import CobaLIF as CobaLIF
+from dist_sim.models.neurons.cuba_lif import CubaLIF as CubaLIF
+from dist_sim.models.neurons.exp_if import ExpIF as ExpIF
+from dist_sim.models.neurons.exp_if_ref import ExpIFRef as ExpIFRef
+from dist_sim.models.neurons.fitzhugh_nagumo import FitzHughNagumo as FitzHughNagumo
+from dist_sim.models.neurons.gif import Gif as Gif
+from dist_sim.models.neurons.gif_ref import GifRef as GifRef
+from dist_sim.models.neurons.hh import HH as HH
+from dist_sim.models.neurons.hindmarsh_rose import HindmarshRose as HindmarshRose
+from dist_sim.models.neurons.if_ import IF as IF
+from dist_sim.models.neurons.izhikevich import Izhikevich as Izhikevich
+from dist_sim.models.neurons.izhikevich_ref import IzhikevichRef as IzhikevichRef
 from dist_sim.models.neurons.lif import LIF as LIF
 from dist_sim.models.neurons.lif_ref import LIFRef as LIFRef
+from dist_sim.models.neurons.morris_lecar import MorrisLecar as MorrisLecar
 from dist_sim.models.neurons.neuron import Neuron as Neuron
+from dist_sim.models.neurons.qua_if import QuaIF as QuaIF
+from dist_sim.models.neurons.wang_buzsaki_hh import WangBuzsakiHH as WangBuzsakiHH

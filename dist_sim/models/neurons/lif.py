@@ -1,20 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import brainunit as u
-import jax
 
-from dist_sim import units
-from dist_sim.models.exp_euler import exp_euler_step
 from dist_sim.models.init import Constant
-from dist_sim.models.neurons.neuron import Neuron
-from dist_sim.models.parameter import Parameter
+from dist_sim.models.neurons.integrate_and_fire import IntegrateAndFire
+from dist_sim.models.neurons.neuron import InitialValue, SpikeFunction
 from dist_sim.models.surrogate import ReluGrad
 
 
-class LIF(Neuron):
+class LIF(IntegrateAndFire):
     r"""Leaky integrate-and-fire neuron, exact for an input constant over each step.
 
     .. math:: \tau \dot V = -(V - V_{rest}) + R I, \qquad V \ge V_{th} \Rightarrow \text{spike and reset}
@@ -33,12 +29,6 @@ class LIF(Neuron):
     defaults are those of brainpy.state 0.1, against which values and gradients were checked.
     """
 
-    R = Parameter(u.ohm)
-    tau = Parameter(u.ms, positive=True)
-    V_th = Parameter(u.mV)
-    V_reset = Parameter(u.mV)
-    V_rest = Parameter(u.mV)
-
     def __init__(
         self,
         in_size: int | tuple[int, ...],
@@ -47,34 +37,15 @@ class LIF(Neuron):
         V_th: Any = 1.0 * u.mV,
         V_reset: Any = 0.0 * u.mV,
         V_rest: Any = 0.0 * u.mV,
-        V_initializer: Callable[[tuple[int, ...]], Any] | u.Quantity = Constant(0.0 * u.mV),
-        spk_fun: Callable[[jax.Array], jax.Array] = ReluGrad(),
+        V_initializer: InitialValue = Constant(0.0 * u.mV),
+        spk_fun: SpikeFunction = ReluGrad(),
         spk_reset: str = "soft",
         name: str | None = None,
     ) -> None:
-        super().__init__(in_size, spk_fun=spk_fun, spk_reset=spk_reset, name=name)
-        self.R, self.tau, self.V_th, self.V_reset, self.V_rest = R, tau, V_th, V_reset, V_rest
-        self.check_reset(self.V_th, self.V_reset)
-        self.V_initializer = self.initializer("V_initializer", V_initializer, u.mV)
+        super().__init__(in_size, R, tau, V_th, V_reset, V_rest, V_initializer, spk_fun, spk_reset, name)
 
-    def init_state(self, batch_size: int | None = None) -> None:
-        self.V = self.initial(self.V_initializer, u.mV, batch_size)
+    def drift(self, V: u.Quantity) -> u.Quantity:
+        return self.V_rest - V
 
-    def get_spike(self, V: Any = None) -> jax.Array:
-        V = self.V.value if V is None else V
-        return self.spk_fun((V - self.V_th) * (1.0 / (self.V_th - self.V_reset)))
-
-    def update(self, x: Any = 0.0 * u.mA) -> jax.Array:
-        """One step under the current x, a scalar or of the shape of V. Returns spikes 0. or 1. of the shape of V."""
-        self.V.value = self.integrated(x)[1]
-        return self.get_spike()
-
-    def integrated(self, x: Any) -> tuple[u.Quantity, u.Quantity]:
-        """V after the reset of what spiked, and from there one step on, under the current x and all inputs."""
-        units.checked(x, u.mA, f"{type(self).__name__}.update(x=...)")
-        start = self.after_spike(self.V.value, self.get_spike(), self.V_th, self.V_reset)
-
-        def slope(V: u.Quantity) -> u.Quantity:
-            return (self.V_rest - V + self.R * self.sum_current_inputs(x, V)) * (1.0 / self.tau)
-
-        return start, self.sum_delta_inputs(exp_euler_step(slope, start))
+    def step(self, x: Any) -> None:
+        self.V.value = self.moved(self.get_spike(), lambda V: self.sum_current_inputs(x, V))

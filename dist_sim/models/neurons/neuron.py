@@ -1,29 +1,32 @@
-"""The contract of a BrainPy-style neuron model, and what all of them share."""
+"""The contract of a BrainPy-style neuron model."""
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import brainunit as u
 import jax
-import numpy as np
 
-from dist_sim.core.trace import has_tracer
+from dist_sim import units
 from dist_sim.errors import ParameterError
 from dist_sim.models.dynamics import Dynamics
 
 RESETS = ("soft", "hard")
+
+SpikeFunction = Callable[[jax.Array], jax.Array]
+InitialValue = Callable[[tuple[int, ...]], Any] | u.Quantity | float
 
 
 class Neuron(Dynamics, ABC):
     """A population of neurons, one value per neuron in each State.
 
     A model declares its parameters (:class:`~dist_sim.models.parameter.Parameter`) and writes `__init__`, `init_state`,
-    `get_spike` and `update`. It multiplies by `1.0 / tau` rather than dividing by `tau`: XLA makes the one of the other or not,
-    depending on how the batch is split, and the bits would depend on the placement.
+    `get_spike` and `update`; :class:`~dist_sim.models.neurons.resetting.ResettingNeuron` and
+    :class:`~dist_sim.models.neurons.continuous.ContinuousNeuron` have most of it. It multiplies by `1.0 / tau` rather than
+    dividing by `tau`: XLA makes the one of the other or not, depending on how the batch is split, and the bits would depend on
+    the placement.
 
     Args:
         in_size: number of neurons, or the shape of the population.
@@ -31,15 +34,20 @@ class Neuron(Dynamics, ABC):
         spk_reset: what a spike does to V: "soft" takes the height V_th - V_reset off, "hard" sets V to V_reset.
         name: of the Module.
 
+    Attributes:
+        input_unit: of what `update` takes, and of the currents that projections add.
+
     Raises:
         ParameterError: a size below 1, another spk_reset, a spk_fun that cannot be called.
     """
+
+    input_unit: ClassVar[Any] = u.mA
 
     def __init__(
         self,
         in_size: int | tuple[int, ...],
         *,
-        spk_fun: Callable[[jax.Array], jax.Array],
+        spk_fun: SpikeFunction,
         spk_reset: str = "soft",
         name: str | None = None,
     ) -> None:
@@ -58,32 +66,16 @@ class Neuron(Dynamics, ABC):
 
     # ---- shared ----
 
-    def check_reset(self, V_th: u.Quantity, V_reset: u.Quantity) -> None:
-        """To be called by models whose distance to threshold is scaled by V_th - V_reset.
+    def checked_input(self, x: Any) -> Any:
+        """What `update` was given, in `input_unit`; nothing is 0.
 
         Raises:
-            ParameterError: V_reset equals V_th.
-        Warns:
-            UserWarning: V_reset above V_th, which turns the threshold around (brainpy.state accepts it, and V_reset = 0 mV is
-                its default).
+            UnitError: something else.
         """
-        if has_tracer((V_th, V_reset)):
-            return
-        model = type(self).__name__
-        height = np.asarray((V_th - V_reset).to_decimal(u.mV))
-        if (height == 0).any():
-            raise ParameterError(
-                f"{model}(V_reset=...): V_reset must be below V_th; they are equal, so that a spike changes nothing."
-            )
-        if (height < 0).any():
-            warnings.warn(
-                f"{model}(V_reset=...): V_reset is above V_th: the neuron spikes at or below V_th, not above, and a spike raises "
-                "V. Set V_reset (0 mV by default) below V_th.",
-                stacklevel=3,
-            )
+        given = 0.0 * self.input_unit if x is None else x
+        return u.maybe_decimal(units.checked(given, self.input_unit, f"{type(self).__name__}.update(x=...)"))
 
-    def after_spike(self, V: u.Quantity, spike: jax.Array, V_th: u.Quantity, V_reset: u.Quantity) -> u.Quantity:
-        """V after its spikes have been taken off, the soft or the hard way."""
-        # Hard: V - (V - V_reset). Gradients pass through the first V and the spike only, as in brainpy.state.
-        top = V_th if self.spk_reset == "soft" else jax.lax.stop_gradient(V)
-        return V - (top - V_reset) * spike
+    def spikes_above(self, V: Any, V_th: Any) -> jax.Array:
+        """Spikes at V, the distance to threshold in units of V_th itself. Whatever the sign of V_th, they are above it."""
+        height = u.math.where(V_th == 0 * V_th, u.math.ones_like(V_th), u.math.abs(V_th))
+        return self.spk_fun((V - V_th) * (1.0 / height))
