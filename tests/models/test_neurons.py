@@ -77,7 +77,7 @@ def test_the_batch_is_the_first_axis(model):
     for batch_size, shape in ((None, (3, 2)), (BATCH, (BATCH, 3, 2)), (None, (3, 2))):
         init_all_states(neuron, batch_size)
         assert {u.math.shape(state.value) for state in neuron.states(HiddenState).values()} == {shape}
-        assert neuron(1.0 * model.input_unit).shape == shape == neuron.get_spike().shape
+        assert transform.jit(neuron)(1.0 * model.input_unit).shape == shape == neuron.get_spike().shape
 
 
 @every_model
@@ -153,7 +153,11 @@ def test_gradients_are_finite_and_reach_the_first_step(model):
     assert np.isfinite(gradient).all() and np.count_nonzero(gradient) > STEPS / 5 and gradient[0] != 0
 
 
-@every_model
+# Every operation of an eager step is compiled by itself.
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(m, id=m.__name__, marks=[] if m.__name__ in ("LIF", "LIFRef", "HH") else pytest.mark.slow) for m in MODELS],
+)
 def test_compiled_steps_are_the_eager_ones(model):
     xs = currents(model, 6, 16) * 5.0
     eager = init_all_states(population(model, 16))
@@ -216,7 +220,8 @@ def test_the_gradient_is_the_slope_of_the_smoothed_model(model):
     with environ.context(precision=64):
         value = jax.jit(loss)
         for gradient, at in zip(jax.jit(jax.grad(loss, (0, 1)))(0.0, 1.0), ((1.0, 0.0), (0.0, 1.0)), strict=True):
-            step = 1e-6
+            # Where a gradient is large, so is the curvature.
+            step = 1e-6 / max(1.0, abs(gradient)) ** 0.5
             ahead, behind = (value(sign * step * at[0], 1.0 + sign * step * at[1]) for sign in (1.0, -1.0))
             assert gradient != 0 and np.isclose(gradient, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-6)
 
@@ -233,4 +238,6 @@ def test_populations_of_all_models_in_one_program_on_any_number_of_devices():
     (spikes, V, _), (elsewhere, V_there, step) = run(1), run(3)
     for model, here, there, v, v_there in zip(MODELS, spikes, elsewhere, V, V_there, strict=True):
         assert 0 < here.mean() < 1 and np.array_equal(here, there) and np.array_equal(v, v_there), model
-    assert not COLLECTIVES.search(step.lower().compile().as_text())
+    # What comes out is made whole again, at the end and not in the loop.
+    inside = [line for line in step.lower().compile().as_text().splitlines() if "/while/" in line]
+    assert inside and not COLLECTIVES.search("\n".join(inside))

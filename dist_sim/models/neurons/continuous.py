@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from abc import abstractmethod
+from functools import reduce
 from typing import Any
 
 import brainunit as u
 import jax
 
 from dist_sim.core import HiddenState
+from dist_sim.models.apart import apart
 from dist_sim.models.exp_euler import exp_euler_step
 from dist_sim.models.neurons.neuron import InitialValue, Neuron, SpikeFunction
 
@@ -68,12 +71,19 @@ class ContinuousNeuron(Neuron):
 
 def opened(gate: Any, alpha: Any, beta: Any) -> Any:
     r"""A gate one step on, exact for constant rates: :math:`\dot x = \alpha (1 - x) - \beta x`."""
-    return exp_euler_step(lambda x: alpha * (1.0 - x) - beta * x, gate)
+    alpha, beta = apart(alpha), apart(beta)
+    return exp_euler_step(lambda x: apart(alpha * (1.0 - x)) - beta * x, gate)
 
 
 def open_in_rest(alpha: Any, beta: Any) -> Any:
     """The fraction of open gates at constant rates."""
+    alpha, beta = apart(alpha), apart(beta)
     return u.maybe_decimal(alpha / (alpha + beta))
+
+
+def through(V: u.Quantity, *channels: tuple[u.Quantity, u.Quantity]) -> u.Quantity:
+    """The current out of a membrane at V, through channels with a conductance and a reversal potential each."""
+    return reduce(operator.add, (apart(apart(g) * (V - E)) for g, E in channels))
 
 
 def in_units_of(V: u.Quantity, millivolts: float) -> Any:

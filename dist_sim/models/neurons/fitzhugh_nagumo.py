@@ -63,7 +63,7 @@ class FitzHughNagumo(ContinuousNeuron):
         V, w = self.V.value, self.w.value
 
         def slope(V: Any) -> Any:
-            return (V - V * V * V * (1.0 / 3.0) - w + self.sum_current_inputs(x, V)) * (1.0 / self.tau)
+            return (V - V**3 * (1.0 / 3.0) - w + self.sum_current_inputs(x, V)) * (1.0 / self.tau)
 
         self.V.value = self.sum_delta_inputs(exp_euler_step(slope, V))
         self.w.value = exp_euler_step(lambda w: (V + self.a - self.b * w) * (1.0 / self.tau_w), w)

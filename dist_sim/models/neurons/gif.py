@@ -5,6 +5,7 @@ from typing import Any
 import brainunit as u
 import jax
 
+from dist_sim.models.apart import apart
 from dist_sim.models.exp_euler import exp_euler_step
 from dist_sim.models.init import Constant
 from dist_sim.models.neurons.neuron import InitialValue, SpikeFunction
@@ -19,7 +20,8 @@ class Gif(ResettingNeuron):
     .. math:: \tau \dot V = -(V - V_{rest}) + R (I_1 + I_2 + I), \qquad \dot I_j = -k_j I_j,
               \qquad \dot V_{th} = a (V - V_{rest}) - b (V_{th} - V_{th\infty})
 
-    At V >= V_th: a spike and reset of V, I_j := R_j I_j + A_j, V_th := max(V_th_reset, V_th).
+    At V >= V_th: a spike and reset of V, I_j := R_j I_j + A_j, V_th := max(V_th_reset, V_th). A step moves each State under the
+    others as they were before.
 
     Args: (each but in_size one value, or one per neuron; a State to change or train it later)
         R [resistance], tau [time] > 0, V_rest, V_reset, V_th_inf, V_th_reset [voltage]; V_reset below V_th_inf.
@@ -29,7 +31,8 @@ class Gif(ResettingNeuron):
     States: V, V_th [mV], I1, I2 [mA], each (*in_size) or (batch, *in_size).
     Raises: UnitError, ParameterError: a wrong unit, or a bound above broken.
     Source: Mihalas & Niebur (2009), doi:10.1162/neco.2008.12-07-680. Names and defaults are those of brainpy.state 0.1, which
-    scales by V_th - V_reset and so turns the threshold around where it has moved below V_reset.
+    scales by V_th - V_reset and so turns the threshold around where it has moved below V_reset, and whose Gif (not its GifRef)
+    moves V under the currents after the step.
     """
 
     R = Parameter(u.ohm)
@@ -106,7 +109,7 @@ class Gif(ResettingNeuron):
             return (self.V_rest - V + self.R * (I1 + I2 + self.sum_current_inputs(x, V))) * (1.0 / self.tau)
 
         def threshold_slope(V_th: u.Quantity) -> u.Quantity:
-            return self.a * (V - self.V_rest) - self.b * (V_th - self.V_th_inf)
+            return apart(self.a * (V - self.V_rest)) - self.b * (V_th - self.V_th_inf)
 
         self.I1.value = self.held(I1, exp_euler_step(lambda I1: -self.k1 * I1, I1))
         self.I2.value = self.held(I2, exp_euler_step(lambda I2: -self.k2 * I2, I2))

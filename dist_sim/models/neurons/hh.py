@@ -7,7 +7,7 @@ import brainunit as u
 from dist_sim.core import HiddenState
 from dist_sim.models.exp_euler import exp_euler_step, exprel
 from dist_sim.models.init import Uniform
-from dist_sim.models.neurons.continuous import ContinuousNeuron, in_units_of, open_in_rest, opened
+from dist_sim.models.neurons.continuous import ContinuousNeuron, in_units_of, open_in_rest, opened, through
 from dist_sim.models.neurons.neuron import InitialValue, SpikeFunction
 from dist_sim.models.parameter import Parameter
 from dist_sim.models.surrogate import ReluGrad
@@ -122,7 +122,7 @@ class HH(ContinuousNeuron):
         g_Na, g_K = self.gNa * (m * m * m * h), self.gK * (n * n * n * n)
 
         def slope(V: u.Quantity) -> u.Quantity:
-            ionic = g_Na * (V - self.ENa) + g_K * (V - self.EK) + self.gL * (V - self.EL)
+            ionic = through(V, (g_Na, self.ENa), (g_K, self.EK), (self.gL, self.EL))
             return (self.sum_current_inputs(x, V) - ionic) * (1.0 / self.C)
 
         self.V.value = self.sum_delta_inputs(exp_euler_step(slope, V))

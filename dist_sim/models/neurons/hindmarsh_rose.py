@@ -4,6 +4,7 @@ from typing import Any, ClassVar, final
 
 import brainunit as u
 
+from dist_sim.models.apart import apart
 from dist_sim.models.exp_euler import exp_euler_step
 from dist_sim.models.init import Constant
 from dist_sim.models.neurons.continuous import ContinuousNeuron
@@ -76,8 +77,8 @@ class HindmarshRose(ContinuousNeuron):
         V, y, z, rate = self.V.value, self.y.value, self.z.value, 1.0 / self.tau
 
         def slope(V: Any) -> Any:
-            return (y - self.a * V * V * V + self.b * V * V - z + self.sum_current_inputs(x, V)) * rate
+            return (y - apart(self.a * V**3) + apart(self.b * V**2) - z + self.sum_current_inputs(x, V)) * rate
 
         self.V.value = self.sum_delta_inputs(exp_euler_step(slope, V))
-        self.y.value = exp_euler_step(lambda y: (self.c - self.d * V * V - y) * rate, y)
+        self.y.value = exp_euler_step(lambda y: (self.c - self.d * V**2 - y) * rate, y)
         self.z.value = exp_euler_step(lambda z: self.r * (self.s * (V - self.V_r) - z) * rate, z)

@@ -7,6 +7,7 @@ import brainunit as u
 from dist_sim.models.init import Constant
 from dist_sim.models.neurons.integrate_and_fire import IntegrateAndFire
 from dist_sim.models.neurons.neuron import InitialValue, SpikeFunction
+from dist_sim.models.parameter import Parameter
 from dist_sim.models.surrogate import ReluGrad
 
 
@@ -27,6 +28,8 @@ class IF(IntegrateAndFire):
     Raises: UnitError, ParameterError: a wrong unit, or a bound above broken.
     Source: Lapicque (1907); Abbott (1999), doi:10.1016/S0361-9230(99)00161-6. Names and defaults are those of brainpy.state 0.1.
     """
+
+    V_th = Parameter(u.mV, positive=True)
 
     def __init__(
         self,

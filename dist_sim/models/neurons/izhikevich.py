@@ -75,7 +75,7 @@ class Izhikevich(ResettingNeuron):
         recovery = self.u.value + self.d * spike
 
         def slope(V: u.Quantity) -> u.Quantity:
-            own = (0.04 / (u.ms * u.mV)) * V * V + (5.0 / u.ms) * V + 140.0 * u.mV / u.ms
+            own = V * ((0.04 / (u.ms * u.mV)) * V + 5.0 / u.ms) + 140.0 * u.mV / u.ms
             return own - recovery + self.sum_current_inputs(x, V)
 
         V = self.bounded(self.sum_delta_inputs(exp_euler_step(slope, start)), self.V_th, self.c)

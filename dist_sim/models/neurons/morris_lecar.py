@@ -6,7 +6,7 @@ import brainunit as u
 
 from dist_sim.models.exp_euler import exp_euler_step
 from dist_sim.models.init import Constant, Uniform
-from dist_sim.models.neurons.continuous import ContinuousNeuron
+from dist_sim.models.neurons.continuous import ContinuousNeuron, through
 from dist_sim.models.neurons.neuron import InitialValue, SpikeFunction
 from dist_sim.models.parameter import Parameter
 from dist_sim.models.surrogate import ReluGrad
@@ -89,7 +89,7 @@ class MorrisLecar(ContinuousNeuron):
         W_inf, rate = 0.5 * (1.0 + u.math.tanh(away)), self.phi * u.math.cosh(0.5 * away)
 
         def slope(V: u.Quantity) -> u.Quantity:
-            ionic = self.g_Ca * M * (V - self.V_Ca) + self.g_K * W * (V - self.V_K) + self.g_leak * (V - self.V_leak)
+            ionic = through(V, (self.g_Ca * M, self.V_Ca), (self.g_K * W, self.V_K), (self.g_leak, self.V_leak))
             return (self.sum_current_inputs(x, V) - ionic) * (1.0 / self.C)
 
         self.V.value = self.sum_delta_inputs(exp_euler_step(slope, V))

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import brainunit as u
 
+from dist_sim.models.apart import apart
 from dist_sim.models.init import Constant
 from dist_sim.models.neurons.integrate_and_fire import IntegrateAndFire
 from dist_sim.models.neurons.neuron import InitialValue, SpikeFunction
@@ -23,7 +24,7 @@ class QuadraticMembrane(IntegrateAndFire):
     c = Parameter(u.mV**-1, positive=True)
 
     def drift(self, V: u.Quantity) -> u.Quantity:
-        return self.c * (V - self.V_rest) * (V - self.V_c)
+        return apart(self.c * ((V - self.V_rest) * (V - self.V_c)))
 
 
 class QuaIF(QuadraticMembrane):
