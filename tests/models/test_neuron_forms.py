@@ -132,6 +132,28 @@ def test_its_own_synapse_is_an_expon_with_an_output(name):
     assert np.asarray(spikes).any() and np.array_equal(spikes, own_spikes) and np.allclose(V, own_V, rtol=1e-4, atol=1e-5)
 
 
+def test_a_neuron_of_ones_own_needs_a_state_a_spike_and_a_step():
+    # As in the documentation of brainpy.state, by renamed imports.
+    class Simple(ds.Neuron):
+        def __init__(self, in_size, V_th=1.0 * u.mV, **given):
+            super().__init__(in_size, **given)
+            self.V_th = V_th
+
+        def init_state(self, batch_size=None, **_):
+            self.V = ds.HiddenState(jnp.zeros(self.varshape) * u.mV)
+
+        def get_spike(self, V=None):
+            V = self.V.value if V is None else V
+            return self.spk_fun((V - self.V_th) / self.V_th)
+
+        def update(self, x):
+            self.V.value += x
+            return self.get_spike()
+
+    spikes, _ = run(Simple(2), np.array([0.3, 0.6]) * u.mV, 3)
+    assert spikes.tolist() == [[0, 0], [0, 1], [0, 1]]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -12,6 +12,7 @@ import jax
 from dist_sim import units
 from dist_sim.errors import ParameterError
 from dist_sim.models.dynamics import Dynamics
+from dist_sim.models.surrogate import InvSquareGrad
 
 RESETS = ("soft", "hard")
 
@@ -46,8 +47,7 @@ class Neuron(Dynamics, ABC):
     def __init__(
         self,
         in_size: int | tuple[int, ...],
-        *,
-        spk_fun: SpikeFunction,
+        spk_fun: SpikeFunction = InvSquareGrad(),
         spk_reset: str = "soft",
         name: str | None = None,
     ) -> None:
