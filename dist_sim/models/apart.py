@@ -12,7 +12,8 @@ def apart(product: Any) -> Any:
     """A product that goes into a sum with another one, as it is. Infinity becomes the largest number.
 
     Of a b + c d a compiler rounds one product and fuses the other with the sum. Which one depends on how the batch is split, and
-    so would the bits. What went through a minimum is fused with nothing.
+    so would the bits. What was selected is fused with nothing, nor is its derivative.
     """
     bare, unit = jnp.asarray(u.get_mantissa(product)), u.get_unit(product)
-    return u.maybe_decimal(jnp.minimum(bare, jnp.finfo(bare.dtype).max) * unit)
+    largest = jnp.finfo(bare.dtype).max
+    return u.maybe_decimal(jnp.where(bare > largest, largest, bare) * unit)
