@@ -10,6 +10,7 @@ from dist_sim.core.sequential import Sequential as Sequential
 from dist_sim.models.communication import AllToAll as AllToAll
 from dist_sim.models.communication import EventFixedNumConn as EventFixedNumConn
 from dist_sim.models.communication import EventFixedProb as EventFixedProb
+from dist_sim.models.communication import JITFixedNumConn as JITFixedNumConn
 from dist_sim.models.communication import Linear as Linear
 from dist_sim.models.communication import OneToOne as OneToOne
 from dist_sim.models.communication import SparseLinear as SparseLinear

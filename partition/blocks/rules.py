@@ -213,10 +213,15 @@ def dynamic_update_slice(blocks: Blocks, eqn: Any, values: list[Value]) -> list[
 def gather(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     x, indices = values
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
-    if not isinstance(x, Split):
-        return _whole(blocks, eqn, values)
-    axis, size = x.kind
     out = eqn.outvars[0].aval
+    if not isinstance(x, Split):
+        # Each neuron takes from the same whole array; the last axis of indices is that of their components.
+        if not isinstance(indices, Split) or numbers.operand_batching_dims or indices.kind.axis == indices.array.ndim - 1:
+            return _whole(blocks, eqn, values)
+        at, size = indices.kind
+        batch = [n for n in range(out.ndim) if n not in numbers.offset_dims]
+        return [Split(bind(eqn, [blocks.whole(x), indices.array])[0], Kind(batch[at], size))]
+    axis, size = x.kind
     if axis in numbers.operand_batching_dims:
         # One index per neuron: each takes from its own.
         at = numbers.start_indices_batching_dims[numbers.operand_batching_dims.index(axis)]

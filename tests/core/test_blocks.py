@@ -123,6 +123,7 @@ CASES = {
     "row": (lambda x, k: jax.lax.dynamic_index_in_dim(x, k.astype(int)[0], 0, False), [((4, 300), 1), ((3,), None)], 0),
     "rows": (lambda x, k: x[k.astype(int)], [((4, 300), 1), ((3,), None)], 1),
     "one per neuron": (lambda x, k: jnp.take_along_axis(x, k.astype(int)[None], 0)[0], [((4, 300), 1), ((300,), 0)], 0),
+    "each from a whole one": (lambda x, k: x[:, k.astype(int)], [((4, 7), None), ((300,), 0)], 1),
     "some neurons": (lambda x, k: x[:, k.astype(int)], [((4, 300), 1), ((3,), None)], None),
     "set a row": (lambda x, y, k: x.at[k.astype(int)[0]].set(y), [((4, 300), 1), ((300,), None), ((3,), None)], 1),
     "add to a row": (lambda x, y, k: x.at[k.astype(int)[1]].add(y), [((4, 300), 1), ((300,), 0), ((3,), None)], 1),

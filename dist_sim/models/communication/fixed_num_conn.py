@@ -66,7 +66,7 @@ class EventFixedNumConn(Module):
         if not 0.0 <= afferent_ratio <= 1.0:
             raise ParameterError(f"{where}(afferent_ratio={afferent_ratio}): a part of the sources lies between 0 and 1.")
         num_pre, num_post = math.prod(self.in_size), math.prod(self.out_size)
-        self.conn_num = _number(conn_num, num_post if efferent_target == "post" else num_pre, where)
+        self.conn_num = number_of(conn_num, num_post if efferent_target == "post" else num_pre, where)
         seed = int(random.randint(2**31 - 1)) if seed is None else seed
         sources = np.flatnonzero(np.random.default_rng(seed).random(num_pre) < afferent_ratio)
         self._sources = None if len(sources) == num_pre else jnp.asarray(sources)
@@ -106,7 +106,12 @@ class EventFixedNumConn(Module):
 EventFixedProb = EventFixedNumConn
 
 
-def _number(given: Any, of: int, where: str) -> int:
+def number_of(given: Any, of: int, where: str) -> int:
+    """How many connections that is: a whole number, or a part of so many, rounded down.
+
+    Raises:
+        ParameterError: neither.
+    """
     if isinstance(given, float | np.floating) and 0.0 <= given <= 1.0:
         return int(of * given)
     if isinstance(given, int | np.integer) and not isinstance(given, bool) and given >= 0:
