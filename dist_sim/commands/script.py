@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,14 +53,18 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             directory.log(f"{state}, exit code {code}")
         directory.close()
 
+    def leave(code: int) -> None:
+        with session.pulse.within("end"):
+            close(code)
+        watch.close()
+
     def tell(text: str) -> None:
         complain(text)
         _log(session, text)
 
     end = together()
-    end.last = close
+    end.last, end.well = close, partial(leave, DONE)
     watch = Watch(here.count, here.index, session.pulse, seconds=stall, folder=directory.path, tell=tell, end=end.abandon)
-    end.well = watch.close  # of several processes, one that is stuck still asks those that are done
     if stall:
         watch.start()
     try:
@@ -86,10 +91,9 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
         code = exit_code(error)
         raise
     finally:
-        with session.pulse.within("end"):
-            close(code)
-        if here.count == 1:
-            watch.close()
+        # Of several processes that do well, when all have: one may still fail, or be stuck and ask where this one is.
+        if here.count == 1 or code != DONE:
+            leave(code)
     if code == STOPPED and here.index == 0:
         complain(f"stopped. Go on with it: dist-sim resume {directory.path}")
     session.pulse.beat("its end")

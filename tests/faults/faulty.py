@@ -73,3 +73,6 @@ sim.connect(cells, cells, rule=ds.fixed_indegree(20), weight=0.4 * u.mV, delay=1
 sim.connect(cells, recorder)
 sim.simulate(20 * u.ms)
 fault("last line")
+if stage == "after the others" and jax.process_index() == culprit:
+    time.sleep(3)
+fault("after the others")

@@ -23,7 +23,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).with_name("faulty.py")
 STAGES = (
     "options", "imports", "first line", "create", "connect", "build", "compile", "first chunk", "late chunk", "recording",
-    "checkpoint", "results", "last line", "atexit",
+    "checkpoint", "results", "last line", "after the others", "atexit",
 )  # fmt: skip
 LAUNCHERS = ("plain", "mpirun")
 PROCESSES = 2
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="what the processes said")
     given = parser.parse_args()
     good = count = 0
-    print(f"{'launcher':<8}  {'stage':<12}  process  codes        s from fault to end")
+    print(f"{'launcher':<8}  {'stage':<16}  process  codes        s from fault to end")
     with tempfile.TemporaryDirectory() as folder:
         for launcher in given.launchers:
             for stage in given.stages:
@@ -136,7 +136,7 @@ def main() -> None:
                     bad = wrong(found, stage)
                     good, count = good + (not bad), count + 1
                     print(
-                        f"{launcher:<8}  {stage:<12}  {culprit:<7}  {found.codes!s:<11}  {found.seconds:5.1f}  {bad}", flush=True
+                        f"{launcher:<8}  {stage:<16}  {culprit:<7}  {found.codes!s:<11}  {found.seconds:5.1f}  {bad}", flush=True
                     )
                     if given.show:
                         print(found.said)
