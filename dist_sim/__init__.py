@@ -23,10 +23,14 @@ _NAMES = {
         "GifRef", "CubaLIF", "CobaLIF", "Izhikevich", "IzhikevichRef", "HH", "MorrisLecar", "WangBuzsakiHH", "FitzHughNagumo",
         "HindmarshRose", "Neuron",
     ),
-    "dist_sim.models.outputs": ("COBA", "CUBA", "SynOut"),
-    "dist_sim.models.projections": ("AlignPostProj",),
+    "dist_sim.models.outputs": ("COBA", "CUBA", "MgBlock", "SynOut"),
+    "dist_sim.models.plasticity": ("STD", "STP", "ShortTermPlasticity"),
+    "dist_sim.models.projections": (
+        "AlignPostProj", "AsymmetryGapJunction", "CurrentProj", "DeltaProj", "Projection", "SymmetryGapJunction",
+        "align_post_projection", "align_pre_projection",
+    ),
     "dist_sim.models.readouts": ("LeakyRateReadout",),
-    "dist_sim.models.synapses": ("Expon", "Synapse"),
+    "dist_sim.models.synapses": ("Alpha", "AMPA", "BioNMDA", "DualExpon", "Expon", "GABAa", "Synapse"),
     "dist_sim.nest": ("Simulator", "SimulationResult", "NodeView", "SynapseCollection"),
     "dist_sim.nest.neurons": ("iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp"),
     "dist_sim.nest.devices": (
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
     from dist_sim.models.inputs import *  # noqa: F403
     from dist_sim.models.neurons import *  # noqa: F403
     from dist_sim.models.outputs import *  # noqa: F403
+    from dist_sim.models.plasticity import *  # noqa: F403
     from dist_sim.models.projections import *  # noqa: F403
     from dist_sim.models.readouts import *  # noqa: F403
     from dist_sim.models.synapses import *  # noqa: F403

@@ -19,7 +19,7 @@ UNITS = {"ms": ms, "mV": mV, "pA": pA, "nS": nS, "pF": pF, "Hz": Hz}
 # What a person would call each unit of the system, and those that quantities of the BrainPy-style models come in.
 KINDS = {
     "ms": "a time", "mV": "a voltage", "pA": "a current", "nS": "a conductance", "pF": "a capacitance", "Hz": "a rate",
-    "mA": "a current", "mS": "a conductance", "ohm": "a resistance",
+    "mA": "a current", "mS": "a conductance", "ohm": "a resistance", "mM": "a concentration",
 }  # fmt: skip
 
 

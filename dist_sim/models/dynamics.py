@@ -15,6 +15,7 @@ from dist_sim import units
 from dist_sim.core import HiddenState, Module
 from dist_sim.core.trace import current_trace, is_open
 from dist_sim.errors import ParameterError, UnitError
+from dist_sim.models.delays import OutputDelayAt, Prefetch, PrefetchDelayAt
 from dist_sim.models.describe import Described
 from dist_sim.models.init import Constant, Initializer
 
@@ -107,6 +108,15 @@ class Dynamics(Module, Described):
             )
         handover.put(value)
 
+    def new_delta_input(self, name: str, label: str | None = None) -> str:
+        """A key for :meth:`add_delta_input` that nobody else has."""
+        key, count = name, 1
+        while _labelled(key, label) in self._delta_inputs:
+            count += 1
+            key = f"{name} {count}"
+        self._delta_inputs[_labelled(key, label)] = Handover()
+        return key
+
     def sum_current_inputs(self, start: Any, *args: Any, label: str | None = None) -> Any:
         """`start` and all currents, each called with `args`; those with a label, if one is given."""
         for key, current in self._current_inputs.items():
@@ -120,6 +130,18 @@ class Dynamics(Module, Described):
             if _has(key, label) and handover.is_there:
                 start = start + handover.take()
         return start
+
+    def prefetch(self, item: str) -> Prefetch:
+        """The value of an attribute that may not exist yet, when called; `.delay.at(time)` that of a State some time ago."""
+        return Prefetch(self, item)
+
+    def prefetch_delay(self, state: str, *time_and_indices: Any, init: Any = None, interpolation: str | None = None) -> Any:
+        """The value of a State some time ago, when called: see :class:`~dist_sim.models.delays.PrefetchDelayAt`."""
+        return PrefetchDelayAt(self, state, *time_and_indices, delay_init=init, interpolation=interpolation)
+
+    def output_delay(self, *time_and_indices: Any, init: Any = None, interpolation: str | None = None) -> OutputDelayAt:
+        """What it returned some time ago, when called: see :class:`~dist_sim.models.delays.OutputDelayAt`."""
+        return OutputDelayAt(self, *time_and_indices, delay_init=init, interpolation=interpolation)
 
     def initializer(self, parameter: str, given: Any, unit: Any = None) -> Callable[[tuple[int, ...]], Any]:
         """The initialiser that an argument gives: a callable of the shape, or a quantity to start from everywhere.

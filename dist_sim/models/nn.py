@@ -14,4 +14,12 @@ from dist_sim.models.communication import JITFixedNumConn as JITFixedNumConn
 from dist_sim.models.communication import Linear as Linear
 from dist_sim.models.communication import OneToOne as OneToOne
 from dist_sim.models.communication import SparseLinear as SparseLinear
+from dist_sim.models.delays import Delay as Delay
+from dist_sim.models.delays import DelayAccess as DelayAccess
+from dist_sim.models.delays import OutputDelayAt as OutputDelayAt
+from dist_sim.models.delays import Prefetch as Prefetch
+from dist_sim.models.delays import PrefetchDelay as PrefetchDelay
+from dist_sim.models.delays import PrefetchDelayAt as PrefetchDelayAt
+from dist_sim.models.delays import StateWithDelay as StateWithDelay
+from dist_sim.models.dynamics import Dynamics as Dynamics
 from dist_sim.models.exp_euler import exp_euler_step as exp_euler_step

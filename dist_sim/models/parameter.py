@@ -27,17 +27,18 @@ class Parameter:
     Args:
         unit: of the parameter.
         positive: must be above 0.
-        at_least: in the unit.
+        at_least, at_most: in the unit.
 
     Raises:
         UnitError: on assignment, without unit or with that of something else.
         ParameterError: on assignment, not finite, out of bounds, of a shape that does not fit, or assigned before.
     """
 
-    def __init__(self, unit: Any, *, positive: bool = False, at_least: float = -np.inf) -> None:
+    def __init__(self, unit: Any, *, positive: bool = False, at_least: float = -np.inf, at_most: float = np.inf) -> None:
         self.unit = unit
         self.positive = positive
         self.at_least = at_least
+        self.at_most = at_most
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -94,6 +95,8 @@ class Parameter:
             raise ParameterError(f"{where}: must be above 0{unit}; got {bare.min():g}{unit}.")
         if (bare < self.at_least).any():
             raise ParameterError(f"{where}: must be at least {self.at_least:g}{unit}; got {bare.min():g}{unit}.")
+        if (bare > self.at_most).any():
+            raise ParameterError(f"{where}: must be at most {self.at_most:g}{unit}; got {bare.max():g}{unit}.")
         return bare
 
 

@@ -91,8 +91,9 @@ class Blocks:
     def _cut(self, x: jax.Array, kind: Kind) -> jax.Array:
         axis, size = kind
         if (missing := padded_size(size, self.devices) - size) > 0:
-            last = jax.lax.index_in_dim(x, size - 1, axis)
-            x = jax.lax.concatenate([x, jnp.broadcast_to(last, (*x.shape[:axis], missing, *x.shape[axis + 1 :]))], axis)
+            last = jnp.broadcast_to(jax.lax.index_in_dim(x, size - 1, axis), (*x.shape[:axis], missing, *x.shape[axis + 1 :]))
+            # Every device has it: unsaid, the compiler would share out the padding, and gather it.
+            x = jax.lax.concatenate([x, self._constrained(last, axis, None)], axis)
         return self._constrained(x, axis, NEURON)
 
     def whole(self, value: Value) -> jax.Array:

@@ -102,6 +102,7 @@ CASES = {
     "with another axis": (lambda x, y: x + y.T, [((5, 300), 1), ((300, 5), 0)], 1),
     "split along different axes": (lambda x, y: x + y, [((300, 300), 0), ((300, 300), 1)], 0),
     "one number for all neurons": (lambda x, y: x * y, [((4, 300), 1), ((4, 1), None)], 1),
+    "gradient stopped": (lambda x: x * jax.lax.stop_gradient(x), [((300,), 0)], 0),
     "where": (lambda x: jnp.where(x > 0, x, -1.0), [((300,), 0)], 0),
     "new axis": (lambda x: x[:, None] * jnp.arange(4.0), [((300,), 0)], 0),
     "reshape": (lambda x: x.reshape(2, 3, 300), [((6, 300), 1)], 2),

@@ -202,8 +202,9 @@ def test_any_rule_of_optax():
     def loss():
         return ((w.value / u.mV - jnp.array([1.0, 2.0])) ** 2 * jnp.array([1.0, 30.0])).sum()
 
+    step = transform.jit(lambda: opt.update(transform.grad(loss, {"w": w})()))
     for _ in range(40):
-        opt.update(transform.grad(loss, {"w": w})())
+        step()
     assert np.allclose(w.value.to_decimal(u.mV), [1, 2], rtol=1e-3)
     assert [s.value.shape for k, s in opt.memory.items() if "diff_params" in k] == [(10, 2)]
 

@@ -1,0 +1,133 @@
+"""Projections from spikes on: through short-term plasticity, a synapse on either side, and connectivity."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, final
+
+from dist_sim.core import State
+from dist_sim.errors import ParameterError
+from dist_sim.models.describe import Descriptor
+from dist_sim.models.dynamics import Dynamics
+from dist_sim.models.outputs.output import SynOut
+from dist_sim.models.plasticity import ShortTermPlasticity
+from dist_sim.models.projections.align_post import AlignPostProj
+from dist_sim.models.projections.current import CurrentProj
+from dist_sim.models.projections.projection import Projection
+from dist_sim.models.synapses.synapse import Synapse
+
+
+class Aligned(Projection, ABC):
+    """Spikes, perhaps through short-term plasticity, into a projection.
+
+    Args:
+        spike_generator: what the input goes through to become spikes: Modules or functions, or a State instead of any input.
+        stp: short-term plasticity of the sources, or its description; None for none.
+    """
+
+    def __init__(self, spike_generator: tuple[Callable[..., Any] | State, ...], stp: Any) -> None:
+        super().__init__()
+        where = type(self).__name__
+        for module in spike_generator:
+            if not callable(module) and not isinstance(module, State):
+                raise ParameterError(f"{where}({module!r:.60}): spikes come from Modules, functions or States.")
+        stp = stp() if isinstance(stp, Descriptor) else stp
+        if stp is not None and not isinstance(stp, ShortTermPlasticity):
+            raise ParameterError(f"{where}(stp={stp!r:.60}): needs short-term plasticity, such as STP or STD.")
+        self.spike_generator, self.stp = spike_generator, stp
+
+    @final
+    def update(self, *args: Any) -> None:
+        """Sends the spikes of this step."""
+        for module in self.spike_generator:
+            out = module.value if isinstance(module, State) else module(*args)
+            args = out if isinstance(out, tuple) else (out,)
+        if len(args) != 1:
+            raise ParameterError(f"{type(self).__name__}: call it with the spikes of its sources; got {len(args)} arguments.")
+        self.send(args[0] if self.stp is None else self.stp(args[0]))
+
+    @abstractmethod
+    def send(self, spikes: Any) -> None:
+        """Sends what spikes are worth."""
+
+
+@final
+class align_pre_projection(Aligned):  # noqa: N801 - the name of brainpy.state
+    """A projection whose synapses are one value per source: exact for every synapse that is alike for all targets of a source.
+
+    O(N) in States; the values of all sources are exchanged, and weighted, at every step: with linear synapses,
+    :class:`align_post_projection` costs less. The current flows in the step in which the synapse opens.
+
+    Args:
+        spike_generator, stp: see :class:`Aligned`.
+        syn: a synapse of the size of the sources, or its description. Its conductance times the weights is what `out` takes: one
+            of them carries the unit, such as weights in mS and `g_initializer=Constant(0.)`.
+        comm, out, post, delay: see :class:`CurrentProj`. With a delay for all, what arrives waits at the targets; one per source
+            delays the conductance of that source.
+
+    Raises:
+        ParameterError: sizes that do not fit, something else than a synapse.
+        UnitError: conductance times weights of which `out` makes no current, a delay that is no time.
+    Source: Wang et al. (2024), ICLR, AU2gS9ut61. Names are those of brainpy.state 0.1, where it works with no synapse.
+    """
+
+    def __init__(
+        self,
+        *spike_generator: Callable[..., Any] | State,
+        syn: Synapse | Descriptor[Any],
+        comm: Any,
+        out: SynOut | Descriptor[Any],
+        post: Dynamics,
+        stp: Any = None,
+        delay: Any = None,
+    ) -> None:
+        super().__init__(spike_generator, stp)
+        syn = syn() if isinstance(syn, Descriptor) else syn
+        if not isinstance(syn, Synapse):
+            raise ParameterError(f"align_pre_projection(syn={syn!r:.60}): needs a synapse, such as Expon(100).")
+        size = getattr(comm, "in_size", None)
+        for what, found in (("comm has", size), ("stp has", getattr(self.stp, "in_size", None))):
+            if found is not None and found != syn.in_size:
+                raise ParameterError(
+                    f"align_pre_projection: the synapse has {syn.in_size} sources; {what} {found}. They must be the same."
+                )
+        self.syn = syn
+        self.projection = CurrentProj(comm=comm, out=out, post=post, delay=delay, unit=syn.unit)
+
+    def send(self, spikes: Any) -> None:
+        self.projection(self.syn(self.syn.arriving(spikes)))
+
+
+@final
+class align_post_projection(Aligned):  # noqa: N801 - the name of brainpy.state
+    """An :class:`AlignPostProj` from spikes on, with short-term plasticity.
+
+    Args:
+        spike_generator, stp: see :class:`Aligned`.
+        comm, syn, out, post, delay, label: see :class:`AlignPostProj`, as are the errors. A delay counts from the release.
+
+    Source: as :class:`AlignPostProj`. Names are those of brainpy.state 0.1, where `stp` does not work.
+    """
+
+    def __init__(
+        self,
+        *spike_generator: Callable[..., Any] | State,
+        comm: Any,
+        syn: Synapse | Descriptor[Any],
+        out: SynOut | Descriptor[Any],
+        post: Dynamics,
+        stp: Any = None,
+        delay: Any = None,
+        label: str | None = None,
+    ) -> None:
+        super().__init__(spike_generator, stp)
+        size = getattr(comm, "in_size", None)
+        if self.stp is not None and size is not None and size != self.stp.in_size:
+            raise ParameterError(
+                f"align_post_projection: stp has {self.stp.in_size} sources; comm has {size}. They must be the same."
+            )
+        self.projection = AlignPostProj(comm=comm, syn=syn, out=out, post=post, delay=delay, label=label)
+
+    def send(self, spikes: Any) -> None:
+        self.projection(spikes)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+import brainunit as u
+
+from dist_sim.core import State
+from dist_sim.errors import UnitError
+from dist_sim.models.dynamics import Dynamics
+from dist_sim.models.projections.projection import Connected, unit_of_weights
+
+
+@final
+class DeltaProj(Connected):
+    """A projection whose spikes make the potential of their targets jump by the weights.
+
+    Args:
+        prefetch, comm, post, delay: see :class:`Connected` (there: modules).
+        label: in front of the name of its input.
+
+    Raises:
+        ParameterError: sizes that do not fit; a projection that is called twice in a step.
+        UnitError: weights that are no voltage, a delay that is no time.
+    Source: Brunel (2000), doi:10.1023/A:1008925309027. Names are those of brainpy.state 0.1, which has no delay here.
+    """
+
+    def __init__(
+        self, *prefetch: Callable[..., Any] | State, comm: Any, post: Dynamics, label: str | None = None, delay: Any = None
+    ) -> None:
+        super().__init__(prefetch, comm, post, delay)
+        unit = unit_of_weights(comm)
+        if unit is not None and not u.have_same_dim(unit, u.mV):
+            raise UnitError(f"DeltaProj: the weights are in {unit}; they are added to a potential. Give them in mV.")
+        self.label = label
+        self._key = post.new_delta_input("DeltaProj", label)
+
+    def update(self, *args: Any) -> None:
+        """Sends: what `comm` makes of the spikes is added to the potential in this step, or a later one."""
+        self.post.add_delta_input(self._key, self.arriving(*args), self.label)

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+import brainunit as u
+
+from dist_sim.models.init import Constant
+from dist_sim.models.synapses.two_state import TwoState
+
+
+@final
+class GABAa(TwoState):
+    """GABA type A receptor: see :class:`TwoState` for the equation, arguments, States and errors.
+
+    Source: Destexhe, Mainen & Sejnowski (1994), doi:10.1007/BF00961734; Destexhe & Pare (1999), doi:10.1152/jn.1999.81.4.1531.
+    Names and defaults are those of brainpy.state 0.1.
+    """
+
+    def __init__(
+        self,
+        in_size: int | tuple[int, ...],
+        name: str | None = None,
+        alpha: Any = 0.53 / (u.ms * u.mM),
+        beta: Any = 0.18 / u.ms,
+        T: Any = 1.0 * u.mM,
+        T_dur: Any = 1.0 * u.ms,
+        g_initializer: Callable[[tuple[int, ...]], Any] | u.Quantity = Constant(0.0 * u.mS),
+    ) -> None:
+        super().__init__(in_size, name, alpha, beta, T, T_dur, g_initializer)

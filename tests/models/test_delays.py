@@ -1,0 +1,144 @@
+"""Delays: values as they were, and spikes that arrive when they are due, once."""
+
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dist_sim as ds
+from dist_sim.core import environ, init_all_states, transform
+from dist_sim.errors import ParameterError, UnitError
+
+
+@pytest.fixture(autouse=True)
+def clock():
+    with environ.context(dt=0.1 * u.ms):
+        yield
+
+
+def ramp(delay, read, steps=30):
+    """What is read after each update with 1., 2., ..."""
+
+    def step(i):
+        delay.update(i)
+        return read()
+
+    return np.asarray(u.get_mantissa(transform.for_loop(step, jnp.arange(1.0, steps + 1))))
+
+
+def test_a_value_is_found_as_many_steps_later():
+    delay = ds.nn.Delay(jax.ShapeDtypeStruct((), float), time=1.5 * u.ms)
+    for time, steps in ((0.0, 0), (0.1, 1), (0.3, 3), (1.5, 15)):
+        init_all_states(delay)
+        found = ramp(delay, lambda time=time: delay.retrieve(time * u.ms))
+        assert found.tolist() == [0.0] * steps + list(range(1, 31 - steps))
+    assert delay.history.value.shape == (16,)
+    init_all_states(delay, 2)
+    assert delay.history.value.shape == (16, 2)
+
+
+def test_between_steps_each_has_its_part_and_nothing_is_lost():
+    spike = jnp.asarray(np.arange(20) == 3, float)
+    for interpolation, wanted in (("linear", {5: 0.75, 6: 0.25}), ("nearest", {5: 1.0})):
+        delay = init_all_states(ds.nn.Delay(jax.ShapeDtypeStruct((), float), 0.3 * u.ms, interpolation=interpolation))
+        found = transform.for_loop(lambda x, d=delay: (d.update(x), d.retrieve(0.225 * u.ms))[1], spike)
+        assert {int(i): float(found[i]) for i in np.flatnonzero(found)} == pytest.approx(wanted, rel=1e-5)
+
+
+def test_each_neuron_has_its_own_delay_and_connections_theirs():
+    delay = init_all_states(ds.nn.Delay(jnp.zeros(3) * u.mV, 0.4 * u.ms), 2)
+    values = jnp.arange(10.0)[:, None, None] + jnp.asarray([0.1, 0.2, 0.3])
+    values = jnp.broadcast_to(values, (10, 2, 3)) * u.mV
+    own, ids = np.array([0.0, 0.2, 0.4]), np.array([2, 0, 0, 1])
+    each = transform.for_loop(lambda x: (delay.update(x), delay.retrieve(own * u.ms))[1], values)
+    assert each.shape == (10, 2, 3) and np.allclose(each[-1].to_decimal(u.mV), [9.1, 7.2, 5.3])
+    init_all_states(delay)
+    found = transform.for_loop(
+        lambda x: (delay.update(x[0]), delay.retrieve(np.array([0.1, 0.0, 0.3, 0.4]) * u.ms, ids))[1], values
+    )
+    assert np.allclose(found[-1].to_decimal(u.mV), [8.3, 9.1, 6.1, 5.2])
+
+
+def test_what_was_before_the_beginning():
+    delay = init_all_states(ds.nn.Delay(jnp.zeros(2) * u.mV, 0.5 * u.ms, init=-65.0 * u.mV, entries={"late": 0.5 * u.ms}))
+    early = delay.access("early", 0.1 * u.ms)
+    delay.update(1.0 * u.mV)
+    assert delay.at("late").to_decimal(u.mV).tolist() == [-65.0, -65.0] == early().to_decimal(u.mV).tolist()
+
+
+def test_a_state_and_an_output_some_time_ago():
+    cell = ds.LIF(4, V_initializer=-3.0 * u.mV)
+    now, before = cell.prefetch("V"), cell.prefetch("V").delay.at(0.5 * u.ms)
+    longer, spikes = cell.prefetch_delay("V", 0.7 * u.ms), cell.output_delay(0.2 * u.ms)
+    for batch in (None, 3):
+        init_all_states(cell, batch)
+
+        def step(i):
+            out = cell(np.linspace(0.0, 40.0, 4) * u.mA)
+            return out, cell.V.value, now(), before(), longer(), spikes()
+
+        out, V, same, past, older, delayed = transform.for_loop(step, np.arange(40))
+        V, same, past, older = (x.to_decimal(u.mV) for x in (V, same, past, older))
+        assert np.array_equal(V, same) and np.array_equal(past[5:], V[:-5]) and np.array_equal(older[7:], V[:-7])
+        assert not past[:5].any() and out.any() and np.array_equal(delayed[2:], out[:-2])
+    assert before.delay is longer.delay and len(cell.after_updates) == 2
+
+
+def test_a_delay_is_split_as_the_neurons_are_and_costs_no_communication():
+    # Blocks of 128: what does not fit them is laid out anew before the loop.
+    own = np.linspace(0.0, 1.0, 1024) * u.ms
+    results = []
+    for devices in (1, 8):
+        with ds.use_mesh(devices=devices):
+            cell = ds.LIF(1024)
+            V, each = cell.prefetch_delay("V", 0.5 * u.ms), cell.prefetch_delay("V", own)
+            init_all_states(cell)
+        spec = u.get_mantissa(V.delay.history.value).sharding.spec
+        step = transform.jit(lambda c=cell, v=V, e=each: transform.for_loop(lambda: (c(9.0 * u.mA), v(), e())[1:], length=30))
+        text = step.lower().compile().as_text()
+        assert tuple(spec) == (None, "neuron") and "all-gather" not in text and "all-reduce" not in text
+        results.append([x.to_decimal(u.mV) for x in step()])
+    assert all(np.array_equal(a, b) and a.any() for a, b in zip(*results, strict=True))
+
+
+def test_gradients_go_through_a_delay():
+    def loss(x):
+        delay = ds.nn.Delay(jax.ShapeDtypeStruct((3,), float), 0.4 * u.ms)
+        delay.init_state()
+        return (transform.for_loop(lambda x: (delay.update(x), delay.retrieve(0.25 * u.ms))[1], x) ** 2).sum()
+
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(9, 3)))
+    mean = (jnp.pad(x, ((2, 1), (0, 0))) + jnp.pad(x, ((3, 0), (0, 0))))[:9] / 2
+    wanted = jax.grad(lambda x: (((jnp.pad(x, ((2, 1), (0, 0))) + jnp.pad(x, ((3, 0), (0, 0))))[:9] / 2) ** 2).sum())(x)
+    assert mean.any() and np.allclose(jax.grad(loss)(x), wanted, rtol=1e-5, atol=1e-6)
+
+
+def late():
+    delay = init_all_states(ds.nn.Delay(jnp.zeros(2), 0.2 * u.ms))
+    return delay.retrieve(0.5 * u.ms)
+
+
+def other_step():
+    delay = init_all_states(ds.nn.Delay(jnp.zeros(2), 0.2 * u.ms))
+    with environ.context(dt=0.2 * u.ms):
+        return delay.retrieve(0.2 * u.ms)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: ds.nn.Delay(jnp.zeros(2), 2.0), UnitError, "needs a time"),
+        (lambda: ds.nn.Delay(jnp.zeros(2), -1.0 * u.ms), ParameterError, "at least 0 ms"),
+        (lambda: ds.nn.Delay(jnp.zeros(2), interpolation="cubic"), ParameterError, "allowed are 'nearest'"),
+        (lambda: ds.nn.Delay(jnp.zeros(2), entries={"a": 1 * u.ms}).register_entry("a", 2 * u.ms), ParameterError, "already"),
+        (lambda: ds.nn.Delay(jnp.zeros(2)).at("b"), ParameterError, "there is no such entry"),
+        (lambda: init_all_states(ds.nn.Delay(jnp.zeros(2) * u.mV, init=1.0)), UnitError, r"Delay\(init=...\)"),
+        (late, ParameterError, "5 steps are asked for; the history has 2"),
+        (other_step, ParameterError, "made for dt=0.1 ms; now it is 0.2 ms"),
+        (lambda: init_all_states(ds.LIF(3).prefetch_delay("W", 1 * u.ms).module), ParameterError, "no State of that name"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
