@@ -146,7 +146,7 @@ def bad(**changed):
         (lambda: bad(comm=ds.nn.EventFixedProb(100, 50, 0.1, 0.5)), UnitError, "the weights are in"),
         (lambda: bad(syn=ds.Expon.desc(50, tau=5 * u.mV)), UnitError, r"Expon\(tau=...\): needs a time"),
         (lambda: bad(out=ds.COBA.desc(E=3 * u.ms)), UnitError, r"COBA\(E=...\): needs a voltage"),
-        (lambda: bad(out=ds.CUBA.desc(scale=1.0)), UnitError, "the neurons take a current"),
+        (lambda: bad(out=ds.CUBA.desc(scale=1.0)), UnitError, "LIF takes mA"),
         (lambda: bad(syn=ds.Expon.desc(49)), ParameterError, r"the synapse has \(49,\) targets"),
         (lambda: bad(out=ds.COBA(E=0 * u.mV)), ParameterError, "give descriptions of both"),
         (lambda: bad(comm=3), ParameterError, "needs connectivity"),

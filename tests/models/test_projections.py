@@ -304,7 +304,7 @@ def bad(kind, **changed):
         (lambda: ds.DeltaProj(comm=connection(), post=target()), UnitError, "Give them in mV"),
         (lambda: ds.CurrentProj(comm=abs, out=ds.CUBA(), post=target(), delay=1 * u.ms), ParameterError, "in_size of comm"),
         (lambda: ds.CurrentProj(comm=connection(), out=3, post=target()), ParameterError, "needs an output"),
-        (lambda: by_source(lambda n, g_initializer: ds.Expon(n)), UnitError, "the neurons take a current"),
+        (lambda: by_source(lambda n, g_initializer: ds.Expon(n)), UnitError, "LIF takes mA"),
         (lambda: by_source(lambda n, g_initializer: ds.Expon(7)), ParameterError, "the synapse has \\(7,\\) sources"),
         (lambda: by_source(lambda n, g_initializer: 3), ParameterError, "needs a synapse"),
         (lambda: by_target(ds.AMPA), ParameterError, "align_pre_projection takes every synapse"),
@@ -322,3 +322,17 @@ def bad(kind, **changed):
 def test_what_does_not_fit_is_refused_when_it_is_made(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_population_gets_what_it_takes_in_its_own_unit():
+    post, alone = ds.Izhikevich(POST), ds.Izhikevich(POST)
+    per_ms = ds.CUBA.desc(scale=1.0 * u.mV / u.ms / u.mS)
+    proj = ds.align_post_projection(comm=connection(), syn=ds.Expon.desc(POST), out=per_ms, post=post)
+    for module in (proj, post, alone):
+        init_all_states(module)
+    proj(np.ones(PRE, bool))
+    post()
+    alone()
+    assert (post.V.value > alone.V.value).all()
+    with pytest.raises(UnitError, match="Izhikevich takes mV"):
+        ds.align_post_projection(comm=connection(), syn=ds.Expon.desc(POST), out=ds.CUBA.desc(), post=post)

@@ -9,6 +9,7 @@ import brainunit as u
 from dist_sim.core import Module
 from dist_sim.errors import UnitError
 from dist_sim.models.dynamics import Dynamics
+from dist_sim.models.neurons.neuron import Neuron
 from dist_sim.models.outputs.output import SynOut
 
 
@@ -50,8 +51,9 @@ def check_current(where: str, out: SynOut, unit: Any, post: Dynamics) -> None:
         UnitError: it does not.
     """
     current = out.update(1.0 * unit, 1.0 * u.mV)
-    if not u.have_same_dim(current, u.mA):
+    wanted = post.input_unit if isinstance(post, Neuron) else u.mA
+    if not u.have_same_dim(current, wanted):
         raise UnitError(
-            f"{where}: {type(out).__name__} makes {u.get_unit(current)} of {unit}; the neurons take a current (mA). With CUBA "
-            "give a scale that makes it one."
+            f"{where}: {type(out).__name__} makes {u.get_unit(current)} of {unit}; {type(post).__name__} takes {wanted}. With "
+            "CUBA give a scale that makes it that."
         )
