@@ -64,28 +64,28 @@ _HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted([*_HOME, *_MODULES])
 
 if TYPE_CHECKING:
-    import dist_sim as state  # noqa: F401
+    import dist_sim as state
     from dist_sim import errors as errors
-    from dist_sim.core import *  # noqa: F403
+    from dist_sim.core import *
     from dist_sim.models import init as init
     from dist_sim.models import metric as metric
     from dist_sim.models import optim as optim
     from dist_sim.models import surrogate as surrogate
     from dist_sim.models.dynamics import Dynamics as Dynamics
-    from dist_sim.models.inputs import *  # noqa: F403
-    from dist_sim.models.neurons import *  # noqa: F403
-    from dist_sim.models.outputs import *  # noqa: F403
-    from dist_sim.models.plasticity import *  # noqa: F403
-    from dist_sim.models.projections import *  # noqa: F403
-    from dist_sim.models.readouts import *  # noqa: F403
-    from dist_sim.models.synapses import *  # noqa: F403
-    from dist_sim.nest import *  # noqa: F403
-    from dist_sim.nest.devices import *  # noqa: F403
-    from dist_sim.nest.neurons import *  # noqa: F403
-    from dist_sim.nest.synapses import *  # noqa: F403
-    from dist_sim.network import distributions as dist  # noqa: F401
-    from dist_sim.network.rules import *  # noqa: F403
-    from dist_sim.partition import *  # noqa: F403
+    from dist_sim.models.inputs import *
+    from dist_sim.models.neurons import *
+    from dist_sim.models.outputs import *
+    from dist_sim.models.plasticity import *
+    from dist_sim.models.projections import *
+    from dist_sim.models.readouts import *
+    from dist_sim.models.synapses import *
+    from dist_sim.nest import *
+    from dist_sim.nest.devices import *
+    from dist_sim.nest.neurons import *
+    from dist_sim.nest.synapses import *
+    from dist_sim.network import distributions as dist
+    from dist_sim.network.rules import *
+    from dist_sim.partition import *
     from dist_sim.run.session import param as param
 
 

@@ -1,5 +1,6 @@
 """Programs over whole arrays, run over the blocks that devices own."""
 
+from dist_sim.partition.blocks import nested as nested
 from dist_sim.partition.blocks import rules as rules
 from dist_sim.partition.blocks.program import Blocks as Blocks
 from dist_sim.partition.blocks.program import Kind as Kind

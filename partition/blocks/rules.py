@@ -7,27 +7,14 @@ the whole arrays, as every operation without a rule does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dist_sim.partition.blocks.program import (
-    Blocks,
-    Kind,
-    Split,
-    Uniform,
-    Value,
-    bind,
-    fresh,
-    kind_of,
-    padded_size,
-    rule,
-    wrapped,
-)
+from dist_sim.partition.blocks.program import Blocks, Kind, Split, Uniform, Value, bind, padded_size, rule
 from dist_sim.partition.mesh import NEURON
 
 _ELEMENTWISE = (
@@ -304,99 +291,3 @@ def sharding_constraint(blocks: Blocks, eqn: Any, values: list[Value]) -> list[V
 def reshard(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     """What broadcasting in `jnp.where` writes; where a value lies is decided here."""
     return values
-
-
-# ---- programs within programs ----
-
-
-@rule("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", always=True)
-def call(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
-    params = eqn.params
-    program: ClosedJaxpr = params.get("jaxpr") or params.get("call_jaxpr") or params["fun_jaxpr"]
-    return blocks.run(program.jaxpr, program.consts, values)
-
-
-@rule("optimization_barrier")
-def optimization_barrier(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
-    kinds = list(map(kind_of, values))
-    return wrapped(bind(eqn, blocks.arrays(values, kinds)), kinds)
-
-
-@rule("checkpoint", "remat2", "remat", always=True)
-def remat(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
-    if eqn.params["prevent_cse"] and eqn.params["differentiated"]:
-        # What is computed again shall not be found to be computed already.
-        kinds = list(map(kind_of, values))
-        values = wrapped(jax.lax.optimization_barrier(blocks.arrays(values, kinds)), kinds)
-    return blocks.run(eqn.params["jaxpr"], (), values)
-
-
-@rule("scan", always=True)
-def scan(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
-    p = eqn.params
-    body, num_consts, num_carry = p["jaxpr"], p["num_consts"], p["num_carry"]
-    consts, init = values[:num_consts], values[num_consts : num_consts + num_carry]
-    stacked = [None if kind is None or kind.axis == 0 else kind for kind in map(kind_of, values[num_consts + num_carry :])]
-    xs = blocks.arrays(values[num_consts + num_carry :], stacked)
-    x_kinds = [None if kind is None else Kind(kind.axis - 1, kind.size) for kind in stacked]
-    one = wrapped([jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in xs], x_kinds)
-
-    def result_kinds(carry_kinds: list[Kind | None]) -> list[Kind | None]:
-        carry = wrapped(blocks.arrays(init, carry_kinds), carry_kinds)
-        return blocks.kinds(body, [*consts, *carry, *one])
-
-    carry_kinds = _carried(list(map(kind_of, init)), lambda kinds: result_kinds(kinds)[:num_carry])
-    y_kinds = result_kinds(carry_kinds)[num_carry:]
-
-    def step(carry: list[jax.Array], x: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
-        found = blocks.run(body.jaxpr, body.consts, [*fresh(consts), *wrapped(carry, carry_kinds), *wrapped(x, x_kinds)])
-        return blocks.arrays(found[:num_carry], carry_kinds), blocks.arrays(found[num_carry:], y_kinds)
-
-    first = blocks.arrays(init, carry_kinds)
-    last, ys = jax.lax.scan(step, first, xs, length=p["length"], reverse=p["reverse"], unroll=p["unroll"])
-    return [
-        *wrapped(last, carry_kinds),
-        *wrapped(ys, [None if kind is None else Kind(kind.axis + 1, kind.size) for kind in y_kinds]),
-    ]
-
-
-@rule("while", always=True)
-def while_(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
-    p = eqn.params
-    test, body, n, m = p["cond_jaxpr"], p["body_jaxpr"], p["cond_nconsts"], p["body_nconsts"]
-    test_consts, consts, init = values[:n], values[n : n + m], values[n + m :]
-    kinds = _carried(
-        list(map(kind_of, init)),
-        lambda kinds: blocks.kinds(body, [*consts, *wrapped(blocks.arrays(init, kinds), kinds)]),
-    )
-
-    def goes_on(carry: list[jax.Array]) -> jax.Array:
-        (found,) = blocks.run(test.jaxpr, test.consts, [*fresh(test_consts), *wrapped(carry, kinds)])
-        return blocks.whole(found)
-
-    def step(carry: list[jax.Array]) -> list[jax.Array]:
-        return blocks.arrays(blocks.run(body.jaxpr, body.consts, [*fresh(consts), *wrapped(carry, kinds)]), kinds)
-
-    return wrapped(jax.lax.while_loop(goes_on, step, blocks.arrays(init, kinds)), kinds)
-
-
-@rule("cond", always=True)
-def cond(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
-    index, *operands = values
-    branches = eqn.params["branches"]
-    found = [blocks.kinds(branch, operands) for branch in branches]
-    kinds = [next((kind for kind in of_result if kind is not None), None) for of_result in zip(*found, strict=True)]
-
-    def branch(program: ClosedJaxpr) -> Any:
-        return lambda: blocks.arrays(blocks.run(program.jaxpr, program.consts, fresh(operands)), kinds)
-
-    return wrapped(jax.lax.switch(blocks.whole(index), list(map(branch, branches))), kinds)
-
-
-def _carried(kinds: list[Kind | None], after: Callable[[list[Kind | None]], list[Kind | None]]) -> list[Kind | None]:
-    """How the carry of a loop is split: what is split before a step or after it, is split in all of them."""
-    while True:
-        joined = [before or now for before, now in zip(kinds, after(kinds), strict=True)]
-        if joined == kinds:
-            return kinds
-        kinds = joined

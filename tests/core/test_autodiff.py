@@ -1,4 +1,7 @@
-"""Derivatives by States: the same numbers and structure as of a pure function, and what is written is kept once."""
+"""Derivatives by States: the same numbers and structure as of a pure function, and what is written is kept once.
+
+Over 400 lines: grad, jacobian, hessian and their options are asked of the same functions.
+"""
 
 import itertools
 

@@ -1,4 +1,7 @@
-"""What the transforms read, write, carry and compile."""
+"""What the transforms read, write, carry and compile.
+
+Over 400 lines: the four things are asked of the same programs, transform by transform.
+"""
 
 import weakref
 

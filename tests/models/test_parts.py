@@ -13,7 +13,7 @@ import dist_sim as ds
 from dist_sim.core import State, environ, transform
 from dist_sim.errors import ParameterError, UnitError
 from dist_sim.models import init, surrogate
-from dist_sim.models.exp_euler import exp_euler_step
+from dist_sim.models.exp_euler import exp_euler_step, exprel
 
 # Exponential Euler
 
@@ -57,6 +57,16 @@ def test_it_is_differentiable_also_where_nothing_decays():
     # x + dt (1 - rate x), up to first order in rate.
     assert math.isclose(moved(0.0), 2.5) and math.isfinite(jax.grad(moved)(0.0))
     assert math.isclose(jax.grad(moved)(1e-3), (moved(1e-3 + 1e-6) - moved(1e-3 - 1e-6)) / 2e-6, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("precision", [32, 64])
+def test_exprel_is_right_to_the_last_bits_near_and_far_from_0(precision):
+    with environ.context(precision=precision):
+        z = jnp.concatenate([jnp.linspace(-90.0, 50.0, 4001), jnp.linspace(-0.6, 0.6, 4001), jnp.logspace(-12, -1, 200)])
+        exact = np.asarray(z, np.longdouble)
+        exact = np.expm1(exact) / np.where(exact == 0, 1, exact) + (exact == 0)
+        found = np.asarray(jax.jit(exprel)(z), np.longdouble)
+        assert np.abs(found / exact - 1).max() < 3 * jnp.finfo(z.dtype).eps
 
 
 def test_a_derivative_in_another_unit_is_refused():

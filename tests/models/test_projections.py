@@ -283,8 +283,8 @@ def test_gap_junctions_give_the_same_on_any_mesh():
     for devices in (1, 3):
         with ds.use_mesh(devices=devices):
             cell = ds.LIF(300, V_initializer=np.linspace(-3.0, 0.5, 300) * u.mV)
-            ring = lambda pre, post: (np.arange(300), np.roll(np.arange(300), 1))  # noqa: E731
-            gap = ds.SymmetryGapJunction(cell, "V", ring, 50.0 * u.siemens)
+            ring = np.arange(300), np.roll(np.arange(300), 1)
+            gap = ds.SymmetryGapJunction(cell, "V", lambda *sizes, ring=ring: ring, 50.0 * u.siemens)
             init_all_states(gap)
         out = transform.jit(lambda c=cell, g=gap: transform.for_loop(lambda: (g(), c(2.0 * u.mA), c.V.value)[-1], length=30))()
         results.append(out.to_decimal(u.mV))

@@ -149,8 +149,8 @@ def alpha(t, tau=8.0):
 
 def dual(t, rise=1.0, decay=10.0):
     peak = rise * decay / (decay - rise) * np.log(decay / rise)
-    shape = lambda t: np.exp(-t / decay) - np.exp(-t / rise)  # noqa: E731
-    return shape(t) / shape(peak)
+    after, at_peak = (np.exp(-x / decay) - np.exp(-x / rise) for x in (t, peak))
+    return after / at_peak
 
 
 def receptor(t, forth, back, duration):

@@ -53,7 +53,7 @@ class Aligned(Projection, ABC):
 
 
 @final
-class align_pre_projection(Aligned):  # noqa: N801 - the name of brainpy.state
+class align_pre_projection(Aligned):
     """A projection whose synapses are one value per source: exact for every synapse that is alike for all targets of a source.
 
     O(N) in States; the values of all sources are exchanged, and weighted, at every step: with linear synapses,
@@ -100,7 +100,7 @@ class align_pre_projection(Aligned):  # noqa: N801 - the name of brainpy.state
 
 
 @final
-class align_post_projection(Aligned):  # noqa: N801 - the name of brainpy.state
+class align_post_projection(Aligned):
     """An :class:`AlignPostProj` from spikes on, with short-term plasticity.
 
     Args:
