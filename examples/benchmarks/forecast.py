@@ -3,7 +3,8 @@
     python examples/benchmarks/forecast.py
     python examples/benchmarks/forecast.py --only "stdp;alpha"
 
-Each network is built and simulated in processes of its own, and foretold in others, which build only smaller ones of its kind.
+Each network is built and simulated in processes of its own, and foretold in others, which build only smaller ones of its kind:
+three times (`--repeats`), in turn, and the medians are compared.
 The rate at which it fired is given to the forecast: it foretells cost, not dynamics. Columns: forecast, measured and their ratio,
 of the States on the fullest device, of the peak memory of a process, of the time to build and compile, of a step's wall time.
 """
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import socket
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -177,6 +179,18 @@ def in_processes(name: str, rate: float | None) -> dict[str, Any]:
     return json.loads(told[0].splitlines()[-1])
 
 
+def medians(name: str, repeats: int) -> tuple[dict[str, float], dict[str, float]]:
+    """What the network takes, with the rate at which it fired, and what it is said to take."""
+    measured, said = [], []
+    for _ in range(repeats):
+        measured.append(in_processes(name, None))
+        said.append(in_processes(name, measured[-1]["rate"]))
+    taken, foretold = (
+        {title: statistics.median(one[title] for one in found) for title, _ in QUANTITIES} for found in (measured, said)
+    )
+    return taken | {"rate": measured[-1]["rate"]}, foretold
+
+
 def one_process(case: Case, process: int, port: int, rate: float | None) -> None:
     """Prints what it finds, as JSON."""
     from dist_sim.cluster.bootstrap import start
@@ -194,6 +208,7 @@ def one_process(case: Case, process: int, port: int, rate: float | None) -> None
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", help="names of networks, or beginnings of them, with semicolons between")
+    parser.add_argument("--repeats", type=int, default=3, help="processes of either kind for each network")
     parser.add_argument("--process", type=int, help="be this process of one network, and print figures as JSON")
     parser.add_argument("--port", type=int)
     parser.add_argument("--rate", type=float, help="with --process: foretell, at this rate [Hz]")
@@ -209,8 +224,7 @@ def main() -> None:
     print(f"{'':<28}{'Hz':>6}" + "".join(f"{title + ': forecast':>22}{'measured':>10}{'ratio':>7}" for title, _ in QUANTITIES))
     worst = dict.fromkeys((title for title, _ in QUANTITIES), 1.0)
     for name in names:
-        measured = in_processes(name, None)
-        said = in_processes(name, measured["rate"])
+        measured, said = medians(name, args.repeats)
         cells = ""
         for title, unit in QUANTITIES:
             ratio = said[title] / measured[title]
