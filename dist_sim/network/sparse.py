@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, final
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -22,6 +23,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from dist_sim import kernels
 from dist_sim.core import LongTermState
+from dist_sim.core.transform.loops import KEPT
 from dist_sim.kernels import build, sparse
 from dist_sim.network.connection import Connection, on_host
 from dist_sim.partition.blocks import Blocks, Kind, Split, padded_size, rule
@@ -96,7 +98,7 @@ class Sparse:
         w = jnp.zeros(0, spikes.dtype) if weights is None else weights.astype(spikes.dtype)
         operands = spikes.reshape(-1, spikes.shape[-1]), w, self.pointers.value, self.synapses.value
         out = _TO_TARGETS.bind(*operands, table=self.table, blocked=False)
-        return out.reshape(*lead, self.table.num_targets)
+        return checkpoint_name(out.reshape(*lead, self.table.num_targets), KEPT)
 
 
 class Incoming(NamedTuple):

@@ -1,7 +1,7 @@
 """The COBA network, and one training step of a recurrent network, beside brainpy.state: the same user code in both.
 
     pip install brainpy numba
-    python examples/benchmarks/coba_vs_brainpy.py [--quick] [--json FILE]
+    python examples/benchmarks/coba_vs_brainpy.py [--quick] [--only training] [--json FILE]
 
 Each case is a process of its own, built and warmed up first. In every round each runs once while the others sleep, so that a
 change of the machine's speed meets all alike; figures are medians over rounds, and ratios are taken within a round. brainpy.state
@@ -186,13 +186,13 @@ def work(number: int) -> None:
         print(json.dumps({"seconds": seconds, "value": value, "mb": memory}), flush=True)
 
 
-def measure(rounds: int) -> list[list[dict[str, Any]]]:
-    """For each case what its process answered in each round."""
+def measure(numbers: list[int], rounds: int) -> list[list[dict[str, Any]]]:
+    """For each of these cases what its process answered in each round."""
     root = Path(__file__).resolve().parents[2]
     path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     workers: list[subprocess.Popen[str]] = []
     try:
-        for number in range(len(CASES)):
+        for number in numbers:
             worker = subprocess.Popen(
                 [sys.executable, __file__, "--case", str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                 env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": path},
@@ -214,12 +214,12 @@ def measure(rounds: int) -> list[list[dict[str, Any]]]:
     return answers
 
 
-def lines(answers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def lines(cases: list[tuple[str, str, int]], answers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """One line per case: medians, and how much longer it takes than the first of its kind."""
     found, first = [], 0
-    for number, (case, answer) in enumerate(zip(CASES, answers, strict=True)):
+    for number, (case, answer) in enumerate(zip(cases, answers, strict=True)):
         kind = case[0].partition(",")[0] if case[0].startswith("training") else case[0]
-        if number == 0 or not CASES[first][0].startswith(kind):
+        if number == 0 or not cases[first][0].startswith(kind):
             first = number
         ratios = [each["seconds"] / one["seconds"] for each, one in zip(answer, answers[first], strict=True)]
         found.append({
@@ -232,13 +232,15 @@ def lines(answers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="three rounds instead of nine")
+    parser.add_argument("--only", default="", help="the beginning of the names of cases")
     parser.add_argument("--json", type=Path, help="a file for all figures")
     parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case is not None:
         work(args.case)
         return
-    found = lines(measure(3 if args.quick else 9))
+    numbers = [number for number, (title, _, _) in enumerate(CASES) if title.startswith(args.only)]
+    found = lines([CASES[number] for number in numbers], measure(numbers, 3 if args.quick else 9))
     print(f"{'':<18}{'library':<15}{'devices':>8}{'time':>12}{'/ first':>9}{'memory [MB]':>13}{'rate [Hz] or loss':>19}")
     for line in found:
         scale, unit = (1e6 / (COBA_MS / 0.1), "us/step") if line["case"].startswith("COBA") else (1.0, "s")

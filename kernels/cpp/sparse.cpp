@@ -61,11 +61,17 @@ void by_type(const Tensor& floats, F&& f) {
   else f(float{});
 }
 
-// As many trials as one vector register holds.
-template <class T>
+// As many trials as so many vector registers hold.
+template <class T, int registers>
 struct Trials {
-  typedef T type __attribute__((vector_size(32)));
-  static constexpr int number = 32 / sizeof(T);
+  typedef T Register __attribute__((vector_size(32)));
+  static constexpr int in_one = 32 / sizeof(T), number = registers * in_one;
+  Register parts[registers] = {};
+
+  T& operator[](int64_t trial) { return reinterpret_cast<T*>(parts)[trial]; }
+  void add(const Trials& other, T weight) {
+    for (int n = 0; n < registers; ++n) parts[n] += other.parts[n] * weight;
+  }
 };
 
 }  // namespace
@@ -88,18 +94,22 @@ void to_targets(const Tensor spikes, const Tensor weights, const Tensor pointers
   });
 }
 
-// The trials from `first`, of which there are up to `Trials::number`.
-template <class T>
-void trials_to_sources(const Table& table, const T* gradient, const T* w, int64_t first, int64_t batch, int64_t targets, T* out) {
-  using Lanes = typename Trials<T>::type;
-  const int64_t last = std::min(first + Trials<T>::number, batch);
-  std::vector<Lanes> of_target(targets, Lanes{});  // all trials of a neuron side by side
-  for (int64_t b = first; b < last; ++b)
-    for (int64_t j = 0; j < targets; ++j) of_target[j][b - first] = gradient[b * targets + j];
-  for (int64_t i = 0; i < table.sources; ++i) {
-    Lanes sum = {};
-    table.each(i, [&](const Synapse& s) { sum += of_target[s.target] * (w ? w[s.place] : T(1)); });
-    for (int64_t b = first; b < last; ++b) out[b * table.sources + i] = sum[b - first];
+// Trials side by side, as many at a time as the registers hold: each synapse and its weight are fetched once for all of them.
+template <class T, int registers>
+void trials_to_sources(const Table& table, const Tensor& gradient, const T* w, Tensor& out) {
+  using Side = Trials<T, registers>;
+  const int64_t batch = gradient.shape(0), targets = gradient.shape(1);
+  std::vector<Side> of_target(targets);
+  for (int64_t first = 0; first < batch; first += Side::number) {
+    const int64_t last = std::min(first + Side::number, batch);
+    std::fill(of_target.begin(), of_target.end(), Side{});
+    for (int64_t b = first; b < last; ++b)
+      for (int64_t j = 0; j < targets; ++j) of_target[j][b - first] = data<T>(gradient)[b * targets + j];
+    for (int64_t i = 0; i < table.sources; ++i) {
+      Side sum;
+      table.each(i, [&](const Synapse& s) { sum.add(of_target[s.target], w ? w[s.place] : T(1)); });
+      for (int64_t b = first; b < last; ++b) data<T>(out)[b * table.sources + i] = sum[b - first];
+    }
   }
 }
 
@@ -109,9 +119,9 @@ void to_sources(const Tensor gradient, const Tensor weights, const Tensor pointe
   const Table table(pointers, synapses);
   by_type(gradient, [&](auto zero) {
     using T = decltype(zero);
-    const T *g = data<T>(gradient), *w = weights.numel() ? data<T>(weights) : nullptr;
-    const int64_t batch = gradient.shape(0), targets = gradient.shape(1);
-    for (int64_t b = 0; b < batch; b += Trials<T>::number) trials_to_sources<T>(table, g, w, b, batch, targets, data<T>(out));
+    const T* w = weights.numel() ? data<T>(weights) : nullptr;
+    if (gradient.shape(0) > Trials<T, 1>::number) trials_to_sources<T, 2>(table, gradient, w, out);
+    else trials_to_sources<T, 1>(table, gradient, w, out);
   });
 }
 

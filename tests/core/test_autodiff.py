@@ -3,6 +3,7 @@
 Over 400 lines: grad, jacobian, hessian and their options are asked of the same functions.
 """
 
+import functools
 import itertools
 
 import brainstate
@@ -457,6 +458,34 @@ def test_remat_keeps_states_and_computes_again(model):
 
     assert sines(lambda f: f) == sines(transform.remat(policy=jax.checkpoint_policies.everything_saveable)) == 3
     assert sines(transform.remat) == sines(transform.checkpoint) == 5
+
+
+@pytest.mark.parametrize("loop", [transform.for_loop, transform.checkpointed_for_loop])
+@pytest.mark.parametrize("sines", [1, 9])
+def test_of_a_step_a_gradient_keeps_its_results_and_products(loop, sines):
+    w, h = ParamState(jnp.full((8, 8), 0.1)), State(jnp.ones(8))
+
+    def step():
+        h.value = functools.reduce(lambda x, _: jnp.sin(x), range(sines), h.value @ w.value)
+        return h.value**2
+
+    program, _ = transform.make_jaxpr(transform.grad(lambda: loop(step, length=5).sum(), w))()
+    stacked = [v for eqn in program.eqns if eqn.primitive.name == "scan" for v in eqn.outvars if v.aval.shape == (5, 8)]
+    # The State before and after, and the product; what is returned is of the same shape.
+    assert len(stacked) == 4
+
+
+def test_a_step_that_tells_the_host_does_so_once_also_with_a_gradient():
+    w, h, told = ParamState(2.0), State(1.0), []
+
+    def step():
+        h.value = w.value * h.value
+        jax.debug.callback(lambda x: told.append(float(x)), h.value)
+        return jnp.sin(h.value)
+
+    transform.jit(transform.grad(lambda: transform.for_loop(step, length=3).sum(), w))()
+    jax.effects_barrier()
+    assert sorted(told) == [2.0, 4.0, 8.0]
 
 
 # sharded

@@ -2,6 +2,9 @@
 
 In all of them the written States are part of the loop's carry and nothing else of the model is: States that are only read
 enter as constants of the loop. Called outside of `jit`, a loop is compiled at every call; inside, once.
+
+Of a step, a gradient keeps its results and what matrices and synapses have multiplied, as far as it needs them; the rest is
+cheaper to compute again than to keep.
 """
 
 from __future__ import annotations
@@ -22,6 +25,11 @@ from dist_sim.core.transform.jit import Jit
 from dist_sim.core.transform.progress import Pbar, followed
 from dist_sim.core.transform.staging import Leaves, Staged, keep, value_of
 from dist_sim.errors import ParameterError, TraceContextError
+
+KEPT = "kept for the gradient"
+"""The name of values that are costly to compute again, for `jax.ad_checkpoint.checkpoint_name`."""
+_policies = jax.checkpoint_policies
+_KEEPS = _policies.save_from_both_policies(_policies.dots_saveable, _policies.save_only_these_names(KEPT))
 
 
 def for_loop(
@@ -187,7 +195,9 @@ def stage_step(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, x: Any) -> t
         (user, y), values = states.step(*carry, x)
         return (values, user), y
 
-    return step, states, init
+    staged.name_results(KEPT)
+    # What the host is told while the loop runs shall not be told again for the gradient.
+    return step if staged.effects else jax.checkpoint(step, prevent_cse=False, policy=_KEEPS), states, init
 
 
 def stage_while(

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+from jax.ad_checkpoint import checkpoint_name
 from jax.core import Tracer, eval_jaxpr
-from jax.extend.core import ClosedJaxpr
+from jax.extend.core import ClosedJaxpr, Var
 
 from dist_sim.core import environ
 from dist_sim.core.placement import ByName
@@ -76,6 +77,11 @@ class Staged:
         self._jaxpr, self._taken = _inputs_first(closed)
 
     @property
+    def effects(self) -> bool:
+        """It does more than compute values: it calls the host."""
+        return bool(self._jaxpr.effects)
+
+    @property
     def is_closed(self) -> bool:
         """It holds no values of a trace around it, and may be kept."""
         return not any(isinstance(const, Tracer) for const in self._consts)
@@ -97,6 +103,18 @@ class Staged:
         """
         taken = [inputs[source][leaf] for source, leaf in self._taken]
         return self._split_up(eval_jaxpr(self._jaxpr, self._consts, *taken, *jax.tree.leaves(args)))
+
+    def name_results(self, name: str) -> None:
+        """Names what it returns and what States have after it, by `checkpoint_name`."""
+        results = list({id(var): var for var in self._jaxpr.outvars if isinstance(var, Var)}.values())
+        named = jax.make_jaxpr(lambda *xs: checkpoint_name(xs, name))(*(var.aval for var in results))
+        naming = {id(var): eqn for var, eqn in zip(results, named.eqns, strict=True)}
+        eqns = []
+        for eqn in self._jaxpr.eqns:
+            outvars = [naming[id(var)].invars[0] if id(var) in naming else var for var in eqn.outvars]
+            eqns.append(eqn.replace(outvars=outvars))
+            eqns += [naming[id(var)].replace(outvars=[var]) for var in eqn.outvars if id(var) in naming]
+        self._jaxpr = self._jaxpr.replace(eqns=eqns)
 
     @property
     def blocks(self) -> Blocks | None:
