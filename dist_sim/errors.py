@@ -33,6 +33,10 @@ class UnknownNameError(DistSimError, LookupError):
         super().__init__(f"{prefix}unknown {what} {name!r}.{hint} Known: {shown}")
 
 
+class UnknownAttributeError(UnknownNameError, AttributeError):
+    """An attribute that a model does not have, or not before its States are made."""
+
+
 class ConnectError(DistSimError, ValueError):
     """Two populations that cannot be connected as asked."""
 

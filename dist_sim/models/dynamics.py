@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import weakref
 from collections.abc import Callable
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import brainunit as u
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import numpy as np
 from dist_sim import units
 from dist_sim.core import HiddenState, Module
 from dist_sim.core.trace import current_trace, is_open
-from dist_sim.errors import ParameterError, UnitError
+from dist_sim.errors import ParameterError, UnitError, UnknownAttributeError
 from dist_sim.models.delays import OutputDelayAt, Prefetch, PrefetchDelayAt
 from dist_sim.models.describe import Described
 from dist_sim.models.init import Constant, Initializer
@@ -63,6 +63,7 @@ class Dynamics(Module, Described):
 
     Raises:
         ParameterError: a size below 1.
+        UnknownAttributeError: an attribute that it has not, also an AttributeError.
     """
 
     in_size: tuple[int, ...]
@@ -82,6 +83,15 @@ class Dynamics(Module, Described):
         for module in self.after_updates.values():
             module(out)
         return out
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            where = type(self).__name__ if self.states(HiddenState) else f"{type(self).__name__} before init_all_states"
+            known = {*vars(self), *dir(type(self))} - {*dir(Module)}
+            raise UnknownAttributeError("attribute", name, (key for key in known if not key.startswith("_")), where)
 
     def add_current_input(self, key: str, current: Input, label: str | None = None) -> None:
         """Adds a current: a function of what :meth:`sum_current_inputs` is given, called at every step.

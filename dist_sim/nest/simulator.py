@@ -9,6 +9,7 @@ import brainunit as u
 import numpy as np
 
 from dist_sim import kernels, partition, units
+from dist_sim.core import environ
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
 from dist_sim.nest import connections
@@ -49,7 +50,7 @@ class Simulator:
         dt: step [time].
         seed: of every random number, 0 to 2**64 - 1. Seed and script determine the network and its spikes, on any placement.
         devices: number of devices, devices or a mesh; None takes those of `dist-sim run --devices`, else one.
-        precision: 32 or 64 bits for states and weights.
+        precision: 32 or 64 bits for states and weights; None takes that of `ds.environ`, which is 32 unless it is set.
         plan: who owns what: 'block', 'round_robin', 'balanced' or an object of `dist_sim.partition`.
         exchange: how spikes travel: 'mask', 'ids', 'memory', 'mpi' or an object of `dist_sim.partition`; None takes 'memory' for
             CPU devices of one process, 'mpi' for those of several that mpirun has started, else 'mask'. The spikes are the same.
@@ -66,7 +67,7 @@ class Simulator:
         dt: Any = 0.1 * u.ms,
         seed: int = 0,
         devices: Any = None,
-        precision: int = 32,
+        precision: int | None = None,
         plan: Any = "block",
         exchange: Any = None,
         backend: str | None = None,
@@ -82,6 +83,7 @@ class Simulator:
             raise ParameterError(f"Simulator(dt={dt}): must be a positive multiple of 1 us.")
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise ParameterError(f"Simulator(seed={seed!r}): must be a whole number from 0 to 2**64 - 1.")
+        precision = environ.get_precision() if precision is None else precision
         if precision not in (32, 64):
             raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
         self.dt, self.seed, self.precision = float(step), int(seed), precision

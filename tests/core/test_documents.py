@@ -1,12 +1,15 @@
-"""The programs of three documents of brainstate and brainpy.state run here, and are right beyond what they print.
+"""The programs of five documents of brainstate and brainpy.state run here, and are right beyond what they print.
 
 `tests/data/documents` holds their code as it is printed. Only whole import lines are renamed, by `IMPORTS`: one package stands
-for the three. `ds.state` is that package again, so that `brainpy.state.LIF` is found.
+for the three. `ds.state` is that package again, so that `brainpy.state.LIF` is found. Where a block is broken as printed, there
+stand the error or warning that it brings here, and a corrected block.
 """
 
 import contextlib
+import doctest
 import io
 import re
+import warnings
 from types import SimpleNamespace
 
 import brainunit as u
@@ -18,7 +21,7 @@ import pytest
 import dist_sim as ds
 
 IMPORTS = {f"import {name}": f"import dist_sim as {name}" for name in ("brainpy", "brainstate", "braintools")}
-BLOCK = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
+BLOCK = re.compile(r"```python(?: corrected)?\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
 # The first two documents print no imports.
 PRELUDE = "import brainstate\nimport jax\nimport jax.numpy as jnp\n"
 
@@ -29,7 +32,11 @@ def renamed(code):
 
 @pytest.fixture
 def document(checkout):
-    """Runs the blocks of a document in order in one namespace; gives the namespace. What each prints must be as printed there."""
+    """Runs the blocks of a document in order in one namespace; gives the namespace.
+
+    What each prints must be as printed there; then come the error that ends it and the warnings.
+    """
+    same = doctest.OutputChecker().check_output
 
     def execute(name, blocks, prelude="", **given):
         namespace = dict(given)
@@ -37,9 +44,13 @@ def document(checkout):
         found = BLOCK.findall((checkout / "tests" / "data" / "documents" / f"{name}.md").read_text())
         assert len(found) == blocks
         for number, (code, printed) in enumerate(found, 1):
-            with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(compile(renamed(code), f"{name}, block {number}", "exec"), namespace)
-            assert out.getvalue() == printed
+            with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings(record=True) as warned:
+                try:
+                    exec(compile(renamed(code), f"{name}, block {number}", "exec"), namespace)
+                except Exception as error:
+                    print(f"{type(error).__name__}: {error}")
+                print(*(f"UserWarning: {w.message}\n" for w in warned if w.category is UserWarning), sep="", end="")
+            assert same(printed, out.getvalue(), doctest.ELLIPSIS), f"block {number} printed {out.getvalue()}"
         return SimpleNamespace(**namespace)
 
     return execute
@@ -196,6 +207,81 @@ def test_the_state_paradigm(document, figures):
     assert np.array_equal(trace.get_xydata(), np.stack([times, voltages[:, 0]], axis=1))
     assert set(threshold.get_ydata()) == {-50} and axes.get_ylabel() == "V (mV)"
     figures.gcf().canvas.draw()
+
+
+# The readme of brainpy.state
+
+
+@pytest.fixture
+def settings():
+    """What a program sets for the whole process ends with the test."""
+    double = jax.config.jax_enable_x64
+    yield
+    jax.config.update("jax_enable_x64", double)
+    for entry in ("dt", "precision"):
+        ds.environ.pop(entry, None)
+
+
+def test_the_readme(document, settings):
+    program = document("brainpy_state_readme", 3)
+    # As printed, hardly anything is coupled: every neuron spikes with the period of a membrane alone, like clockwork.
+    spikes, period = np.asarray(program.spikes), 20.0 * np.log((20.0 - 0.0) / (20.0 - 10.0)) + 5.0
+    assert spikes.shape == (10_000, 4000)
+    intervals = np.concatenate([np.diff(np.flatnonzero(spikes[:, n])) for n in range(0, 4000, 500)]) * 0.1
+    assert len(intervals) > 300 and np.abs(intervals - period).max() < 0.1 * period
+    # Corrected, inhibition holds it well below that, and it is irregular.
+    coupled = np.asarray(program.coupled_spikes)[1000:]
+    assert 5.0 < coupled.mean() / 1e-4 < 0.7 * 1000.0 / period
+    intervals = np.concatenate([np.diff(np.flatnonzero(coupled[:, n])) for n in range(0, 4000, 5)])
+    assert intervals.std() > 0.3 * intervals.mean()
+
+    # The membrane of an iaf_psc_alpha under a constant current, by its parameters' defaults: C_m, tau_m, E_L, V_th, t_ref.
+    steps, V, refractory, trace = 0, -70.0, 0, []
+    for _ in range(1000 * 10):
+        if refractory:
+            refractory -= 1
+        else:
+            V = -70.0 + (V + 70.0) * np.exp(-0.01) - 376.0 * 10.0 / 250.0 * np.expm1(-0.01)
+            if V >= -55.0:
+                V, refractory, steps = -70.0, 20, steps + 1
+        trace.append(V)
+    found = program.v_m.to_decimal(u.mV)
+    assert found.dtype == np.float64 and steps > 10
+    assert np.allclose(found[:, 0], trace[9::10], rtol=0, atol=1e-9)
+
+
+# Overview
+
+
+def test_the_overview(document, settings):
+    program = document("overview", 18)
+    # As corrected: each source brings 0.5 mS to 5 targets, through 1 V to as many mA.
+    ds.nn.init_all_states(program.neurons)
+    projection, neurons = program.projection, program.projection.post
+    ds.nn.init_all_states(projection)
+    projection(np.ones(program.N_pre, bool))
+    neurons(0.0 * u.mA)
+    arrived = np.asarray(projection.comm(np.ones(program.N_pre, bool)).to_decimal(u.mS))
+    assert arrived.sum() == 0.5 * 100 * 5
+    assert np.allclose(neurons.V.value.to_decimal(u.mV), -65.0 - arrived * np.expm1(-0.01), atol=1e-4)
+
+    # The network that is left to the reader: the drive makes it spike, and inhibition of twice the drive less.
+    net = ds.nn.init_all_states(program.EINet())
+    E, I = ds.transform.for_loop(lambda: net(1.5 * u.mA), length=1000)
+    assert np.asarray(E).shape == (1000, 800) and np.asarray(I).shape == (1000, 200)
+    assert 0.01 < np.asarray(E).mean() and 0.01 < np.asarray(I).mean()
+
+    # 5 nA through 4 Mohm are 20 mV: the period is that of the membrane, and two programs agree on it.
+    period = 10.0 * np.log(20.0 / (20.0 - 15.0))
+    for spikes, steps in ((program.results, 10_000), (program.result, 1000)):
+        assert np.asarray(spikes).shape == (steps, 100)
+        assert (np.asarray(spikes).sum(0) == steps // np.ceil(period / 0.1)).all()
+
+    # Training: a slower membrane does not spike in time, and that is what the loss asks for.
+    losses = [float(program.train_step()) for _ in range(20)]
+    assert losses[0] == pytest.approx(0.01, rel=1e-6) and losses[-1] == 0.0
+    assert program.train_step.compilations == 1
+    assert program.net.tau > 10.0 / np.log(2.0) * u.ms
 
 
 def test_a_program_is_renamed_by_its_imports_only():
