@@ -87,8 +87,9 @@ class Dynamics(Module, Described):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if name.startswith("_"):
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            if name.startswith("_") or hasattr(type(self), name):
+                # A property that failed fails again, with its own error.
+                return object.__getattribute__(self, name)
             where = type(self).__name__ if self.states(HiddenState) else f"{type(self).__name__} before init_all_states"
             known = {*vars(self), *dir(type(self))} - {*dir(Module)}
             raise UnknownAttributeError("attribute", name, (key for key in known if not key.startswith("_")), where)

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 import dist_sim as ds
 from dist_sim.core import HiddenState, environ, init_all_states, transform
-from dist_sim.errors import ParameterError, UnitError
+from dist_sim.errors import ParameterError, UnitError, UnknownAttributeError
 from dist_sim.models import neurons
 from dist_sim.models.parameter import Parameter
 
@@ -208,6 +208,27 @@ def test_units_are_checked_when_it_is_made(model):
             model(3, **{name: 1.0 * u.kelvin})
     with pytest.raises(UnitError, match=rf"{model.__name__}.update\(x=...\): needs"):
         init_all_states(model(3))(1.0 * u.kelvin)
+
+
+@every_model
+def test_an_attribute_that_it_has_not_is_named_with_those_it_has(model):
+    neuron = model(3)
+    with pytest.raises(UnknownAttributeError, match=f"{model.__name__} before init_all_states: unknown attribute 'V'"):
+        print(neuron.V)
+    init_all_states(neuron)
+    with pytest.raises(AttributeError, match=f"{model.__name__}: unknown attribute 'get_spikes'. Did you mean 'get_spike'"):
+        neuron.get_spikes()
+    assert not hasattr(neuron, "spike") and neuron.V is not None
+
+
+def test_a_property_that_fails_keeps_its_error():
+    class Own(ds.LIF):
+        @property
+        def ratio(self):
+            return self.tau.value
+
+    with pytest.raises(AttributeError, match="has no attribute 'value'"):
+        print(Own(3).ratio)
 
 
 @every_model
