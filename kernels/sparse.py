@@ -22,8 +22,7 @@ def to_targets(
 ) -> jax.Array:
     """(batch, num_targets): what arrives where. `spikes` (batch, num_sources); work follows those that are not 0."""
     if backend == "cpp":
-        shape = jax.ShapeDtypeStruct((spikes.shape[0], num_targets), spikes.dtype)
-        return call("to_targets", [shape], spikes, weights, pointers, synapses, source="sparse")[0]
+        return _called("to_targets", spikes, weights, pointers, synapses, num_targets)
     sources = _sources(pointers, synapses)
     sent = spikes[:, sources] * _of_synapses(weights, synapses, spikes.dtype)
     return jnp.zeros((spikes.shape[0], num_targets), spikes.dtype).at[:, synapses[:, 0]].add(_real(sent, pointers))
@@ -34,8 +33,7 @@ def to_sources(
 ) -> jax.Array:
     """(batch, num_sources): the same the other way. `gradient` (batch, num_targets)."""
     if backend == "cpp":
-        shape = jax.ShapeDtypeStruct((gradient.shape[0], num_sources), gradient.dtype)
-        return call("to_sources", [shape], gradient, weights, pointers, synapses, source="sparse")[0]
+        return _called("to_sources", gradient, weights, pointers, synapses, num_sources)
     sources = _sources(pointers, synapses)
     back = gradient[:, synapses[:, 0]] * _of_synapses(weights, synapses, gradient.dtype)
     return jnp.zeros((gradient.shape[0], num_sources), gradient.dtype).at[:, sources].add(_real(back, pointers))
@@ -50,6 +48,15 @@ def to_weights(
         return call("to_weights", [shape], spikes, gradient, pointers, synapses, source="sparse")[0]
     products = (spikes[:, _sources(pointers, synapses)] * gradient[:, synapses[:, 0]]).sum(0)
     return jnp.zeros(num_weights, spikes.dtype).at[synapses[:, 1]].add(_real(products, pointers))
+
+
+def _called(kernel: str, one: jax.Array, weights: jax.Array, pointers: jax.Array, synapses: jax.Array, size: int) -> jax.Array:
+    """(batch, size). A single trial goes in and out without its axis: the compiler does not vectorise what makes or takes it."""
+    batch, n = one.shape
+    lead = () if batch == 1 else (batch,)
+    shape = jax.ShapeDtypeStruct((*lead, size), one.dtype)
+    (out,) = call(kernel, [shape], one.reshape(*lead, n), weights, pointers, synapses, source="sparse")
+    return out.reshape(batch, size)
 
 
 def _sources(pointers: jax.Array, synapses: jax.Array) -> jax.Array:

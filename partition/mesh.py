@@ -84,7 +84,6 @@ class MeshRules:
             spec.pop()
         return sharded(self.mesh, *spec)
 
-
     def neuron_axis(self, axes: Axes, rank: int) -> int | None:
         """Which axis of an array with these named axes lies along the mesh axis `neuron`."""
         rules = dict(self.rules)

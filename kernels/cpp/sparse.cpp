@@ -16,6 +16,10 @@ namespace {
 template <class T>
 T* data(const Tensor& t) { return static_cast<T*>(t.data_ptr()); }
 
+// A single trial may come without an axis of its own.
+int64_t trials(const Tensor& t) { return t.ndim() == 1 ? 1 : t.shape(0); }
+int64_t length(const Tensor& t) { return t.shape(t.ndim() - 1); }
+
 struct Synapse { uint32_t target, place; };
 
 struct Table {
@@ -76,14 +80,14 @@ struct Trials {
 
 }  // namespace
 
-// spikes (batch, sources) -> (batch, targets)
+// spikes (batch, sources) -> (batch, targets), or (sources,) -> (targets,)
 // @BE to_targets
 void to_targets(const Tensor spikes, const Tensor weights, const Tensor pointers, const Tensor synapses, Tensor out) {
   const Table table(pointers, synapses);
   by_type(spikes, [&](auto zero) {
     using T = decltype(zero);
     const T* w = weights.numel() ? data<T>(weights) : nullptr;
-    const int64_t batch = spikes.shape(0), targets = out.shape(1);
+    const int64_t batch = trials(spikes), targets = length(out);
     std::fill(data<T>(out), data<T>(out) + out.numel(), T(0));
     for (int64_t b = 0; b < batch; ++b) {
       const T* spike = data<T>(spikes) + b * table.sources;
@@ -98,7 +102,7 @@ void to_targets(const Tensor spikes, const Tensor weights, const Tensor pointers
 template <class T, int registers>
 void trials_to_sources(const Table& table, const Tensor& gradient, const T* w, Tensor& out) {
   using Side = Trials<T, registers>;
-  const int64_t batch = gradient.shape(0), targets = gradient.shape(1);
+  const int64_t batch = trials(gradient), targets = length(gradient);
   std::vector<Side> of_target(targets);
   for (int64_t first = 0; first < batch; first += Side::number) {
     const int64_t last = std::min(first + Side::number, batch);
@@ -113,14 +117,14 @@ void trials_to_sources(const Table& table, const Tensor& gradient, const T* w, T
   }
 }
 
-// gradient (batch, targets) -> (batch, sources)
+// gradient (batch, targets) -> (batch, sources), or (targets,) -> (sources,)
 // @BE to_sources
 void to_sources(const Tensor gradient, const Tensor weights, const Tensor pointers, const Tensor synapses, Tensor out) {
   const Table table(pointers, synapses);
   by_type(gradient, [&](auto zero) {
     using T = decltype(zero);
     const T* w = weights.numel() ? data<T>(weights) : nullptr;
-    if (gradient.shape(0) > Trials<T, 1>::number) trials_to_sources<T, 2>(table, gradient, w, out);
+    if (trials(gradient) > Trials<T, 1>::number) trials_to_sources<T, 2>(table, gradient, w, out);
     else trials_to_sources<T, 1>(table, gradient, w, out);
   });
 }
@@ -131,7 +135,7 @@ void to_weights(const Tensor spikes, const Tensor gradient, const Tensor pointer
   const Table table(pointers, synapses);
   by_type(spikes, [&](auto zero) {
     using T = decltype(zero);
-    const int64_t batch = spikes.shape(0), targets = gradient.shape(1);
+    const int64_t batch = trials(spikes), targets = length(gradient);
     std::fill(data<T>(out), data<T>(out) + out.numel(), T(0));
     for (int64_t b = 0; b < batch; ++b) {
       const T *spike = data<T>(spikes) + b * table.sources, *g = data<T>(gradient) + b * targets;
