@@ -46,7 +46,7 @@ _NAMES = {
         "AllGather", "AllGatherIds", "AllGatherMemory", "AllGatherMPI", "Balanced", "Block", "RoundRobin", "neuron_mesh",
         "use_mesh",
     ),
-    "dist_sim.run.session": ("param",),
+    "dist_sim.run.session": ("param", "results_folder"),
 }  # fmt: skip
 _MODULES = {
     "dist": "dist_sim.network.distributions",
@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from dist_sim.network.rules import *
     from dist_sim.partition import *
     from dist_sim.run.session import param as param
+    from dist_sim.run.session import results_folder as results_folder
 
 
 def __getattr__(name: str) -> Any:

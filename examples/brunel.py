@@ -20,7 +20,6 @@ import numpy as np
 
 import dist_sim as ds
 from dist_sim.errors import OutputError, ParameterError
-from dist_sim.run.session import current_session
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,7 @@ def main() -> None:
         nest = "-" if regime.nest is None else f"{regime.nest:.1f}"
         print(f"{key:<8}{regime.g:>5g}{regime.eta:>6g}{spikes.rate:>12.2f}{regime.theory:>12.2f}{nest:>12}", flush=True)
     if find_spec("matplotlib"):
-        session = current_session()
-        folder = Path() if session is None or session.directory is None else session.directory.results
-        draw(folder / f"brunel_{name}.png", found)
+        draw(ds.results_folder() / f"brunel_{name}.png", found)
 
 
 if __name__ == "__main__":

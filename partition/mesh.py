@@ -92,6 +92,17 @@ class MeshRules:
 
 
 _CURRENT: contextvars.ContextVar[MeshRules | None] = contextvars.ContextVar("dist_sim_mesh", default=None)
+_ASKED: contextvars.ContextVar[int | None] = contextvars.ContextVar("dist_sim_devices", default=None)
+
+
+@contextmanager
+def asked_devices(count: int | None) -> Iterator[None]:
+    """Within this context a bare :func:`use_mesh` takes so many devices; None leaves it the choice of :func:`neuron_mesh`."""
+    token = _ASKED.set(count)
+    try:
+        yield
+    finally:
+        _ASKED.reset(token)
 
 
 @contextmanager
@@ -107,6 +118,9 @@ def use_mesh(
     States are split along their named axes (`State(..., axes=...)`; each kind of State has a default): the axis `neuron` over
     the mesh axis `neuron`, a batch over the mesh axis `batch`, if the mesh has them.
 
+    `use_mesh()` takes the devices of `dist-sim run --devices`; in a script run by plain python, or without that option, one (of
+    several processes, all there are).
+
     Args:
         mesh: a mesh as it is.
         devices: instead, how many devices (or which) in a mesh with the one axis `neuron`.
@@ -117,16 +131,16 @@ def use_mesh(
         The mesh.
 
     Raises:
-        ParameterError: not exactly one of mesh, devices and shape; a rule for a mesh axis that does not exist.
+        ParameterError: more than one of mesh, devices and shape; a rule for a mesh axis that does not exist.
         DeviceError: fewer devices than asked for.
     """
-    if sum(given is not None for given in (mesh, devices, shape)) != 1:
-        raise ParameterError("use_mesh: give one of mesh=..., devices=... or shape={'batch': 2, 'neuron': 4}.")
+    if sum(given is not None for given in (mesh, devices, shape)) > 1:
+        raise ParameterError("use_mesh: give one of mesh=..., devices=... or shape={'batch': 2, 'neuron': 4}, or nothing.")
     if shape is not None:
         found = neuron_mesh(math.prod(shape.values())).devices
         mesh = Mesh(found.reshape(tuple(shape.values())), tuple(shape), axis_types=(AxisType.Auto,) * len(shape))
     elif mesh is None:
-        mesh = neuron_mesh(devices)
+        mesh = neuron_mesh(_ASKED.get() if devices is None else devices)
     elif any(kind != AxisType.Auto for kind in mesh.axis_types):
         raise ParameterError(
             "use_mesh: the mesh has Explicit or Manual axes, which refuse the slices and gathers of ordinary model code. Make it "

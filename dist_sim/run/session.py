@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from dist_sim.errors import DistSimError, ParameterError, UnknownNameError
+from dist_sim.partition.mesh import asked_devices
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.provenance import script_checksum
@@ -72,10 +73,11 @@ class Session:
 
     @contextmanager
     def active(self) -> Iterator[Session]:
-        """Within this context, `current_session()` is this session."""
+        """Within this context, `current_session()` is this session, and `use_mesh()` takes its devices."""
         token = _current.set(self)
         try:
-            yield self
+            with asked_devices(self.devices):
+                yield self
         finally:
             _current.reset(token)
 
@@ -124,6 +126,12 @@ class Session:
 def current_session() -> Session | None:
     """The session of `dist-sim run`, or None in a script run by plain python."""
     return _current.get()
+
+
+def results_folder() -> Path:
+    """Where a script puts files of its own: the results of its run directory, or the working directory without `dist-sim run`."""
+    session = current_session()
+    return Path() if session is None or session.directory is None else session.directory.results
 
 
 def param(name: str, default: Value) -> Value:

@@ -12,6 +12,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PICTURES = {  # file here: example, its parameters, file in the results of the run
     "microcircuit.png": ("microcircuit.py", ["t_sim=1000"], "raster.png"),
+    "brette_coba.png": ("brette.py", ["model=coba"], "brette_coba.png"),
+    "brette_cuba.png": ("brette.py", ["model=cuba"], "brette_cuba.png"),
     "brunel.png": ("brunel.py", ["regime=all"], "brunel_all.png"),
 }
 

@@ -21,6 +21,7 @@ from dist_sim.core import (
     transform,
 )
 from dist_sim.errors import DeviceError, ParameterError, StateValueError
+from dist_sim.run.session import Session
 
 KINDS = {
     # kind: spec of (4, 8) on batch x neuron, and of (8,)
@@ -136,8 +137,20 @@ def test_contexts_nest():
         assert HiddenState(jnp.zeros(8)).sharding.mesh == outer
 
 
+def test_a_bare_mesh_takes_the_devices_of_the_run():
+    with ds.use_mesh() as mesh:
+        assert mesh.size == 1
+    with Session(devices=3).active(), ds.use_mesh() as mesh:
+        assert mesh.size == 3
+    with ds.use_mesh() as mesh:
+        assert mesh.size == 1
+
+
 def test_what_cannot_be():
-    with pytest.raises(ParameterError, match="give one of mesh=..., devices=... or shape"), ds.use_mesh():
+    with (
+        pytest.raises(ParameterError, match="give one of mesh=..., devices=... or shape"),
+        ds.use_mesh(devices=2, shape={"neuron": 2}),
+    ):
         pass
     with pytest.raises(ParameterError, match="the mesh has the axes neuron"), ds.use_mesh(devices=2, rules={"n": "nueron"}):
         pass
