@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 
 from jax.sharding import NamedSharding
 
@@ -15,12 +16,13 @@ from dist_sim.core.walk import Item, Node, dotted, members
 def outline(root: Node) -> str:
     """One line per State and Module; what was shown before, by reference.
 
-    A State: kind, dtype, shape, unit; the mesh axes that split it; its size on all devices together.
+    A State: kind, dtype, shape, unit; the mesh axes that split it; its size on all devices together. So are the States of a plain
+    object that a Module has, such as a table of synapses: they take room, though they are not the tree's to train or to start.
     """
     first: dict[int, Path] = {id(root): ()}
     lines = [f"{type(root).__name__}("]
     # Open Modules: their path, what is left of them, the line that opened them.
-    pending: list[tuple[Path, Iterator[tuple[Path, Item]], int]] = [((), members(root), 0)]
+    pending: list[tuple[Path, Iterator[tuple[Path, Item]], int]] = [((), _shown(root), 0)]
     while pending:
         above, rest, opened = pending[-1]
         path, item = next(rest, (None, None))
@@ -39,9 +41,21 @@ def outline(root: Node) -> str:
         if isinstance(item, State):
             lines.append(f"{title} {_described(item)}")
         else:
-            pending.append((path, members(item, path), len(lines)))
+            pending.append((path, _shown(item, path), len(lines)))
             lines.append(f"{title}(")
     return "\n".join(lines)
+
+
+def _shown(node: Node, path: Path = ()) -> Iterator[tuple[Path, Item]]:
+    """The members of a Module, and then the States of its plain objects."""
+    plain = ((name, thing) for name, thing in vars(node).items() if not isinstance(thing, State | Node))
+    aside = (
+        ((*path, name, key), state)
+        for name, thing in plain
+        for key, state in getattr(thing, "__dict__", {}).items()
+        if isinstance(state, State)
+    )
+    return chain(members(node, path), aside)
 
 
 def _described(state: State) -> str:

@@ -108,6 +108,52 @@ def test_equal_descriptions_share_their_synapses():
             transform.jit(post.update)(0 * u.mA)
 
 
+def test_print_shows_what_is_held_where_it_lies_and_what_is_shared():
+    if len(jax.devices()) < 4:
+        pytest.skip("needs 4 devices")
+    with environ.context(dt=0.1 * u.ms), ds.use_mesh(devices=4):
+        net = EINet(4000, weighted=True)
+        net.far = ds.AlignPostProj(
+            comm=ds.nn.EventFixedProb(4000, 4000, 0.01, 0.1 * u.siemens, efferent_target="pre"),
+            syn=ds.Expon.desc(4000, tau=5 * u.ms), out=ds.COBA.desc(E=0 * u.mV), post=net.N, delay=1 * u.ms,
+        )  # fmt: skip
+        init_all_states(net)
+    lines = repr(net).splitlines()
+    E, I = "Expon(4000, tau=5 ms) // COBA(E=0 mV)", "Expon(4000, tau=10 ms) // COBA(E=-80 mV)"
+    synapse = ["    syn: Expon(", "      g: HiddenState float32[4000] mS, neuron:4, 16 kB", "    )", "    out: COBA()"]
+    # Two synapses for three projections: the first and the last name the same one.
+    assert [line.strip() for line in lines if "SynapseAndOutput" in line] == [
+        f"before_updates.{E}: SynapseAndOutput(",
+        f"before_updates.{I}: SynapseAndOutput(",
+        f"pair: SynapseAndOutput at N.before_updates.{E}",
+        f"pair: SynapseAndOutput at N.before_updates.{I}",
+        f"pair: SynapseAndOutput at N.before_updates.{E}",
+    ]
+    assert lines[:2] == ["EINet(", "  N: LIFRef("]
+    for name in (E, I):
+        at = lines.index(f"    before_updates.{name}: SynapseAndOutput(")
+        assert lines[at + 1 : at + 5] == [f"  {line}" for line in synapse]
+    assert "    V: HiddenState float32[4000] mV, neuron:4, 16 kB" in lines
+    assert "    refractory: ShortTermState int32[4000], neuron:4, 16 kB" in lines
+    # Weights, and the tables of synapses, which are most of it: 8 bytes a synapse, where they are evenly spread.
+    width = net.E.comm.weight.value.shape[1]
+    assert f"      weight: ParamState float32[4000,{width}] S, neuron:4, {16e-3 * width:.3g} MB" in lines
+    at = lines.index("  far: AlignPostProj(")
+    assert lines[at + 1 : at + 10] == [
+        "    comm: EventFixedNumConn(",
+        "      weight: ParamState float32[] S, whole on 4 devices, 4 B",
+        "      synapses.pointers: LongTermState uint32[4,4001], neuron:4, 64 kB",
+        "      synapses.synapses: LongTermState uint32[4,40960,2], neuron:4, 1.31 MB",
+        "    )",
+        "    post: LIFRef at N",
+        "    line: Delay(",
+        "      history: ShortTermState float32[11,4000] S, neuron:4, 176 kB",
+        "      newest: ShortTermState int32[], whole on 4 devices, 4 B",
+    ]
+    # What is shown beside the tree is not in it.
+    assert not any("synapses" in path for path in net.states())
+
+
 def test_one_value_per_target_is_the_sum_of_the_synapses():
     ds.random.seed(1)
     post = ds.LIF(30, tau=10 * u.ms)

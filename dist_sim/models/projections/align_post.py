@@ -53,13 +53,13 @@ class AlignPostProj(Connected):
         if isinstance(syn, Descriptor) and isinstance(out, Descriptor):
             key = " // ".join((*([label] if label else []), syn.text, out.text))
             if key not in post.before_updates:
-                pair = _SynapseAndOutput(syn(), out())
+                pair = SynapseAndOutput(syn(), out())
                 _check(comm, pair, post)
                 post.before_updates[key] = pair
                 let_in(post, pair.out, key)
             self.pair: Any = post.before_updates[key]
         else:
-            self.pair = _SynapseAndOutput(syn, out)
+            self.pair = SynapseAndOutput(syn, out)
             key = let_in(post, self.pair.out, label or type(syn).__name__)
         _check(comm, self.pair, post)
         self.pair.senders += 1
@@ -81,7 +81,7 @@ class AlignPostProj(Connected):
 
 
 @final
-class _SynapseAndOutput(Module):
+class SynapseAndOutput(Module):
     """A synapse, and the output that takes its conductance in the same step."""
 
     def __init__(self, syn: Any, out: Any) -> None:
