@@ -1,6 +1,8 @@
-"""Draws the pictures of this folder: what `dist-sim run` draws for the examples.
+"""Draws the pictures of this folder: what the examples draw, by `dist-sim run` or on their own.
 
     python examples/figures/draw.py
+
+It takes a few minutes.
 """
 
 import shutil
@@ -16,6 +18,7 @@ PICTURES = {  # file here: example, its parameters, file in the results of the r
     "brette_cuba.png": ("brette.py", ["model=cuba"], "brette_cuba.png"),
     "brunel.png": ("brunel.py", ["regime=all"], "brunel_all.png"),
 }
+ALONE = {"digits.png": "digits.py"}  # file here: example, which is told where to draw
 
 
 def main() -> None:
@@ -25,6 +28,8 @@ def main() -> None:
             command = [sys.executable, "-m", "dist_sim", "run", str(HERE.parent / example), "--out", f"{folder}/run", *options]
             subprocess.run([*command, "--devices", "2"], check=True)
             shutil.copyfile(f"{folder}/run/results/{drawn}", HERE / name)
+    for name, example in ALONE.items():
+        subprocess.run([sys.executable, str(HERE.parent / example), "--out", str(HERE / name)], check=True)
 
 
 if __name__ == "__main__":
