@@ -231,25 +231,37 @@ def test_a_property_that_fails_keeps_its_error():
         print(Own(3).ratio)
 
 
+def moved(model, by):
+    """Every parameter of the model, each by another part of itself, or of its unit where it is 0."""
+    parts = np.random.default_rng(3).normal(size=len(declared(model)))
+    default = {name: getattr(model(1), name) for name in declared(model)}
+    size = {
+        name: value if np.all(u.get_mantissa(value)) else u.maybe_decimal(1.0 * u.get_unit(value))
+        for name, value in default.items()
+    }
+    return {name: default[name] + 0.1 * by * part * size[name] for name, part in zip(default, parts, strict=True)}
+
+
 @every_model
 def test_the_gradient_is_the_slope_of_the_smoothed_model(model):
+    """By the input, its size, and all parameters."""
     xs = np.random.default_rng(1).uniform(0.1, 0.5, (STEPS, 4)) * STRONG.get(model.__name__, 60.0)
     towards = np.random.default_rng(2).normal(size=(STEPS, 4))
 
-    def loss(along, scale):
+    def loss(along, scale, by):
         # A spike function whose derivative is its own; soft, as the hard reset is defined by the gradient it leaves out.
-        neuron = population(model, 4, spk_fun=lambda x: jax.nn.sigmoid(5.0 * x), spk_reset="soft")
+        neuron = population(model, 4, spk_fun=lambda x: jax.nn.sigmoid(5.0 * x), spk_reset="soft", **moved(model, by))
         neuron.init_state()
         spikes = transform.for_loop(neuron, u.maybe_decimal((xs * scale + along * towards) * model.input_unit))
         last = sum(u.get_mantissa(state.value).sum() for state in neuron.states(HiddenState).values())
         return (spikes * jnp.arange(1.0, STEPS + 1)[:, None]).mean() + 1e-2 * last
 
     with environ.context(precision=64):
-        value = jax.jit(loss)
-        for gradient, at in zip(jax.jit(jax.grad(loss, (0, 1)))(0.0, 1.0), ((1.0, 0.0), (0.0, 1.0)), strict=True):
+        value, at = jax.jit(loss), np.array([0.0, 1.0, 0.0])
+        for gradient, direction in zip(jax.jit(jax.grad(loss, (0, 1, 2)))(*at), np.eye(3), strict=True):
             # Where a gradient is large, so is the curvature.
             step = 1e-6 / max(1.0, abs(gradient)) ** 0.5
-            ahead, behind = (value(sign * step * at[0], 1.0 + sign * step * at[1]) for sign in (1.0, -1.0))
+            ahead, behind = (value(*(at + sign * step * direction)) for sign in (1.0, -1.0))
             assert gradient != 0 and np.isclose(gradient, (ahead - behind) / (2 * step), rtol=1e-4, atol=1e-6)
 
 

@@ -119,6 +119,46 @@ def test_gradients_are_those_of_finite_differences(model, double):
 
 
 @every_model
+def test_gradients_by_the_parameters_are_those_of_finite_differences(model, double):
+    given = spikes(30, 5, rate=0.2) * 0.9
+    default = model(1)
+    names = [name for kind in model.__mro__ for name, found in vars(kind).items() if isinstance(found, Parameter)]
+
+    def response(scales):
+        made = model(5, **{name: getattr(default, name) * scale for name, scale in zip(names, scales, strict=True)})
+        made.init_state()
+        out = transform.for_loop(lambda x: made(sent(made, x)), jnp.asarray(given))
+        return jnp.sin(u.get_mantissa(out)).sum()
+
+    at = np.linspace(0.9, 1.1, len(names))
+    found = jax.jit(jax.grad(response))(at)
+    program = jax.jit(response)
+    wanted = [(program(at + move) - program(at - move)) / 2e-6 for move in 1e-6 * np.eye(len(names))]
+    assert (found != 0).all() and np.allclose(found, wanted, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.slow  # What is compiled is held against solutions.
+@every_model
+def test_compiled_steps_are_the_eager_ones(model):
+    given = spikes(12, 5, rate=0.4)
+    eager = init_all_states(model(5))
+    wanted = [u.get_mantissa(eager(sent(eager, x))) for x in given]
+    assert np.any(wanted) and np.allclose(run(init_all_states(model(5)), given), wanted, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("model", [ds.STP, ds.STD], ids=["STP", "STD"])
+def test_without_spikes_resources_stay_whole(model):
+    made = init_all_states(model(3))
+    silence = run(made, np.zeros((STEPS, 3), bool))
+    assert not silence.any() and (made.x.value == 1).all()
+    # u rests at 0: the first spike after a long silence uses U.
+    if model is ds.STP:
+        made.u.value = jnp.zeros(3)
+        run(made, np.zeros((STEPS, 3), bool))
+        assert not made.u.value.any() and np.allclose(made(np.ones(3)), made.U)
+
+
+@every_model
 def test_what_does_not_fit_is_refused_when_it_is_made(model):
     names = [name for kind in model.__mro__ for name, found in vars(kind).items() if isinstance(found, Parameter)]
     for name in names:
@@ -277,6 +317,21 @@ def test_the_block_by_magnesium_is_that_of_jahr_and_stevens():
     free = ds.MgBlock(E=-10.0 * u.mV, cc_Mg=0.0, V_offset=3.0 * u.mV)
     coba = ds.COBA(E=-10.0 * u.mV)
     assert np.allclose((free.update(1.0 * u.nS, V * u.mV) - coba.update(1.0 * u.nS, V * u.mV)).to_decimal(u.pA), 0, atol=1e-5)
+
+
+@every_output
+def test_gradients_of_an_output_are_those_of_finite_differences(model, double):
+    made = model(**({"E": 0.0 * u.mV} if model is ds.COBA else {}))
+
+    def current(g, V):
+        return jnp.sin(made.update(g * u.mS, V * u.mV).to_decimal(u.mA)).sum()
+
+    at = np.linspace(0.1, 2.0, 7), np.linspace(-90.0, 40.0, 7)
+    for n, found in enumerate(jax.grad(current, (0, 1))(*at)):
+        for k, move in enumerate(np.eye(7) * 1e-4):
+            up, down = (current(*(x + sign * move * (m == n) for m, x in enumerate(at))) for sign in (1, -1))
+            assert np.isclose(found[k], (up - down) / 2e-4, rtol=1e-5, atol=1e-9)
+        assert found.any() or (model is ds.CUBA and n == 1)
 
 
 @every_output
