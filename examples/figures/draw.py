@@ -17,6 +17,7 @@ PICTURES = {  # file here: example, its parameters, file in the results of the r
     "brette_coba.png": ("brette.py", ["model=coba"], "brette_coba.png"),
     "brette_cuba.png": ("brette.py", ["model=cuba"], "brette_cuba.png"),
     "brunel.png": ("brunel.py", ["regime=all"], "brunel_all.png"),
+    "gamma.png": ("gamma.py", ["t_sim=800"], "gamma_all.png"),
 }
 ALONE = {"digits.png": "digits.py"}  # file here: example, which is told where to draw
 
