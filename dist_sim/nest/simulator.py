@@ -74,8 +74,8 @@ class Simulator:
         chunk: Any = None,
     ) -> None:
         session = current_session()
-        if devices is None:
-            devices = session.devices if session is not None else None
+        if devices is None and session is not None:
+            devices = session.devices
         # First of all: on CPU the number of devices can only be set before JAX is used, and printing a quantity uses it.
         self.mesh = partition.neuron_mesh(devices)
         step = units.magnitude(dt, "ms", f"Simulator(dt={dt})")

@@ -228,7 +228,10 @@ def test_backpropagation_through_time(loss):
 
 def test_grad_inside_other_transforms():
     expected = jax.grad(unrolled)(W, 1)
-    step = lambda net: transform.grad(net, net.w)()  # noqa: E731
+
+    def step(net):
+        return transform.grad(net, net.w)()
+
     for around in (
         lambda net: transform.for_loop(lambda: step(net), length=2)[0],
         lambda net: transform.cond(True, lambda: step(net), lambda: jnp.zeros(3)),

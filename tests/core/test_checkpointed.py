@@ -1,5 +1,6 @@
 """Loops that keep few carries for their gradient: the values and gradients of ordinary ones, in far less memory."""
 
+import functools
 import math
 
 import jax
@@ -92,7 +93,7 @@ def test_second_derivatives_and_loops_in_loops():
     def loss(loop, inner):
         return loop(lambda x: inner(lambda y: jnp.sin(w.value * x * y), jnp.arange(5.0)).sum(), jnp.arange(6.0)).sum()
 
-    cut = lambda f, xs: transform.checkpointed_for_loop(f, xs, base=2)  # noqa: E731
+    cut = functools.partial(transform.checkpointed_for_loop, base=2)
     expected = transform.jit(transform.hessian(lambda: loss(transform.for_loop, transform.for_loop), w))()
     np.testing.assert_allclose(transform.jit(transform.hessian(lambda: loss(cut, cut), w))(), expected, rtol=1e-5)
 
@@ -203,7 +204,10 @@ def test_map(batch_size):
     found = transform.jit(lambda xs: transform.map(lambda x, y: w.value * x + y, xs, xs, batch_size=batch_size))(jnp.arange(10.0))
     assert found.tolist() == [3.0 * n for n in range(10)]
     a = State(0.0)
-    add = lambda x: setattr(a, "value", a.value + x)  # noqa: E731
+
+    def add(x):
+        a.value = a.value + x
+
     if batch_size is None:
         transform.map(add, jnp.arange(4.0))
         assert a.value == 6
