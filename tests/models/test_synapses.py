@@ -335,6 +335,15 @@ def test_gradients_of_an_output_are_those_of_finite_differences(model, double):
 
 
 @every_output
+def test_an_output_acts_on_each_trial_by_itself(model):
+    made = model(**({"E": 0.0 * u.mV} if model is ds.COBA else {}))
+    g, V = np.linspace(0.1, 2.0, 21).reshape(3, 7) * u.mS, np.linspace(-90.0, 40.0, 21).reshape(3, 7) * u.mV
+    together = made.update(g, V)
+    assert together.shape == (3, 7)
+    assert all(np.allclose(u.get_mantissa(made.update(g[n], V[n])), u.get_mantissa(together[n]), rtol=1e-6) for n in range(3))
+
+
+@every_output
 def test_an_output_needs_a_conductance_in_its_step_and_its_units(model):
     given = {"E": 0.0 * u.mV} if model is ds.COBA else {}
     made = model(**given)
