@@ -19,7 +19,8 @@ import brainunit as u
 import numpy as np
 
 import dist_sim as ds
-from dist_sim.errors import OutputError, ParameterError
+from dist_sim.errors import ParameterError
+from dist_sim.io.report import save
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,7 @@ def draw(path: Path, found: dict[str, Spikes]) -> None:
         activity.set_xlabel("time [ms]")
         for axes in (raster, activity):
             axes.spines[["top", "right"]].set_visible(False)
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}.") from error
+    save(figure, path)
     print(f"drawn: {path}")
 
 

@@ -23,7 +23,8 @@ import brainunit as u
 import numpy as np
 
 import dist_sim as ds
-from dist_sim.errors import OutputError, ParameterError
+from dist_sim.errors import ParameterError
+from dist_sim.io.report import save
 
 PIXELS, DIGITS, HELD_OUT, BATCH = 64, 10, 360, 60  # 360 is a multiple of 60
 STEPS, DT, TOP_RATE = 40, 1.0, 250.0  # ms, Hz
@@ -119,10 +120,7 @@ def draw(path: Path, losses: list[float], right: list[float], title: str) -> Non
     for axes in (of_loss, of_test):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}.") from error
+    save(figure, path)
     print(f"drawn: {path}")
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 import dist_sim as ds
 from dist_sim.errors import ParameterError
+from dist_sim.io.report import save
 
 DT = 0.1  # ms
 SHOWN = 100  # neurons of each kind in the raster
@@ -160,7 +161,7 @@ def draw(path, results) -> None:
         power.set(xlim=(0, 150), xlabel="frequency [Hz]")
     for axes, label in zip(panels[:, 0], (f"{SHOWN} neurons of each kind", "rate [Hz]", "power"), strict=True):
         axes.set_ylabel(label)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def main() -> None:

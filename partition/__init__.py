@@ -10,6 +10,7 @@ from dist_sim.partition.layout import Layout as Layout
 from dist_sim.partition.mesh import NEURON as NEURON
 from dist_sim.partition.mesh import current_mesh as current_mesh
 from dist_sim.partition.mesh import neuron_mesh as neuron_mesh
+from dist_sim.partition.mesh import run_mesh as run_mesh
 from dist_sim.partition.mesh import use_mesh as use_mesh
 from dist_sim.partition.methods import PLANS as PLANS
 from dist_sim.partition.methods import Balanced as Balanced

@@ -54,6 +54,11 @@ def neuron_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
     return Mesh(np.array(found), (NEURON,), axis_types=(AxisType.Auto,))
 
 
+def run_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
+    """As :func:`neuron_mesh`, but None takes the devices of `dist-sim run --devices`, if it was given."""
+    return neuron_mesh(_ASKED.get() if devices is None else devices)
+
+
 Axes = tuple[str | EllipsisType | None, ...]
 """Names for the axes of an array: before `...` for the first ones, after it (or without it) for the last ones."""
 
@@ -97,7 +102,7 @@ _ASKED: contextvars.ContextVar[int | None] = contextvars.ContextVar("dist_sim_de
 
 @contextmanager
 def asked_devices(count: int | None) -> Iterator[None]:
-    """Within this context a bare :func:`use_mesh` takes so many devices; None leaves it the choice of :func:`neuron_mesh`."""
+    """Within this context :func:`run_mesh` takes so many devices; None leaves it the choice of :func:`neuron_mesh`."""
     token = _ASKED.set(count)
     try:
         yield
@@ -140,7 +145,7 @@ def use_mesh(
         found = neuron_mesh(math.prod(shape.values())).devices
         mesh = Mesh(found.reshape(tuple(shape.values())), tuple(shape), axis_types=(AxisType.Auto,) * len(shape))
     elif mesh is None:
-        mesh = neuron_mesh(_ASKED.get() if devices is None else devices)
+        mesh = run_mesh(devices)
     elif any(kind != AxisType.Auto for kind in mesh.axis_types):
         raise ParameterError(
             "use_mesh: the mesh has Explicit or Manual axes, which refuse the slices and gathers of ordinary model code. Make it "

@@ -91,6 +91,15 @@ def raster_and_rates(
         (bars, ["top", "right", "left"]),
     ):
         axes.spines[hidden].set_visible(False)
+    save(figure, path_png)
+
+
+def save(figure: Any, path_png: Path) -> None:
+    """Writes a figure of matplotlib, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     temporary = path_png.with_name(f".{path_png.name}.tmp")
     try:
         figure.savefig(temporary, format="png")

@@ -37,7 +37,6 @@ from dist_sim.nest.synapses import Synapse, static_synapse
 from dist_sim.network.connection import Connection
 from dist_sim.network.rules import Rule
 from dist_sim.run.planning import stop_if_planning
-from dist_sim.run.session import current_session
 
 MODELS: Mapping[str, type] = {**NEURONS, **DEVICES}
 
@@ -73,11 +72,8 @@ class Simulator:
         backend: str | None = None,
         chunk: Any = None,
     ) -> None:
-        session = current_session()
-        if devices is None and session is not None:
-            devices = session.devices
         # First of all: on CPU the number of devices can only be set before JAX is used, and printing a quantity uses it.
-        self.mesh = partition.neuron_mesh(devices)
+        self.mesh = partition.run_mesh(devices)
         step = units.magnitude(dt, "ms", f"Simulator(dt={dt})")
         if step.ndim or not 0 < step < np.inf or abs(step * 1000 - round(float(step) * 1000)) > 1e-9:
             raise ParameterError(f"Simulator(dt={dt}): must be a positive multiple of 1 us.")

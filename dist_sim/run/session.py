@@ -73,7 +73,7 @@ class Session:
 
     @contextmanager
     def active(self) -> Iterator[Session]:
-        """Within this context, `current_session()` is this session, and `use_mesh()` takes its devices."""
+        """Within this context, `current_session()` is this session, and `run_mesh` takes its devices."""
         token = _current.set(self)
         try:
             with asked_devices(self.devices):

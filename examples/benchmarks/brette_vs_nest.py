@@ -28,7 +28,6 @@ SILENT = 0.5  # Hz
 
 def dist_sim(model: str, seed: int, t_sim: float) -> np.ndarray:
     """Spikes (steps, neurons) of all ms."""
-    sys.path.insert(0, str(HERE.parent))
     import brette
 
     return brette.simulate(model, seed, T_PRESIM + t_sim)
@@ -79,9 +78,9 @@ def measured(simulator: str, model: str, seed: int, t_sim: float) -> dict[str, f
 
 
 def work(simulator: str, model: str, seed: int, t_sim: float) -> None:
+    sys.path.insert(0, str(HERE.parent))
     run = {"dist_sim": dist_sim, "nest": nest}[simulator]
     spikes = run(model, seed, t_sim)[round(T_PRESIM / DT) :]
-    sys.path.insert(0, str(HERE.parent))
     import brette
 
     tail = spikes[-round(100 / DT) :].sum() / (N * 0.1)

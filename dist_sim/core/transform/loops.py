@@ -195,9 +195,10 @@ def stage_step(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, x: Any) -> t
         (user, y), values = states.step(*carry, x)
         return (values, user), y
 
-    staged.name_results(KEPT)
-    # What the host is told while the loop runs shall not be told again for the gradient.
-    return step if staged.effects else jax.checkpoint(step, prevent_cse=False, policy=_KEEPS), states, init
+    if not staged.calls_host:  # it would be called again for the gradient
+        staged.name_results(KEPT)
+        step = jax.checkpoint(step, prevent_cse=False, policy=_KEEPS)
+    return step, states, init
 
 
 def stage_while(

@@ -77,8 +77,8 @@ class Staged:
         self._jaxpr, self._taken = _inputs_first(closed)
 
     @property
-    def effects(self) -> bool:
-        """It does more than compute values: it calls the host."""
+    def calls_host(self) -> bool:
+        """It does more than compute values, such as to show them or to check them."""
         return bool(self._jaxpr.effects)
 
     @property
