@@ -142,6 +142,7 @@ def test_a_bare_mesh_takes_the_devices_of_the_run():
         assert mesh.size == 1
     with Session(devices=3).active(), ds.use_mesh() as mesh:
         assert mesh.size == 3
+        assert ds.Simulator().mesh.size == 3 and ds.Simulator(devices=2).mesh.size == 2
     with ds.use_mesh() as mesh:
         assert mesh.size == 1
 

@@ -135,3 +135,16 @@ def test_any_number_of_devices_gives_the_same_bits():
         assert np.array_equal(loss, other) and np.array_equal(x, y)
         assert np.allclose(gradient, slope, rtol=1e-6, atol=1e-9)
     assert f"f32[{PRE},{POST}]" not in step.lower().as_text()
+
+
+def test_a_gradient_does_not_sum_over_the_synapses_once_more():
+    made, w, x = table(), ds.ParamState(1.0), ds.State(jnp.ones(PRE))
+    weights = numbers(made)[1]
+
+    def step():
+        # Of tanh the gradient needs what it is of.
+        x.value = jnp.sin(jnp.tanh(made.to_targets(x.value, w.value * weights)))[:PRE]
+        return x.value.sum()
+
+    program, _ = ds.transform.make_jaxpr(ds.transform.grad(lambda: ds.transform.for_loop(step, length=3).sum(), w))()
+    assert str(program).count("sparse_to_targets[") == 1
