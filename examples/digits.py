@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--mesh", default="1x1", help="devices along the batch x along the neurons (1x1)")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=1, help="of the split, the network and the spikes (1)")
-    parser.add_argument("--out", type=Path, default=Path("digits.png"), help="the learning curves (digits.png)")
+    parser.add_argument("--out", type=Path, default=ds.results_folder() / "digits.png", help="the learning curves (digits.png)")
     given = parser.parse_args()
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", given.mesh) or given.epochs < 1:
         raise ParameterError(f"digits(mesh={given.mesh!r}, epochs={given.epochs}): needs two numbers, as in 2x2; at least 1.")

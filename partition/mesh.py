@@ -124,7 +124,8 @@ def use_mesh(
     the mesh axis `neuron`, a batch over the mesh axis `batch`, if the mesh has them.
 
     `use_mesh()` takes the devices of `dist-sim run --devices`; in a script run by plain python, or without that option, one (of
-    several processes, all there are).
+    several processes, all there are). On devices of several processes each runs the program, and has what a compiled function or
+    loop returns whole; States stay split over them.
 
     Args:
         mesh: a mesh as it is.

@@ -76,4 +76,4 @@ def claimed(here: Processes, claim: Callable[[], RunDirectory], *, resumed: bool
     """The run directory, which process 0 claims for all."""
     directory = claim() if here.index == 0 else None
     path = here.first("" if directory is None else str(directory.path.resolve()))
-    return RunDirectory.join(path, resumed=resumed) if directory is None else directory
+    return RunDirectory.join(path, here.index, resumed=resumed) if directory is None else directory

@@ -5,6 +5,7 @@
     status.json         heartbeat, replaced atomically       summary.json                    what the run was
     log.txt             one line per event                   run.lock                        held by the process that writes
     stdout-<process>.txt   what the script prints in processes beside 0      stacks-<process>.txt   of a run that was stuck
+    results-<process>   what it puts into results in them
     samples/spikes/<of what>/seg-<process>-<k>.bin           samples of meters, and weights that a weight_recorder takes down
 
 A second Simulator in the same script writes to `spikes-2/`, a third to `spikes-3/`; the last one is what the summary,
@@ -82,7 +83,7 @@ class RunDirectory:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self._status: dict[str, Any] = {}
-        self._recordings, self.resumed, self._follows = 0, False, False
+        self._recordings, self._process, self.resumed, self._follows = 0, 0, False, False
         self._lease: Lease | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -108,7 +109,7 @@ class RunDirectory:
         """
         directory = cls.__new__(cls)
         directory.path, directory._status, directory._recordings = Path(path), {}, 0
-        directory.resumed, directory._follows, directory._lease = False, False, None
+        directory.resumed, directory._follows, directory._lease, directory._process = False, False, None, 0
         if not any((directory.path / mark).exists() for mark in MARKS):
             raise OutputError(f"{path}: is no run directory: none of {', '.join(MARKS)} in it.")
         return directory
@@ -129,18 +130,31 @@ class RunDirectory:
         return directory
 
     @classmethod
-    def join(cls, path: Path | str, *, resumed: bool = False) -> RunDirectory:
+    def join(cls, path: Path | str, process: int, *, resumed: bool = False) -> RunDirectory:
         """The directory that process 0 of a run has claimed, for another of its processes: status, log and JSON files are written
         by process 0, and nothing here writes them."""
         directory = cls.__new__(cls)
         directory.path, directory._status, directory._recordings = Path(path), {}, 0
-        directory.resumed, directory._follows, directory._lease = resumed, True, None
+        directory.resumed, directory._follows, directory._lease, directory._process = resumed, True, None, process
         return directory
 
     @property
     def results(self) -> Path:
         """The folder of the files that other programs open."""
         return self.path / "results"
+
+    def results_of_script(self) -> Path:
+        """Where the script of this process puts files: the processes of a run write the same ones, each into a folder of its own.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        folder = self.results if self._process == 0 else self.path / f"results-{self._process}"
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made: {error.strerror}.") from error
+        return folder
 
     def spikes_folder(self) -> Path:
         """The folder of the newest spike segments.
@@ -231,4 +245,5 @@ class RunDirectory:
             return
         for name in ("provenance.json", "status.json", "config.json", "log.txt"):
             (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "results", ignore_errors=True)
+        for folder in (self.results, *self.path.glob("results-[0-9]*")):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -129,9 +129,12 @@ def current_session() -> Session | None:
 
 
 def results_folder() -> Path:
-    """Where a script puts files of its own: the results of its run directory, or the working directory without `dist-sim run`."""
+    """Where a script puts files of its own: the results of its run directory, or the working directory without `dist-sim run`.
+
+    Of several processes the first has the results; each other one, which runs the same lines, a folder `results-<process>`.
+    """
     session = current_session()
-    return Path() if session is None or session.directory is None else session.directory.results
+    return Path() if session is None or session.directory is None else session.directory.results_of_script()
 
 
 def param(name: str, default: Value) -> Value:

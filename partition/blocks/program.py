@@ -139,6 +139,11 @@ class Blocks:
         axis, size = value.kind
         return value.array if value.array.shape[axis] == size else jax.lax.slice_in_dim(value.array, 0, size, axis=axis)
 
+    def handed_out(self, array: jax.Array) -> jax.Array:
+        """An array as the host gets it: whole on every process of the mesh where there are several, for each of them reads it."""
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        return array if everywhere.is_fully_addressable else jax.lax.with_sharding_constraint(array, everywhere)
+
     def arrays(self, values: Sequence[Value], kinds: Sequence[Kind | None]) -> list[jax.Array]:
         """Values as the arrays that a loop carries or a branch returns, split as `kinds` say."""
         return [self.whole(x) if kind is None else self.split(x, kind) for x, kind in zip(values, kinds, strict=True)]

@@ -93,7 +93,7 @@ MATRIX = np.where(np.random.default_rng(4).random((5, 3)) < 0.6, W, 0.0)
 
 def formats():
     sparse = pytest.importorskip("scipy.sparse")
-    yield from (sparse.csr_matrix(MATRIX), sparse.csc_matrix(MATRIX), sparse.coo_matrix(MATRIX))
+    yield from (sparse.csr_matrix(MATRIX), sparse.csc_matrix(MATRIX), sparse.coo_matrix(MATRIX), sparse.csr_matrix(MATRIX) * u.mS)
     coo = sparse.coo_matrix(MATRIX)
     yield u.sparse.COO((coo.data * u.mS, coo.row, coo.col), shape=(5, 3))
     csr = sparse.csr_matrix(MATRIX)
@@ -104,7 +104,7 @@ def formats():
 
 def test_a_sparse_layer_is_its_matrix_in_any_format():
     for matrix in formats():
-        unit = u.get_unit(matrix.data)
+        unit = u.get_unit(getattr(matrix, "data", matrix))
         layer = ds.nn.SparseLinear(matrix, b_init=u.Quantity(np.arange(3.0), unit=unit))
         y = layer(X)
         assert u.have_same_dim(y, unit) and np.allclose(u.get_mantissa(y), X @ MATRIX + np.arange(3), atol=1e-5)
@@ -181,6 +181,7 @@ def test_a_projection_takes_it():
         (lambda: ds.nn.Linear(5, 3, W * u.mS, b_init=np.ones(3))(X), UnitError, "Give b_init that unit"),
         (lambda: ds.nn.OneToOne(3, np.ones(4)), (ParameterError, ValueError), "shape|broadcast"),
         (lambda: ds.nn.SparseLinear(W), ParameterError, "needs a sparse matrix"),
+        (lambda: ds.nn.SparseLinear(W * u.mS), ParameterError, "CSR.*whose weights may have a unit"),
         (lambda: ds.nn.SparseLinear(next(formats()), in_size=4), ParameterError, "5 rows"),
         (lambda: ds.LeakyRateReadout(5, 3, tau=5 * u.mV), UnitError, r"LeakyRateReadout\(tau=...\): needs a time"),
         (lambda: ds.LeakyRateReadout(5, 3, tau=0 * u.ms), ParameterError, "above 0"),

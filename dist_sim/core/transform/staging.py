@@ -133,7 +133,7 @@ class Staged:
             taken.append(x if kind is None else blocks.take(x, kind))
         out = blocks.run(self._jaxpr, self._consts, [*taken, *jax.tree.leaves(args)])
         result, written = self._split_up(list(map(blocks.plain, out)))
-        return result, [
+        return jax.tree.map(blocks.handed_out, result), [
             [x if sharding is None else placed(x, sharding) for x, sharding in zip(leaves, slot.shardings, strict=True)]
             for leaves, slot in zip(written, self.slots, strict=True)
         ]

@@ -27,7 +27,7 @@ class SparseLinear(Module):
     Weights lie on the device of their target, on the mesh in use when it is made; sums are the same on any mesh.
 
     Args:
-        spar_mat: a brainunit `CSR`, `CSC` or `COO`, or one of scipy; (from, to).
+        spar_mat: a brainunit `CSR`, `CSC` or `COO`, or one of scipy, also times a unit; (from, to).
         b_init: bias (to,): an initialiser, an array, or a State with one; None for none.
         in_size: number of sources, or a shape whose last axis that is; the rows of the matrix where left out.
         name: of the Module.
@@ -88,8 +88,14 @@ def _pairs(matrix: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     Raises:
         ParameterError: it is none.
     """
+    if isinstance(matrix, u.Quantity):  # what a matrix of scipy times a unit is
+        data, row, column = _pairs(matrix.mantissa)
+        return u.Quantity(data, unit=matrix.unit), row, column
     if len(getattr(matrix, "shape", ())) != 2 or not hasattr(matrix, "data") or isinstance(matrix, np.ndarray | jax.Array):
-        raise ParameterError(f"SparseLinear(spar_mat={matrix!r:.60}): needs a sparse matrix, such as brainunit's `u.sparse.CSR`.")
+        raise ParameterError(
+            f"SparseLinear(spar_mat={type(matrix).__name__}): needs a sparse matrix, such as `u.sparse.CSR((weights, indices, "
+            "indptr), shape=(from, to))` of brainunit, whose weights may have a unit."
+        )
     if hasattr(matrix, "row") and hasattr(matrix, "col"):
         row, column = matrix.row, matrix.col
     elif hasattr(matrix, "indptr"):
