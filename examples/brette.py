@@ -4,8 +4,8 @@
     dist-sim run examples/brette.py --devices 2 --set model=coba --set seed=3
 
 With conductances (COBA) the network keeps itself active, without any input, for seconds: it starts from random potentials and
-conductances. With currents (CUBA) every neuron is driven over its threshold. `examples/benchmarks/brette_vs_nest.py` compares
-rates and variability with NEST, seed by seed.
+conductances. With currents (CUBA) every neuron is driven over its threshold. Rates and variability are compared with NEST and
+Brian2, seed by seed, by `examples/benchmarks/brette_vs_references.py`.
 
 Source: Brette et al. (2007), doi:10.1007/s10827-007-0038-6, benchmarks 1 and 2, after Vogels & Abbott (2005),
 doi:10.1523/JNEUROSCI.3508-05.2005; start of COBA as in Brian2's example of it.
