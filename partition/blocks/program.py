@@ -82,7 +82,7 @@ class Blocks:
             length = padded_size(kind.size, self.devices)
             shape = (*value.shape[: kind.axis], length, *value.shape[kind.axis + 1 :])
             return jnp.broadcast_to(value.number, shape)
-        return self._cut(self._constrained(self.whole(value), kind.axis, None), kind)
+        return self._cut(self._constrained(_rounded(self.whole(value)), kind.axis, None), kind)
 
     def take(self, x: jax.Array, kind: Kind) -> Split:
         """An input of a program, which lies wherever it lies, in blocks."""
@@ -105,7 +105,7 @@ class Blocks:
         if not value._whole:
             axis, size = value.kind
             # What is gathered is this array: said of it alone, the compiler would gather what it is computed from.
-            gathered = self._constrained(self._constrained(value.array, axis, NEURON), axis, None)
+            gathered = self._constrained(_rounded(self._constrained(value.array, axis, NEURON)), axis, None)
             value._whole.append(jax.lax.slice_in_dim(gathered, 0, size, axis=axis))
         return value._whole[0]
 
@@ -163,6 +163,15 @@ class Blocks:
             jax.eval_shape(probe, [None if isinstance(x, Uniform) else _array_of(x) for x in args])
             self._kinds[key] = tuple(noted)
         return list(self._kinds[key])
+
+
+def _rounded(x: jax.Array) -> jax.Array:
+    """`x`, to the precision of its dtype, where blocks and whole arrays meet.
+
+    On one device nothing is sent there, and a compiler that makes one loop of what comes before and after would join a product
+    and the sum that takes it without rounding in between. It makes one instruction of no choice between two values.
+    """
+    return jnp.where(x != x, jnp.nan, x) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x
 
 
 def fresh(values: Sequence[Value]) -> list[Value]:

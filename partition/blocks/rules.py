@@ -48,9 +48,12 @@ def _padded(shape: Sequence[int], axis: int, blocks: Blocks) -> tuple[int, ...]:
 # ---- along each neuron ----
 
 
-@rule(*_ELEMENTWISE)
+@rule(*_ELEMENTWISE, always=True)
 def elementwise(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     shape = eqn.outvars[0].aval.shape
+    if shape and all(isinstance(x, Uniform) or not var.aval.ndim for x, var in zip(values, eqn.invars, strict=True)):
+        (number,) = bind(eqn, [x.number if isinstance(x, Uniform) else x for x in values])
+        return [Uniform(number, shape)]
     kinds = [x.kind for x in values if isinstance(x, Split) and shape[x.kind.axis] == x.kind.size]
     if not kinds:
         return _whole(blocks, eqn, values)
@@ -61,14 +64,6 @@ def elementwise(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
         return blocks.split(value, kind) if its_shape and its_shape[kind.axis] == kind.size else blocks.whole(value)
 
     return [Split(out, kind) for out in bind(eqn, [array(x, var.aval.shape) for x, var in zip(values, eqn.invars, strict=True)])]
-
-
-@rule("convert_element_type", always=True)
-def convert_element_type(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
-    (x,) = values
-    if isinstance(x, Uniform):
-        return [Uniform(bind(eqn, [x.number])[0], x.shape)]
-    return elementwise(blocks, eqn, values) if isinstance(x, Split) else bind(eqn, values)
 
 
 @rule("broadcast_in_dim", always=True)

@@ -150,6 +150,40 @@ CASES = {
 }  # fmt: skip
 
 
+def test_what_follows_from_one_number_is_computed_once():
+    def f(x):
+        ones = jnp.ones_like(x)
+        return x * jnp.exp(jnp.where(ones > 0.5, -0.1 * ones, 2.0))
+
+    program = jax.make_jaxpr(f)(jnp.ones(384))
+    with ds.use_mesh(devices=1) as mesh:
+
+        def over_blocks(x):
+            return Blocks(mesh).run(program.jaxpr, program.consts, [Split(x, Kind(0, 384))])[0].array
+
+        text, x = str(jax.make_jaxpr(over_blocks)(jnp.ones(384))), jnp.linspace(0.0, 1.0, 384)
+        found = jax.jit(over_blocks)(x)
+    assert re.search(r":f32\[\] = exp", text) and not re.search(r":f32\[\d+\] = exp", text)
+    np.testing.assert_allclose(found, x * np.exp(-0.1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [3, 6, 40])
+def test_a_sum_of_products_has_the_same_bits_on_one_device(size):
+    """Where nothing is sent, a compiler might join product and sum."""
+
+    def sums(devices):
+        with ds.use_mesh(devices=devices):
+            x = State(jnp.asarray(np.random.default_rng(size).normal(size=size), jnp.float32), axes=("neuron",))
+            whole = State(jnp.asarray(np.random.default_rng(1).normal(size=(2, size)), jnp.float32))
+            program = transform.jit(
+                lambda: ((x.value**2).sum(), (3.3 * x.value)[1:].sum(), x.value + whole.value[0] * whole.value[1])
+            )
+            return list(map(np.asarray, program()))
+
+    one = sums(1)
+    assert all(np.array_equal(a, b) for devices in (2, 3, 8) for a, b in zip(sums(devices), one, strict=True))
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_an_operation_on_blocks(case):
     function, arguments, axis = CASES[case]
