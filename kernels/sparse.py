@@ -2,11 +2,12 @@
 
 The three sums are the derivatives of one trilinear form, by what each of them leaves out:
 
-    sum over synapses of  spikes[source] * weight[synapse] * gradient[target]
+    sum over synapses of  spikes[source] * weight[synapse] * gradient[slot, target]
 
 A table is `pointers` (num_sources + 1,) uint32, where the synapses of each source begin, and `synapses` (n, 2) uint32, for each
-the target and the place of its weight. Weights of shape (0,) stand for ones. The compiled backend takes sums in the order of the
-table, so that they do not depend on how the targets are shared out.
+its place among slots and targets, and that of its weight. Slots are a ring: `first` int32 says where in it slot 0 of the table
+lies now. Weights of shape (1,) are one for all. The compiled backend takes sums in the order of the table, so that they do not
+depend on how the targets are shared out.
 """
 
 from __future__ import annotations
@@ -18,45 +19,85 @@ from dist_sim.kernels.backend import call
 
 
 def to_targets(
-    spikes: jax.Array, weights: jax.Array, pointers: jax.Array, synapses: jax.Array, *, num_targets: int, backend: str
+    onto: jax.Array,
+    spikes: jax.Array,
+    weights: jax.Array,
+    pointers: jax.Array,
+    synapses: jax.Array,
+    first: jax.Array,
+    *,
+    backend: str,
 ) -> jax.Array:
-    """(batch, num_targets): what arrives where. `spikes` (batch, num_sources); work follows those that are not 0."""
+    """`onto` (batch, slots, num_targets) and what arrives there, in its place where nothing else needs it.
+
+    Args:
+        spikes: (batch, num_sources), booleans or of the dtype of `onto`; work follows those that are not 0.
+    """
     if backend == "cpp":
-        return _called("to_targets", spikes, weights, pointers, synapses, num_targets)
-    sources = _sources(pointers, synapses)
-    sent = spikes[:, sources] * _of_synapses(weights, synapses, spikes.dtype)
-    return jnp.zeros((spikes.shape[0], num_targets), spikes.dtype).at[:, synapses[:, 0]].add(_real(sent, pointers))
+        inner = _without_trial(onto)
+        shape = jax.ShapeDtypeStruct((*inner, onto.shape[1] * onto.shape[2]), onto.dtype)
+        operands = onto.reshape(shape.shape), spikes.reshape(*inner, -1), weights, pointers, synapses, _shift(onto, first)
+        (out,) = call("to_targets", [shape], *operands, in_place={0: 0}, source="sparse")
+        return out.reshape(onto.shape)
+    sent = spikes[:, _sources(pointers, synapses)] * _of_synapses(weights, synapses)
+    flat = onto.reshape(len(onto), -1)
+    return flat.at[:, _places(synapses, onto, first)].add(_real(sent, pointers)).reshape(onto.shape)
 
 
 def to_sources(
-    gradient: jax.Array, weights: jax.Array, pointers: jax.Array, synapses: jax.Array, *, num_sources: int, backend: str
+    gradient: jax.Array,
+    weights: jax.Array,
+    pointers: jax.Array,
+    synapses: jax.Array,
+    first: jax.Array,
+    *,
+    num_sources: int,
+    backend: str,
 ) -> jax.Array:
-    """(batch, num_sources): the same the other way. `gradient` (batch, num_targets)."""
+    """(batch, num_sources): the same the other way. `gradient` (batch, slots, num_targets)."""
     if backend == "cpp":
-        return _called("to_sources", gradient, weights, pointers, synapses, num_sources)
-    sources = _sources(pointers, synapses)
-    back = gradient[:, synapses[:, 0]] * _of_synapses(weights, synapses, gradient.dtype)
-    return jnp.zeros((gradient.shape[0], num_sources), gradient.dtype).at[:, sources].add(_real(back, pointers))
+        inner = _without_trial(gradient)
+        shape = jax.ShapeDtypeStruct((*inner, num_sources), gradient.dtype)
+        operands = gradient.reshape(*inner, -1), weights, pointers, synapses, _shift(gradient, first)
+        (out,) = call("to_sources", [shape], *operands, source="sparse")
+        return out.reshape(-1, num_sources)
+    flat = gradient.reshape(len(gradient), -1)
+    back = flat[:, _places(synapses, gradient, first)] * _of_synapses(weights, synapses)
+    return jnp.zeros((len(flat), num_sources), flat.dtype).at[:, _sources(pointers, synapses)].add(_real(back, pointers))
 
 
 def to_weights(
-    spikes: jax.Array, gradient: jax.Array, pointers: jax.Array, synapses: jax.Array, *, num_weights: int, backend: str
+    spikes: jax.Array,
+    gradient: jax.Array,
+    pointers: jax.Array,
+    synapses: jax.Array,
+    first: jax.Array,
+    *,
+    num_weights: int,
+    backend: str,
 ) -> jax.Array:
     """(num_weights,): the derivative by the weights, summed over the batch."""
+    flat = gradient.reshape(len(gradient), -1)
     if backend == "cpp":
-        shape = jax.ShapeDtypeStruct((num_weights,), spikes.dtype)
-        return call("to_weights", [shape], spikes, gradient, pointers, synapses, source="sparse")[0]
-    products = (spikes[:, _sources(pointers, synapses)] * gradient[:, synapses[:, 0]]).sum(0)
-    return jnp.zeros(num_weights, spikes.dtype).at[synapses[:, 1]].add(_real(products, pointers))
+        shape = jax.ShapeDtypeStruct((num_weights,), gradient.dtype)
+        return call("to_weights", [shape], spikes, flat, pointers, synapses, _shift(gradient, first), source="sparse")[0]
+    products = (spikes[:, _sources(pointers, synapses)] * flat[:, _places(synapses, gradient, first)]).sum(0)
+    return jnp.zeros(num_weights, gradient.dtype).at[synapses[:, 1]].add(_real(products, pointers))
 
 
-def _called(kernel: str, one: jax.Array, weights: jax.Array, pointers: jax.Array, synapses: jax.Array, size: int) -> jax.Array:
-    """(batch, size). A single trial goes in and out without its axis: the compiler does not vectorise what makes or takes it."""
-    batch, n = one.shape
-    lead = () if batch == 1 else (batch,)
-    shape = jax.ShapeDtypeStruct((*lead, size), one.dtype)
-    (out,) = call(kernel, [shape], one.reshape(*lead, n), weights, pointers, synapses, source="sparse")
-    return out.reshape(batch, size)
+def _without_trial(x: jax.Array) -> tuple[int, ...]:
+    """A single trial goes in and out without its axis: the compiler does not vectorise what makes or takes it."""
+    return () if x.shape[0] == 1 else x.shape[:1]
+
+
+def _shift(x: jax.Array, first: jax.Array) -> jax.Array:
+    """How far the places of the table are along those of `x`."""
+    return jnp.asarray(first, jnp.int32).reshape(1) * x.shape[2]
+
+
+def _places(synapses: jax.Array, x: jax.Array, first: jax.Array) -> jax.Array:
+    """Of the targets among the flat slots of `x`."""
+    return (synapses[:, 0].astype(jnp.int32) + _shift(x, first)) % (x.shape[1] * x.shape[2])
 
 
 def _sources(pointers: jax.Array, synapses: jax.Array) -> jax.Array:
@@ -64,8 +105,8 @@ def _sources(pointers: jax.Array, synapses: jax.Array) -> jax.Array:
     return jnp.searchsorted(pointers[1:], jnp.arange(synapses.shape[0], dtype=pointers.dtype), side="right")
 
 
-def _of_synapses(weights: jax.Array, synapses: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
-    return weights.reshape(-1)[synapses[:, 1]] if weights.size else jnp.ones((), dtype)
+def _of_synapses(weights: jax.Array, synapses: jax.Array) -> jax.Array:
+    return weights if weights.shape == (1,) else weights.reshape(-1)[synapses[:, 1]]
 
 
 def _real(values: jax.Array, pointers: jax.Array) -> jax.Array:

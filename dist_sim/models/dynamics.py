@@ -106,7 +106,7 @@ class Dynamics(Module, Described):
         self._current_inputs[key] = current
 
     def add_delta_input(self, key: str, value: Any, label: str | None = None) -> None:
-        """Adds a value to what :meth:`sum_delta_inputs` sums next, in this step.
+        """Adds a value to what :meth:`sum_delta_inputs` sums next, in this step: the value, or what adds it to a total.
 
         Raises:
             ParameterError: it was given before, and has not been used since.
@@ -139,7 +139,8 @@ class Dynamics(Module, Described):
         """`start` and all values that were added since the last time; those with a label, if one is given."""
         for key, handover in self._delta_inputs.items():
             if _has(key, label) and handover.is_there:
-                start = start + handover.take()
+                value = handover.take()
+                start = value(start) if callable(value) else start + value
         return start
 
     def prefetch(self, item: str) -> Prefetch:

@@ -105,7 +105,7 @@ class Blocks:
         if not value._whole:
             axis, size = value.kind
             # What is gathered is this array: said of it alone, the compiler would gather what it is computed from.
-            gathered = self._constrained(_rounded(self._constrained(value.array, axis, NEURON)), axis, None)
+            gathered = self._constrained(self._constrained(_rounded(value.array), axis, NEURON), axis, None)
             value._whole.append(jax.lax.slice_in_dim(gathered, 0, size, axis=axis))
         return value._whole[0]
 

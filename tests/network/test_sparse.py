@@ -38,15 +38,15 @@ def dense(made, weights):
     target = np.repeat(np.arange(POST), degrees)
     slot = np.arange(len(target)) - np.repeat(np.cumsum(degrees) - degrees, degrees)
     matrix = np.zeros((PRE, POST))
-    np.add.at(matrix, (sources, target), np.asarray(weights)[target, slot] if weights is not None else 1.0)
+    np.add.at(matrix, (sources, target), np.asarray(weights)[target, slot] if np.ndim(weights) else weights)
     return matrix
 
 
 def numbers(made, batch=(), seed=0):
     draw = np.random.default_rng(seed)
     spikes = (draw.random((*batch, PRE)) < 0.3) * draw.normal(1.0, 0.2, (*batch, PRE))
-    weights = draw.normal(size=(POST, made.table.width)) if made.table.width else None
-    return jnp.asarray(spikes, jnp.float32), None if weights is None else jnp.asarray(weights, jnp.float32)
+    weights = draw.normal(size=(POST, made.table.width)) if made.table.width else 1.0
+    return jnp.asarray(spikes, jnp.float32), jnp.asarray(weights, jnp.float32)
 
 
 CASES = {
@@ -74,11 +74,11 @@ def test_values_and_derivatives_are_those_of_the_matrix(case, batch):
     assert np.allclose(ds.transform.jit(made.to_targets)(spikes, weights), spikes @ matrix, atol=2e-5)
     found = ds.transform.jit(jax.grad(loss))(spikes, weights)
     assert np.allclose(found, jax.grad(by_matrix)(spikes, matrix), atol=2e-3)
-    if weights is not None:
+    if weights.ndim:
         slope = jax.grad(by_matrix, argnums=1)(spikes, matrix)
         found = ds.transform.jit(jax.grad(loss, argnums=1))(spikes, weights)
         # Of synapses that share a pair, each has the slope of the pair.
-        assert np.allclose(dense(made, found), slope * dense(made, None), atol=2e-3)
+        assert np.allclose(dense(made, found), slope * dense(made, 1.0), atol=2e-3)
 
 
 def test_second_derivatives_forward_mode_and_vmap():
@@ -93,7 +93,7 @@ def test_second_derivatives_forward_mode_and_vmap():
     curvature = jax.jvp(lambda w: gradient(spikes, w), (weights,), (direction,))[1]
     matrix, along = (jnp.asarray(dense(made, w), jnp.float32) for w in (weights, direction))
     wanted = jax.jvp(jax.grad(lambda m: ((spikes @ m) ** 3).sum()), (matrix,), (along,))[1]
-    assert np.allclose(dense(made, curvature), wanted * dense(made, None), rtol=1e-3, atol=1e-2)
+    assert np.allclose(dense(made, curvature), wanted * dense(made, 1.0), rtol=1e-3, atol=1e-2)
 
     each = jnp.stack([made.to_targets(s, weights) for s in spikes])
     assert np.array_equal(jax.vmap(made.to_targets, (0, None))(spikes, weights), each)
@@ -148,3 +148,24 @@ def test_a_gradient_does_not_sum_over_the_synapses_once_more():
 
     program, _ = ds.transform.make_jaxpr(ds.transform.grad(lambda: ds.transform.for_loop(step, length=3).sum(), w))()
     assert str(program).count("sparse_to_targets[") == 1
+
+
+@pytest.mark.parametrize("case", ["one device", "reference", "ones on two"])
+def test_booleans_are_ones_and_what_was_there_stays(case):
+    made = table(**CASES[case])
+    weights = numbers(made)[1]
+    spikes = jnp.asarray(np.random.default_rng(2).random((3, PRE)) < 0.3)
+    onto = jnp.asarray(np.random.default_rng(3).normal(size=(3, POST)), jnp.float32)
+
+    def total(onto, spikes, weights):
+        return (jnp.tanh(made.onto_targets(onto, spikes, weights)) ** 2).sum()
+
+    out = ds.transform.jit(made.onto_targets)(onto, spikes, weights)
+    assert np.array_equal(out, ds.transform.jit(made.onto_targets)(onto, spikes.astype(jnp.float32), weights))
+    assert np.allclose(out, onto + spikes @ dense(made, weights), atol=2e-5)
+    for n in (0, 2):
+        found = jax.grad(total, argnums=n)(onto, spikes, weights)
+        assert np.allclose(found, jax.grad(total, argnums=n)(onto, spikes.astype(jnp.float32), weights), atol=1e-5)
+    by_onto = jax.grad(lambda x: (jnp.tanh(x) ** 2).sum())(out)
+    assert np.allclose(jax.grad(total)(onto, spikes, weights), by_onto, atol=1e-5)
+    assert np.allclose(jax.vmap(made.onto_targets, (0, 0, None))(onto, spikes, weights), out, atol=1e-6)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, final
 
 import brainunit as u
@@ -11,6 +12,7 @@ import numpy as np
 from dist_sim.core import Module, ParamState, State, random
 from dist_sim.errors import ParameterError
 from dist_sim.kernels import build
+from dist_sim.models.communication.synapses import OnTheWay, adding
 from dist_sim.models.dynamics import shape_of
 from dist_sim.network.connection import Connection
 from dist_sim.network.rules import fixed_indegree, fixed_outdegree
@@ -38,6 +40,7 @@ class EventFixedNumConn(Module):
         seed: of the connections; None takes one from `ds.random`.
         name: of the Module.
         param_type: the State that holds the weights: `ParamState` to train them.
+        conn_delay: [time] >= 0 of each synapse, given as weights are, or one for all: see :class:`OnTheWay`. None for none.
 
     States: weight, a number or (num_targets, largest in-degree): row by row the synapses of a target, in the order drawn.
     Raises: ParameterError, ConnectError: a number out of bounds, more targets than there are.
@@ -56,6 +59,7 @@ class EventFixedNumConn(Module):
         seed: int | None = None,
         name: str | None = None,
         param_type: type[State] = ParamState,
+        conn_delay: Any = None,
     ) -> None:
         super().__init__(name)
         where = type(self).__name__
@@ -79,7 +83,7 @@ class EventFixedNumConn(Module):
         mesh = current_mesh()
         one_for_all = not callable(conn_weight) and not np.ndim(u.get_mantissa(_value(conn_weight)))
         self.synapses = Sparse(connection, seed=seed, weighted=not one_for_all, mesh=None if mesh is None else mesh.mesh)
-        rows = num_post, self.synapses.table.width
+        rows = num_post, self.synapses.width
         weight = conn_weight(rows) if callable(conn_weight) else conn_weight
         if not one_for_all and np.shape(u.get_mantissa(_value(weight))) != rows:
             raise ParameterError(
@@ -87,20 +91,27 @@ class EventFixedNumConn(Module):
                 "row per target, as long as the largest in-degree."
             )
         self.weight = weight if isinstance(weight, State) else param_type(weight, axes=() if one_for_all else ("neuron", None))
+        self.on_the_way: OnTheWay | None = None
+        if conn_delay is not None:
+            delay = conn_delay(rows) if callable(conn_delay) else conn_delay
+            self.on_the_way = OnTheWay(self.synapses, delay, f"{where}(conn_delay")
 
     def update(self, spikes: jax.Array) -> Any:
         """What arrives: (..., *out_size), in the unit of the weights. `spikes`: (..., *in_size) booleans or numbers."""
-        weight = self.weight.value
-        bare, unit = u.get_mantissa(weight), u.get_unit(weight)
-        dtype = jnp.result_type(bare, float)
+        lead = spikes.shape[: spikes.ndim - len(self.in_size)]
+        unit = u.get_unit(self.weight.value)
+        nothing = jnp.zeros((*lead, *self.out_size), jnp.result_type(u.get_mantissa(self.weight.value), float))
+        return self.adding(spikes)(u.maybe_decimal(u.Quantity(nothing, unit=unit)))
+
+    def adding(self, spikes: jax.Array) -> Callable[[Any], Any]:
+        """What adds to a total (..., *out_size) what arrives, in its place where nothing else needs it. See `update`."""
         if spikes.shape[spikes.ndim - len(self.in_size) :] != self.in_size:
             raise ParameterError(f"{type(self).__name__}: spikes have the shape {spikes.shape}; needs (..., *{self.in_size}).")
         lead = spikes.shape[: spikes.ndim - len(self.in_size)]
-        flat = spikes.reshape(*lead, -1).astype(dtype)
+        flat = spikes.reshape(*lead, -1)
         flat = flat if self._sources is None else flat[..., self._sources]
-        sums = self.synapses.to_targets(flat, bare if jnp.ndim(bare) else None)
-        sums = sums if jnp.ndim(bare) else sums * bare
-        return u.maybe_decimal(u.Quantity(sums.reshape(*lead, *self.out_size), unit=unit))
+        added = adding(self.synapses, self.on_the_way, flat, self.weight.value)
+        return lambda total: added(total.reshape((*lead, -1))).reshape(total.shape)
 
 
 EventFixedProb = EventFixedNumConn

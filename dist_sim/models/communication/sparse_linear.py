@@ -10,6 +10,7 @@ import numpy as np
 from dist_sim.core import Module, ParamState, State
 from dist_sim.errors import ParameterError
 from dist_sim.kernels import build
+from dist_sim.models.communication.synapses import OnTheWay, adding
 from dist_sim.models.communication.weights import Given, added_bias, bias_of, check_last
 from dist_sim.models.dynamics import shape_of
 from dist_sim.network.connection import Connection
@@ -32,6 +33,7 @@ class SparseLinear(Module):
         in_size: number of sources, or a shape whose last axis that is; the rows of the matrix where left out.
         name: of the Module.
         param_type: the State that holds both: `ParamState` to train them.
+        delay: [time] >= 0, one for all or one for each pair, in the order of the matrix: see :class:`OnTheWay`. None for none.
 
     States: weight, a dict of "weight" (to, largest in-degree), row by row the pairs of a target in the order of the matrix, and
         "bias" (to,).
@@ -46,6 +48,7 @@ class SparseLinear(Module):
         in_size: int | tuple[int, ...] | None = None,
         name: str | None = None,
         param_type: type[State] = ParamState,
+        delay: Any = None,
     ) -> None:
         super().__init__(name)
         data, row, column = _pairs(spar_mat)
@@ -61,24 +64,40 @@ class SparseLinear(Module):
         connection.rule.check(connection.ends(np.zeros(0, np.int64)), "SparseLinear")
         mesh = current_mesh()
         self.synapses = Sparse(connection, seed=0, weighted=True, mesh=None if mesh is None else mesh.mesh)
-        bare, unit = np.asarray(u.get_mantissa(data)), u.get_unit(data)
         order = np.argsort(column, kind="stable")
         degrees = np.bincount(column, minlength=num_post)
         slot = np.arange(len(order)) - np.repeat(np.cumsum(degrees) - degrees, degrees)
-        rows = np.zeros((num_post, self.synapses.table.width), bare.dtype)
-        rows[column[order], slot] = np.broadcast_to(bare, row.shape)[order]
-        params = {"weight": u.maybe_decimal(u.Quantity(jnp.asarray(rows, float), unit=unit))}
+
+        def by_target(given: Any) -> Any:
+            """(num_post, largest in-degree), of one value for all pairs or one for each."""
+            bare = np.asarray(u.get_mantissa(given))
+            rows = np.zeros((num_post, self.synapses.width), bare.dtype)
+            rows[column[order], slot] = np.broadcast_to(bare, row.shape)[order]
+            return u.maybe_decimal(u.Quantity(jnp.asarray(rows, float), unit=u.get_unit(given)))
+
+        params = {"weight": by_target(data)}
         if b_init is not None:
             params["bias"] = bias_of("SparseLinear(b_init=...)", b_init, (num_post,), params["weight"])
         self.weight = param_type(params, axes=("neuron", ...))
+        self.on_the_way: OnTheWay | None = None
+        if delay is not None:
+            if len(self.in_size) > 1:
+                raise ParameterError(f"SparseLinear(in_size={self.in_size}, delay=...): delays need sources along one axis.")
+            if np.shape(u.get_mantissa(delay)) not in ((), row.shape):
+                raise ParameterError(
+                    f"SparseLinear(delay=...): has shape {np.shape(u.get_mantissa(delay))}; needs one time, or {row.shape}: one "
+                    "for each pair of the matrix, in its order."
+                )
+            self.on_the_way = OnTheWay(self.synapses, by_target(delay), "SparseLinear(delay")
 
     def update(self, x: Any) -> Any:
         """y (..., to), of x (..., from), spikes or numbers, which may have a unit."""
         check_last("SparseLinear", x, self.in_size[-1])
         weight = self.weight.value["weight"]
         bare = u.get_mantissa(weight)
-        sent = jnp.asarray(u.get_mantissa(x)).astype(jnp.result_type(bare, float))
-        y = u.Quantity(self.synapses.to_targets(sent, bare), unit=u.get_unit(x) * u.get_unit(weight))
+        sent = jnp.asarray(u.get_mantissa(x))
+        nothing = jnp.zeros((*sent.shape[:-1], self.out_size[-1]), jnp.result_type(bare, float))
+        y = u.Quantity(adding(self.synapses, self.on_the_way, sent, bare)(nothing), unit=u.get_unit(x) * u.get_unit(weight))
         return added_bias("SparseLinear", u.maybe_decimal(y), self.weight.value)
 
 

@@ -75,7 +75,7 @@ class AlignPostProj(Connected):
 
     def update(self, *args: Any) -> None:
         """Sends: what `comm` makes of the spikes arrives at the synapse at the end of this step, or of a later one."""
-        self.syn.add_delta_input(self._key, self.arriving(*args))
+        self.syn.add_delta_input(self._key, self.adding(*args))
         if not self._shares:
             self.pair()
 

@@ -37,4 +37,4 @@ class DeltaProj(Connected):
 
     def update(self, *args: Any) -> None:
         """Sends: what `comm` makes of the spikes is added to the potential in this step, or a later one."""
-        self.post.add_delta_input(self._key, self.arriving(*args), self.label)
+        self.post.add_delta_input(self._key, self.adding(*args), self.label)

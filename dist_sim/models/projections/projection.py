@@ -69,6 +69,8 @@ class Connected(Projection, ABC):
         if size is not None and np.prod(size) != np.prod(post.in_size):
             raise ParameterError(f"{where}: comm leads to {size} targets; post has {post.in_size}. They must be the same.")
         self.line: Delay | None = None
+        if delay is not None and getattr(comm, "on_the_way", None) is not None:
+            raise ParameterError(f"{where}(delay=...): the synapses of comm have delays of their own. Give one or the other.")
         if delay is not None:
             self.in_size = shape_of(getattr(comm, "in_size", None), f"{where}(delay=...): the in_size of comm")
             self.delay = State(delay, axes=(..., "neuron")) if u.math.ndim(delay) and not isinstance(delay, State) else delay
@@ -76,6 +78,14 @@ class Connected(Projection, ABC):
 
     def arriving(self, *args: Any) -> Any:
         """What arrives at the targets in this step."""
+        return self._through(self.comm, *args)
+
+    def adding(self, *args: Any) -> Any:
+        """What arrives at the targets in this step, or what adds it to a total: see :meth:`Dynamics.add_delta_input`."""
+        direct = self.line is None and u.have_same_dim(self.unit, u.UNITLESS)
+        return self._through(getattr(self.comm, "adding", self.comm) if direct else self.comm, *args)
+
+    def _through(self, comm: Callable[[Any], Any], *args: Any) -> Any:
         for module in self.prefetch:
             args = (module.value if isinstance(module, State) else module(*args),)
         if len(args) != 1:
@@ -84,14 +94,14 @@ class Connected(Projection, ABC):
         # Connectivity is linear: the unit waits outside.
         x = x.to_decimal(self.unit) if isinstance(x, u.Quantity) else x
         if self.line is None:
-            out = self.comm(x)
+            out = comm(x)
         elif self._per_source:
             self.line.update(x)
             out = self.comm(self.line.retrieve(self.delay))
         else:
             self.line.update(self.comm(x))
             out = self.line.retrieve(self.delay)
-        return u.maybe_decimal(out * self.unit)
+        return out if callable(out) else u.maybe_decimal(out * self.unit)
 
     @property
     def _per_source(self) -> bool:
