@@ -5,8 +5,8 @@ The three sums are the derivatives of one trilinear form, by what each of them l
     sum over synapses of  spikes[source] * weight[synapse] * gradient[slot, target]
 
 A table is `pointers` (num_sources + 1,) uint32, where the synapses of each source begin, and `synapses` (n, 2) uint32, for each
-its place among slots and targets, and that of its weight. Slots are a ring: `first` int32 says where in it slot 0 of the table
-lies now. Weights of shape (1,) are one for all. The compiled backend takes sums in the order of the table, so that they do not
+its place among slots and targets, and that of its weight; or (n,) uint32 or uint16, places alone, where weights (1,) are one for
+all. Slots are a ring: `first` int32 says where in it slot 0 of the table lies now. The compiled backend takes sums in the order of the table, so that they do not
 depend on how the targets are shared out.
 """
 
@@ -97,7 +97,8 @@ def _shift(x: jax.Array, first: jax.Array) -> jax.Array:
 
 def _places(synapses: jax.Array, x: jax.Array, first: jax.Array) -> jax.Array:
     """Of the targets among the flat slots of `x`."""
-    return (synapses[:, 0].astype(jnp.int32) + _shift(x, first)) % (x.shape[1] * x.shape[2])
+    places = synapses[:, 0] if synapses.ndim == 2 else synapses
+    return (places.astype(jnp.int32) + _shift(x, first)) % (x.shape[1] * x.shape[2])
 
 
 def _sources(pointers: jax.Array, synapses: jax.Array) -> jax.Array:
@@ -106,7 +107,7 @@ def _sources(pointers: jax.Array, synapses: jax.Array) -> jax.Array:
 
 
 def _of_synapses(weights: jax.Array, synapses: jax.Array) -> jax.Array:
-    return weights if weights.shape == (1,) else weights.reshape(-1)[synapses[:, 1]]
+    return weights if synapses.ndim == 1 else weights.reshape(-1)[synapses[:, 1]]
 
 
 def _real(values: jax.Array, pointers: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ from typing import Any
 import brainunit as u
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dist_sim.core import environ
 from dist_sim.errors import UnitError
@@ -47,15 +48,24 @@ def _bare(x: Any, unit: Any) -> Any:
 def exprel(z: Any) -> Any:
     """(e^z - 1) / z to the last bits, differentiable also at 0.
 
-    Close to 0 it is its series, which the compiler turns into vector instructions; it makes a call per element of `expm1`.
+    With z = n ln 2 + r it is made of 2^n and of the series at r, after Cody & Waite (1980), Software Manual for the Elementary
+    Functions: half the instructions of `exp` for large z and a series for small, and no call per element as `expm1` is.
     """
+    info, double = jnp.finfo(z.dtype), z.dtype == jnp.float64
+    ints = jnp.dtype(f"int{info.bits}")
     # What grows by more than e^60 in a step has left any range: kept finite, so that a bound set on it afterwards gives a
     # gradient of 0 and not NaN.
     z = jnp.minimum(z, 60.0)
-    close = jnp.abs(z) < 0.5
-    # Where z is not close, both branches need a finite derivative; and where it is.
-    near, far = jnp.where(close, z, 0.0), jnp.where(close, 1.0, z)
-    series = jnp.zeros_like(z)
-    for n in range(15 if z.dtype == jnp.float64 else 9, 0, -1):
-        series = series * near + 1.0 / math.factorial(n)
-    return jnp.where(close, series, (jnp.exp(far) - 1.0) / far)
+    bounded = jnp.maximum(z, (2 - info.maxexp) * math.log(2.0))
+    # Added to this number, another is rounded to a whole one, which its last bits then are.
+    rounder = np.asarray(1.5 * 2.0**info.nmant, z.dtype)
+    n = jax.lax.bitcast_convert_type(bounded * (1.0 / math.log(2.0)) + rounder, ints) - rounder.view(ints)
+    whole = jax.lax.stop_gradient(n.astype(z.dtype))
+    high, low = (0.693147180369123816490, 1.90821492927058770002e-10) if double else (0.693359375, -2.12194440e-4)
+    r = (bounded - whole * high) - whole * low
+    series = jnp.full_like(z, 1.0 / math.factorial(14 if double else 8))
+    for k in range(13 if double else 7, 0, -1):
+        series = series * r + 1.0 / math.factorial(k)
+    power = jax.lax.bitcast_convert_type((n + (info.maxexp - 1)) << info.nmant, z.dtype)
+    near = n == 0
+    return jnp.where(near, series, (power * (r * series) + (power - 1.0)) / jnp.where(near, 1.0, z))

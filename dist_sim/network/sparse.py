@@ -48,11 +48,8 @@ class Sparse:
         self.width, self._longest = processes.largest([width, max(len(r.sources) for r in rows.values())])
         self.table = table._replace(width=self.width if weighted else 0)
         self.incoming = rows
-        # Given where they lie: a program over blocks leaves them as they are.
-        split = sharded(mesh, NEURON)
-        pointers = {d: _pointers(r, num_sources) for d, r in rows.items()}
-        self.pointers = LongTermState(_on_devices(mesh, pointers), sharding=split)
-        self.synapses = LongTermState(self._laid_out(), sharding=split)
+        self.pointers = _on_devices(mesh, {d: _pointers(r, num_sources) for d, r in rows.items()})
+        self.synapses = self._laid_out()
 
     def delay(self, steps: np.ndarray) -> None:
         """Gives every synapse a delay: its part of `onto_slots` is that of so many slots after the first.
@@ -71,20 +68,22 @@ class Sparse:
                 "Take more devices, a larger dt, or shorter delays."
             )
         self.table = self.table._replace(slots=slots)
-        self.synapses.value = self._laid_out(steps)
+        self.synapses = self._laid_out(steps)
 
-    def _laid_out(self, steps: np.ndarray | None = None) -> jax.Array:
-        """(devices, longest, 2): the synapses of each in order of (source, target)."""
+    def _laid_out(self, steps: np.ndarray | None = None) -> LongTermState:
+        """(devices, longest, 2), or without weights (devices, longest): the synapses of each in order of (source, target)."""
         width, block = self.table.width, self.table.block
+        # Rows of synapses are fetched from anywhere in memory, and what is fetched is what a step costs.
+        dtype = np.uint16 if not width and self.table.slots * block <= 2**16 else np.uint32
         parts = {}
         for d, rows in self.incoming.items():
             target, slot = rows.ends
             place = target if steps is None else self._of_synapses(steps, d).astype(np.int64) * block + target
             order = np.argsort(rows.sources, kind="stable")
-            parts[d] = np.zeros((self._longest, 2), np.uint32)
-            parts[d][: len(order), 0] = place[order]
-            if width:
-                parts[d][: len(order), 1] = (target * width + slot)[order]
+            columns = [place, target * width + slot] if width else [place]
+            parts[d] = np.zeros((self._longest, len(columns)), dtype)
+            parts[d][: len(order)] = np.stack(columns, axis=1)[order]
+            parts[d] = parts[d] if width else parts[d][:, 0]
         return _on_devices(self.table.mesh, parts)
 
     def _of_synapses(self, rows: np.ndarray, device: int) -> np.ndarray:
@@ -114,6 +113,7 @@ class Sparse:
         flat = spikes.reshape(-1, spikes.shape[-1])
         flat = flat if flat.dtype == bool else flat.astype(onto.dtype)
         arrays = self.pointers.value, self.synapses.value, first
+        assert weights.ndim == (2 if self.table.width else 0)
         w = weights.astype(onto.dtype).reshape(weights.shape or 1)
         out = TO_TARGETS.bind(onto.reshape(-1, *onto.shape[-2:]), flat, w, *arrays, table=self.table, blocked=False)
         return out.reshape(onto.shape)
@@ -139,14 +139,16 @@ def _own_positions(mesh: Mesh) -> list[int]:
     return sorted(set(here))
 
 
-def _on_devices(mesh: Mesh, parts: Mapping[int, np.ndarray]) -> jax.Array:
+def _on_devices(mesh: Mesh, parts: Mapping[int, np.ndarray]) -> LongTermState:
     """(devices, *shape of a part): the part of each place along the axis `neuron`."""
 
     def part(index: Any) -> np.ndarray:
         return parts[index[0].start or 0][None]
 
     shape = (mesh.shape[NEURON], *next(iter(parts.values())).shape)
-    return jax.make_array_from_callback(shape, sharded(mesh, NEURON), part)
+    split = sharded(mesh, NEURON)
+    # Given where it lies: a program over blocks leaves it as it is.
+    return LongTermState(jax.make_array_from_callback(shape, split, part), sharding=split)
 
 
 def _incoming(connection: Connection, device: int, table: Table, seed: int) -> Incoming:

@@ -143,7 +143,7 @@ def test_print_shows_what_is_held_where_it_lies_and_what_is_shared():
         "    comm: EventFixedNumConn(",
         "      weight: ParamState float32[] S, whole on 4 devices, 4 B",
         "      synapses.pointers: LongTermState uint32[4,4001], neuron:4, 64 kB",
-        "      synapses.synapses: LongTermState uint32[4,40960,2], neuron:4, 1.31 MB",
+        "      synapses.synapses: LongTermState uint16[4,40960], neuron:4, 328 kB",
         "    )",
         "    post: LIFRef at N",
         "    line: Delay(",
