@@ -4,7 +4,7 @@ import gamma
 import pytest
 
 # Power, in units of that of as many random spikes, that tells a rhythm. Over six seeds at scale 0.2 AI had at most 13, the others
-# about 60 or more; at full scale AI had 9, CHING 76, PING 165 and ING 960.
+# at least 56; at full scale AI had 9, CHING 76, PING 165 and ING 960.
 RHYTHM = 30
 
 

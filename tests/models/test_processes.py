@@ -51,7 +51,8 @@ def spikes_and_weights():
 
 @pytest.fixture
 def start(checkout, tmp_path):
-    """Runs a script by `dist-sim run`, as several processes; gives what each says, and the folder of its own files."""
+    """Starts a script by `dist-sim run`, as several processes; gives what waits for their end, and returns what each says and the
+    folder of its own files."""
     running = []
 
     def run(script, processes, devices, *options):
@@ -67,10 +68,14 @@ def start(checkout, tmp_path):
             running.append(
                 subprocess.Popen([*line, *where], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             )
-        said = [process.communicate(timeout=150) for process in running]
-        assert [process.returncode for process in running] == [0] * processes, said
-        folders = [tmp_path / "out" / name for name in ("results", *(f"results-{k}" for k in range(1, processes)))]
-        return [out.decode() for out, _ in said], folders
+
+        def end():
+            said = [process.communicate(timeout=150) for process in running]
+            assert [process.returncode for process in running] == [0] * processes, said
+            folders = [tmp_path / "out" / name for name in ("results", *(f"results-{k}" for k in range(1, processes)))]
+            return [out.decode() for out, _ in said], folders
+
+        return end
 
     yield run
     for process in running:
@@ -82,8 +87,9 @@ def found_in(folder):
 
 
 def test_processes_change_neither_spikes_nor_what_is_learnt(start):
-    said, folders = start("import dist_sim as ds" + SCRIPT.format(outcome="spikes_and_weights()"), 2, 2)
+    end = start("import dist_sim as ds" + SCRIPT.format(outcome="spikes_and_weights()"), 2, 2)
     spikes, *weights = spikes_and_weights()
+    said, folders = end()
     assert 500 < spikes.sum() < 30_000, "a silent or a saturated network proves nothing"
     assert distance(weights[2:], weights[:2]) > 1e-2, "nothing was learnt"
     for folder in folders:
@@ -98,7 +104,7 @@ def test_processes_change_neither_spikes_nor_what_is_learnt(start):
 @pytest.mark.parametrize("processes", [2, 4])
 def test_an_example_says_and_draws_what_it_does_in_one_process(checkout, start, processes):
     told = ["--set", "model=coba", "--set", "t_sim=30", "--set", "t_presim=0"]
-    said, folders = start((checkout / "examples/brette.py").read_text(), processes, 4, *told)
+    said, folders = start((checkout / "examples/brette.py").read_text(), processes, 4, *told)()
     (row,) = re.findall(r"(?m)^coba +(.*)$", "".join(said))
     wanted = brette.statistics(brette.simulate("coba", 1, 30.0))
     assert np.allclose([float(x) for x in row.split()], wanted, atol=0.006)
@@ -108,7 +114,8 @@ def test_an_example_says_and_draws_what_it_does_in_one_process(checkout, start, 
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "mesh"), [(2, "2x2"), (4, "2x2"), (2, "1x4"), (2, "4x1")])
 def test_weights_trained_on_processes_are_those_of_one(start, processes, mesh):
+    end = start("import dist_sim as ds" + SCRIPT.format(outcome=f"trained({mesh!r}, 64, 5)[0]"), processes, 4)
     wanted, _ = trained("1", 64, 5)
-    _, folders = start("import dist_sim as ds" + SCRIPT.format(outcome=f"trained({mesh!r}, 64, 5)[0]"), processes, 4)
+    _, folders = end()
     for folder in folders:
         assert distance(found_in(folder), wanted) < 1e-12
