@@ -1,5 +1,7 @@
 """The network of examples/joglekar.py: a signal dies out on its way up with weak amplification; with strong it arrives."""
 
+from functools import partial
+
 import joglekar
 import numpy as np
 import pytest
@@ -37,23 +39,35 @@ def test_fractions_of_the_input_add_up_to_one_and_only_amplification_differs():
 
 
 def test_strong_amplification_carries_the_signal_to_the_top(monkeypatch):
-    for name, time in dict(ON=120.0, OFF=270.0, END=290.0).items():
+    for name, time in dict(ON=100.0, OFF=250.0, END=260.0).items():
         monkeypatch.setattr(joglekar, name, time)
-    weak, strong = joglekar.simulate(scale=0.1, seed=1).values()
+    weak, strong = joglekar.simulate(scale=0.08, seed=4).values()
     for rates in (weak, strong):
         before, peak = joglekar.answers(rates)
         assert 0.7 < before.mean() < 2 and 50 < peak[0] < 75
-    # Of eight seeds weak gave 2.3 to 2.9 Hz, 1.4 without a signal; strong 4.6 to 6.8, and once, about to run away, 15.
-    assert top(weak) < 3.5 and 3.9 < top(strong) < 50, (top(weak), top(strong))
+    # Ten seeds gave 1.8 to 3.0 Hz with weak and 3.7 to 8.4 with strong amplification; what runs away gets to hundreds.
+    assert top(weak) < 3.4 < top(strong) < 50, (top(weak), top(strong))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_at_full_size_it_grows_again_on_its_way_to_the_top():
     weak, strong = (peak - before for before, peak in map(joglekar.answers, joglekar.simulate(scale=1.0, seed=2).values()))
-    # Of seed 1: 5.7 and 8.2 in the second area, 0.7 and 3.4 in the last five, and 2.4 in the middle of strong.
+    # Of two seeds: 0.7 and 0.8 of weak in the last five, 3.3 and 4.2 of strong, 2.4 and 2.7 halfway.
     assert weak[-5:].mean() < 1.2 < 2 < strong[-5:].mean() < 10
     assert strong[-5:].mean() > 1.15 * strong[10:20].mean() and weak[-5:].mean() < weak[1:6].mean() / 3
+
+
+@pytest.mark.slow
+def test_devices_change_nothing(monkeypatch):
+    for name, time in dict(ON=10.0, OFF=40.0, END=60.0).items():
+        monkeypatch.setattr(joglekar, name, time)
+    one = joglekar.simulate(scale=0.1, seed=1)
+    monkeypatch.setattr(ds, "use_mesh", partial(ds.use_mesh, devices=3))
+    three = joglekar.simulate(scale=0.1, seed=1)
+    for condition, rates in one.items():
+        assert rates[-1, 0] > 20
+        np.testing.assert_array_equal(three[condition], rates)
 
 
 def test_scales_that_leave_too_few_neurons_are_refused(monkeypatch):
