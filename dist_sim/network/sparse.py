@@ -79,7 +79,9 @@ class Sparse:
         for d, rows in self.incoming.items():
             target, slot = rows.ends
             place = target if steps is None else self._of_synapses(steps, d).astype(np.int64) * block + target
-            order = np.argsort(rows.sources, kind="stable")
+            # NumPy sorts numbers of two bytes by their digits.
+            narrow = np.uint16 if self.table.num_sources <= 2**16 else np.uint32
+            order = np.argsort(rows.sources.astype(narrow), kind="stable")
             columns = [place, target * width + slot] if width else [place]
             parts[d] = np.zeros((self._longest, len(columns)), dtype)
             parts[d][: len(order)] = np.stack(columns, axis=1)[order]
