@@ -6,8 +6,8 @@ The three sums are the derivatives of one trilinear form, by what each of them l
 
 A table is `pointers` (num_sources + 1,) uint32, where the synapses of each source begin, and `synapses` (n, 2) uint32, for each
 its place among slots and targets, and that of its weight; or (n,) uint32 or uint16, places alone, where weights (1,) are one for
-all. Slots are a ring: `first` int32 says where in it slot 0 of the table lies now. The compiled backend takes sums in the order of the table, so that they do not
-depend on how the targets are shared out.
+all. Slots are a ring: `first` int32 says where in it slot 0 of the table lies now. The compiled backend takes sums in the order
+of the table, so that they do not depend on how the targets are shared out.
 """
 
 from __future__ import annotations

@@ -84,9 +84,9 @@ def _over_blocks(kind: str, table: Table, operands: Sequence[jax.Array], arrays:
             names[axis] = NEURON
         return PartitionSpec(*names)
 
-    def local(*operands: jax.Array) -> jax.Array:
-        *operands, pointers, synapses, first = operands
-        out = _local(kind, table, [*operands, pointers[0], synapses[0], first])
+    def local(*values: jax.Array) -> jax.Array:
+        *own, pointers, synapses, first = values
+        out = _local(kind, table, [*own, pointers[0], synapses[0], first])
         summed = (*(trials or () if kind == "to_weights" else ()), *((NEURON,) if kind == "to_sources" else ()))
         return jax.lax.psum(out, summed) if summed else out
 
