@@ -41,7 +41,7 @@ class Sparse:
         mesh = neuron_mesh() if mesh is None else mesh
         backend = kernels.choose(None, mesh.devices.flat[0].platform)
         num_sources, num_targets = len(connection.pre_ids), len(connection.post_ids)
-        table = Table(num_sources, num_targets, 1, 0, mesh, backend)
+        table = Table(num_sources, num_targets, slots=1, width=0, mesh=mesh, backend=backend)
         rows = {d: _incoming(connection, d, table, seed) for d in _own_positions(mesh)}
         processes = processes_of(mesh)
         width = max(int(r.degrees.max(initial=1)) for r in rows.values())

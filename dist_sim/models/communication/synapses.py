@@ -53,9 +53,10 @@ class OnTheWay(Module):
         self._dt = 0.0
 
     def init_state(self, batch_size: int | None = None) -> None:
-        self._dt = _dt()
-        # A whole number of steps and a half is rounded up, though dt be 0.1 in binary.
-        self.synapses.delay(np.floor(self._delay / self._dt + 0.5 + 1e-6).astype(np.int64))
+        if self._dt != _dt():
+            # A whole number of steps and a half is rounded up, though dt be 0.1 in binary.
+            self.synapses.delay(np.floor(self._delay / _dt() + 0.5 + 1e-6).astype(np.int64))
+            self._dt = _dt()
         table = self.synapses.table
         lead, axes = ((), ()) if batch_size is None else ((batch_size,), ("batch",))
         slots = jnp.zeros((*lead, table.slots, table.num_targets), environ.dftype())
