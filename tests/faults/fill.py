@@ -28,8 +28,8 @@ from faults.kill import Run, check_prefix, command
 POINTS = {
     "spike segment": ("dist_sim.run.segments", "SegmentWriter._write", 40),
     "checkpoint arrays": ("orbax.checkpoint", "Checkpointer.save", 3),
-    "checkpoint manifest": ("dist_sim.run.checkpoint_files", "write_atomically", 5),
-    "checkpoint commit": ("dist_sim.run.checkpoint_files", "write_atomically", 6),
+    "checkpoint manifest": ("dist_sim.run.checkpoint_files", "write_atomically", 3),
+    "checkpoint commit": ("dist_sim.run.checkpoint_files", "write_atomically", 4),
     "status": ("dist_sim.run.directory", "RunDirectory.update_status", 7),
     "log": ("dist_sim.run.directory", "RunDirectory.log", 1),
     "summary": ("dist_sim.run.session", "Session.finish", 1),
