@@ -24,6 +24,7 @@ _STOPPED, _PATIENCE_S = 75, 20.0
 _NOTICE_S = 0.5  # after which a process that heard of a failure ends
 _CLOSE_S = 3.0  # for what a process does before it ends for another: its disk may be what hangs
 _LEAVE_S = 6.0  # how long processes wait for each other to have heard
+_TOGETHER_S = 0.2  # from when all have heard to their end
 
 
 @final
@@ -130,14 +131,17 @@ class Ending:
         os._exit(code)
 
     def _wait_for_each_other(self) -> None:
-        # A launcher may kill what is left when the first process ends: nobody ends before all have heard, and process 0 has
-        # closed the run directory. With process 0 the connection of all others breaks, and JAX aborts them: it goes last.
+        # Nobody ends before all have heard, and process 0 has closed the run directory. Then all end at one moment: a launcher
+        # kills what is left when the first process ends, and may report that signal; JAX aborts what is left when process 0 ends.
         until = time.monotonic() + _LEAVE_S
         if self._process:
             board.post(f"{_HEARD}/{self._process}", "")
-            board.read(_CLOSED, until - time.monotonic())
+            moment = board.read(_CLOSED, until - time.monotonic())
         else:
             for process in range(1, self._processes):
                 board.read(f"{_HEARD}/{process}", until - time.monotonic())
-            board.post(_CLOSED, "")
-            time.sleep(_NOTICE_S)
+            moment = repr(time.time() + _TOGETHER_S)
+            board.post(_CLOSED, moment)
+        if moment is not None:
+            # Clocks of several machines may differ.
+            time.sleep(min(max(float(moment) - time.time(), 0.0), _TOGETHER_S))
