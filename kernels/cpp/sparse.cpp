@@ -23,7 +23,7 @@ T* data(const Tensor& t) { return static_cast<T*>(t.data_ptr()); }
 int64_t trials(const Tensor& t) { return t.ndim() == 1 ? 1 : t.shape(0); }
 int64_t length(const Tensor& t) { return t.shape(t.ndim() - 1); }
 
-constexpr size_t AHEAD = 4;  // rows that are asked for before they are needed
+constexpr size_t AHEAD = 8;  // rows that are asked for before they are needed
 
 struct Weighted { uint32_t place, weight; };
 
@@ -80,7 +80,8 @@ struct Table {
       for (int64_t i = first; i < last; ++i)
         if (spikes[i] != S(0)) active.push_back(uint32_t(i));
     }
-    const auto ask_for = [&](size_t n) {
+    // Not inlined it would count as a function without effects, and be left out.
+    const auto ask_for = [&](size_t n) __attribute__((always_inline)) {
       if (n >= active.size()) return;
       const char *s = reinterpret_cast<const char*>(synapses + pointers[active[n]]);
       const char *end = reinterpret_cast<const char*>(synapses + pointers[active[n] + 1]);
