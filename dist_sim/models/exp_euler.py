@@ -63,9 +63,17 @@ def exprel(z: Any) -> Any:
     whole = jax.lax.stop_gradient(n.astype(z.dtype))
     high, low = (0.693147180369123816490, 1.90821492927058770002e-10) if double else (0.693359375, -2.12194440e-4)
     r = (bounded - whole * high) - whole * low
-    series = jnp.full_like(z, 1.0 / math.factorial(14 if double else 8))
-    for k in range(13 if double else 7, 0, -1):
-        series = series * r + 1.0 / math.factorial(k)
+    series = _sum_of_powers([1.0 / math.factorial(k) for k in range(1, 15 if double else 8)], r)
     power = jax.lax.bitcast_convert_type((n + (info.maxexp - 1)) << info.nmant, z.dtype)
+    # (2^n (1 + r series) - 1) / z, with all that does not need the series beside it.
     near = n == 0
-    return jnp.where(near, series, (power * (r * series) + (power - 1.0)) / jnp.where(near, 1.0, z))
+    inverse = 1.0 / jnp.where(near, 1.0, z)
+    return jnp.where(near, 1.0, power * r * inverse) * series + jnp.where(near, 0.0, (power - 1.0) * inverse)
+
+
+def _sum_of_powers(terms: list[Any], x: jax.Array) -> jax.Array:
+    """terms[0] + terms[1] x + ..., joined two by two: operations that wait for each other are what takes the time."""
+    while len(terms) > 1:
+        joined = [a + b * x for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        terms, x = [*joined, *terms[2 * len(joined) :]], x * x
+    return terms[0]
