@@ -2,9 +2,10 @@
 
 Model code is written for whole populations. Run by :class:`Blocks`, an array with a neuron axis is *split*: each device holds
 one block of it, in order of global ids, padded to a multiple of 128. What acts on each neuron by itself runs on the blocks
-without communication. Everything else (a slice, a sum over neurons, a sort) is computed from the whole array, which is gathered
-once, in the same way on every device. So nothing that a program computes depends on the number of devices: not the order of a
-sum, and not which elements are the remainder of a vectorised loop, where `exp` or `tanh` round differently.
+without communication. Neurons are counted where they are, as any sum is taken that is the same in any order. Everything else
+(a slice, a sum in floating point, a sort) is computed from the whole array, which is gathered once, in the same way on every
+device. So nothing that a program computes depends on the number of devices: not the order of a sum, and not which elements are
+the remainder of a vectorised loop, where `exp` or `tanh` round differently.
 
 Operations that a projection brings register a rule of their own with :func:`rule`.
 """
@@ -37,10 +38,15 @@ class Kind(NamedTuple):
 @final
 @dataclass(eq=False)
 class Split:
-    """Blocks of an array: `array` has the padded length along the axis of `kind`. Padding repeats the last neuron, or is 0."""
+    """Blocks of an array: `array` has the padded length along the axis of `kind`. Padding repeats the last neuron, or is 0.
+
+    Attributes:
+        booleans: what these numbers, each 0 or 1, were before, as spikes are: whether something is the case.
+    """
 
     array: jax.Array
     kind: Kind
+    booleans: jax.Array | None = None
     _whole: list[jax.Array] = field(default_factory=list)
 
 

@@ -91,6 +91,21 @@ def test_what_is_used_whole_is_gathered_once_per_step():
     assert re.findall(r" (all-gather|all-reduce|collective-permute|all-to-all)(?:-start)?\(", text) == ["all-gather"]
 
 
+def test_of_counts_only_the_number_is_sent():
+    with ds.use_mesh(devices=3):
+        V = HiddenState(jnp.linspace(-70.0, -40.0, 3 * 128))
+
+    def step(n):
+        V.value = V.value * 0.99 - 0.9
+        spikes = (V.value >= -50.0).astype(jnp.float32)
+        return spikes.sum(), spikes.mean()
+
+    run = transform.jit(lambda: transform.for_loop(step, jnp.arange(5)))
+    assert set(re.findall(r" (all-gather|all-reduce|all-to-all)(?:-start)?\(", run.lower().compile().as_text())) == {"all-reduce"}
+    count, mean = run()
+    assert np.array_equal(mean, count / np.float32(3 * 128)) and count[0] > count[4] == (V.value >= -50.0).sum() > 0
+
+
 def many(x):
     return jnp.linspace(-1.0, 2.0, x.size, dtype=jnp.float32).reshape(x.shape)
 
@@ -111,6 +126,10 @@ CASES = {
     "transpose": (lambda x: x.T, [((4, 300), 1)], 0),
     "sum over others": (lambda x: x.sum(0), [((4, 300), 1)], 0),
     "sum over neurons": (lambda x: x.sum(1), [((4, 300), 1)], None),
+    "count": (lambda x: (x > 0.3).sum(), [((301,), 0)], None),
+    "count in floating point": (lambda x: (x > 0.3).astype(jnp.float32).sum(1), [((4, 301), 1)], None),
+    "count of few": (lambda x: (x > 0.3).sum(), [((5,), 0)], None),
+    "sum of whole numbers": (lambda x: (9.0 * x).astype(int).sum(), [((3, 333), 1)], None),
     "argmax over others": (lambda x: x.argmax(0), [((4, 300), 1)], 0),
     "cumsum over others": (lambda x: jnp.cumsum(x, 0), [((4, 300), 1)], 1),
     "cumsum over neurons": (lambda x: jnp.cumsum(x), [((300,), 0)], None),
