@@ -39,10 +39,11 @@ def remat(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
 @rule("scan", always=True)
 def scan(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     p = eqn.params
-    body, num_consts, num_carry = p["jaxpr"], p["num_consts"], p["num_carry"]
-    consts, init = values[:num_consts], values[num_consts : num_consts + num_carry]
-    stacked = [None if kind is None or kind.axis == 0 else kind for kind in map(kind_of, values[num_consts + num_carry :])]
-    xs = blocks.arrays(values[num_consts + num_carry :], stacked)
+    body = p["jaxpr"]
+    consts, init, sliced = _of_scan(p, values)
+    num_carry = len(init)
+    stacked = [None if kind is None or kind.axis == 0 else kind for kind in map(kind_of, sliced)]
+    xs = blocks.arrays(sliced, stacked)
     x_kinds = [None if kind is None else Kind(kind.axis - 1, kind.size) for kind in stacked]
     one = wrapped([jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in xs], x_kinds)
 
@@ -63,6 +64,15 @@ def scan(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
         *wrapped(last, carry_kinds),
         *wrapped(ys, [None if kind is None else Kind(kind.axis + 1, kind.size) for kind in y_kinds]),
     ]
+
+
+def _of_scan(params: Any, values: list[Value]) -> tuple[list[Value], list[Value], list[Value]]:
+    """What is the same in all steps of a scan, what it carries, and what it takes a slice of in each."""
+    if "ft_in" in params:  # since JAX 0.12
+        consts, init, sliced = map(list, params["ft_in"].update(values).unpack())
+        return consts, init, sliced
+    n, m = params["num_consts"], params["num_consts"] + params["num_carry"]
+    return values[:n], values[n:m], values[m:]
 
 
 @rule("while", always=True)
