@@ -41,7 +41,7 @@ class Split:
     """Blocks of an array: `array` has the padded length along the axis of `kind`. Padding repeats the last neuron, or is 0.
 
     Attributes:
-        booleans: what these numbers, each 0 or 1, were before, as spikes are: whether something is the case.
+        booleans: the array of booleans that was converted to these numbers, as spikes are; they are counted and not added up.
     """
 
     array: jax.Array
