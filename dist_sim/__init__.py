@@ -31,7 +31,7 @@ _NAMES = {
     ),
     "dist_sim.models.readouts": ("LeakyRateReadout",),
     "dist_sim.models.synapses": ("Alpha", "AMPA", "BioNMDA", "DualExpon", "Expon", "GABAa", "Synapse"),
-    "dist_sim.nest": ("Simulator", "SimulationResult", "NodeView", "SynapseCollection"),
+    "dist_sim.simulator": ("Simulator", "SimulationResult", "NodeView", "SynapseCollection"),
     "dist_sim.nest.neurons": ("iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp"),
     "dist_sim.nest.devices": (
         "dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter",
@@ -79,7 +79,6 @@ if TYPE_CHECKING:
     from dist_sim.models.projections import *
     from dist_sim.models.readouts import *
     from dist_sim.models.synapses import *
-    from dist_sim.nest import *
     from dist_sim.nest.devices import *
     from dist_sim.nest.neurons import *
     from dist_sim.nest.synapses import *
@@ -88,6 +87,7 @@ if TYPE_CHECKING:
     from dist_sim.partition import *
     from dist_sim.run.session import param as param
     from dist_sim.run.session import results_folder as results_folder
+    from dist_sim.simulator import *
 
 
 def __getattr__(name: str) -> Any:

@@ -84,6 +84,20 @@ def steps_of(milliseconds: np.ndarray | float, dt: float) -> np.ndarray:
     return np.floor(np.asarray(milliseconds, dtype=np.float64) / dt + 0.5).astype(np.int64)
 
 
+def steps_up(milliseconds: np.ndarray, dt: float) -> np.ndarray:
+    """Times as a number of steps, rounded up as NEST does for refractoriness (to 1 microsecond first, its own grid)."""
+    microseconds = np.floor(np.asarray(milliseconds) * 1000.0 + 0.5)
+    return np.ceil(microseconds / np.floor(dt * 1000.0 + 0.5)).astype(np.int64)
+
+
+def step_of(value: Any, dt: float, where: str) -> int:
+    """One time as a step, for the start and stop of devices; infinity is the end of time."""
+    bare = magnitude(value, "ms", where)
+    if bare.ndim or bare < 0:
+        raise ParameterError(f"{where}: must be one time of at least 0 ms; got {_short(value)}.")
+    return int(steps_of(float(bare), dt)) if np.isfinite(bare) else 2**31 - 1
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, jax.Array) or np.asarray(value).dtype.kind in "iuf"
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from dist_sim.commands.options import Arguments, Assignments, File, existing
-from dist_sim.nest.calibration import measured_here
-from dist_sim.nest.plan import HERE, described, machine_named, numbers, show_plan
+from dist_sim.forecast.calibration import measured_here
+from dist_sim.forecast.table import HERE, described, machine_named, numbers, show_plan
 from dist_sim.run.session import Session, check_declared, split_assignments
 
 

@@ -131,7 +131,7 @@ class StateTrace:
             state._slot = slot
 
     def read(self, state: State) -> None:
-        """Notes a read, here and, if the value comes from further out, there."""
+        """Samples a read, here and, if the value comes from further out, there."""
         if state in self._before:
             # Bound or written in here; for a frame that is not staged what was bound is a read like any other.
             if state not in self.writes:
@@ -171,7 +171,7 @@ class StateTrace:
         return state._value
 
     def write(self, state: State) -> None:
-        """Notes a write that is about to happen."""
+        """Samples a write that is about to happen."""
         if self._is_born_here(state):
             return
         self._remember(state)
@@ -241,7 +241,7 @@ def enter(state: State) -> None:
 
 
 def check_read(state: State) -> None:
-    """Notes a read.
+    """Samples a read.
 
     Raises:
         TraceContextError: the value was left behind by a finished trace, or the read would become a constant of a program
@@ -289,7 +289,7 @@ def check_write(state: State) -> None:
 
 
 def note_write(state: State) -> None:
-    """Notes a write, before it happens."""
+    """Samples a write, before it happens."""
     frame = current_frame()
     if frame is not None:
         frame.write(state)

@@ -10,7 +10,6 @@ import numpy as np
 
 from dist_sim import units
 from dist_sim.errors import ParameterError, UnknownNameError
-from dist_sim.nest.parameters import times_in_steps
 
 
 class Device:
@@ -43,7 +42,7 @@ class Device:
     def window(self, given: Mapping[str, Any]) -> tuple[int, int]:
         """Steps [start, stop) in which a generator is active, shifted by its origin."""
         origin, start, stop = (
-            times_in_steps(given[name], self.dt, self.where(name, given[name])) for name in ("origin", "start", "stop")
+            units.step_of(given[name], self.dt, self.where(name, given[name])) for name in ("origin", "start", "stop")
         )
         if stop < start:
             raise ParameterError(f"{self.where('stop', given['stop'])}: must not lie before start={given['start']}.")

@@ -175,7 +175,7 @@ class RunDirectory:
         """Where the checkpoints of the next recording lie."""
         return self.path / "checkpoints" / self._recording_name(self._recordings + 1)
 
-    def next_notes_folder(self) -> Path:
+    def next_samples_folder(self) -> Path:
         """Where the next recording takes down what is no spike: samples and weights."""
         return self.path / "samples" / self._recording_name(self._recordings + 1)
 

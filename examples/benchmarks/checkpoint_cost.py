@@ -88,12 +88,12 @@ def one(name: str, neurons: int, indegree: int, seconds: float) -> dict[str, Any
     import brainunit as u
     import numpy as np
 
-    from dist_sim.nest.simulation import Simulation
     from dist_sim.run.checkpoint import CheckpointPolicy, best_interval
     from dist_sim.run.checkpoint_files import checkpoint_path, checkpoint_steps
     from dist_sim.run.directory import RunDirectory
     from dist_sim.run.session import Session
     from dist_sim.run.stop import Stop
+    from dist_sim.simulator.simulation import Simulation
 
     saving, still, ends = False, [], []
 
@@ -156,11 +156,11 @@ def at_default_interval(name: str, neurons: int, indegree: int, seconds: float, 
     import brainunit as u
     import numpy as np
 
-    from dist_sim.nest.simulation import Simulation
     from dist_sim.run.checkpoint import CheckpointPolicy
     from dist_sim.run.directory import RunDirectory
     from dist_sim.run.session import Session
     from dist_sim.run.stop import Stop, Stopped
+    from dist_sim.simulator.simulation import Simulation
 
     look = Simulation._checkpoint
     begins, ends, begun, beside = [], [], [], []  # of each chunk: times; whether a save was begun after it, and went on then

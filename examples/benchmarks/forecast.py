@@ -118,7 +118,7 @@ def described(case: Case) -> Any:
 
 def simulated(case: Case) -> dict[str, Any]:
     """What the network takes."""
-    from dist_sim.nest.simulation import Simulation
+    from dist_sim.simulator.simulation import Simulation
 
     d = described(case)
     simulation = Simulation(d)
@@ -136,8 +136,8 @@ def simulated(case: Case) -> dict[str, Any]:
 
 def foretold(case: Case, rate: float) -> dict[str, float]:
     """What it is said to take."""
-    from dist_sim.nest.calibration import measured_here
-    from dist_sim.nest.forecast import forecast
+    from dist_sim.forecast.calibration import measured_here
+    from dist_sim.forecast.forecast import forecast
 
     d = described(case)
     found = forecast(d, case.devices, measured_here(d, rate=rate), rate=rate)

@@ -80,7 +80,7 @@ import os, signal
 import brainunit as u
 import jax
 import dist_sim as ds
-from dist_sim.nest.simulation import Simulation
+from dist_sim.simulator.simulation import Simulation
 
 collect = Simulation._collect
 

@@ -12,9 +12,9 @@ import jax
 
 import dist_sim as ds
 from dist_sim.commands import script
-from dist_sim.nest import assembly
-from dist_sim.nest.simulation import Simulation
 from dist_sim.run import checkpoint, loop, recording
+from dist_sim.simulator import assembly
+from dist_sim.simulator.simulation import Simulation
 
 SIGNALS = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL}
 stage, kind, culprit = ds.param("stage", "none"), ds.param("kind", "raise"), ds.param("culprit", 1)

@@ -9,9 +9,9 @@ import nest_microcircuit as pd14
 import numpy as np
 
 import dist_sim as ds
-from dist_sim.nest import NodeView, SimulationResult
 from dist_sim.nest.devices import Meter
 from dist_sim.network import Projection
+from dist_sim.simulator import NodeView, SimulationResult
 
 DT = 0.1 * u.ms
 STEP_EVENTS = ("emitted_events", "delivered_events", "in_flight_events")

@@ -35,8 +35,8 @@ def outcome(network, options, duration_ms):
     from laws.networks import MORE_NETWORKS, assert_conserved, projection_of, traces_of
     from laws.test_plasticity import plastic, synapses_of
 
-    from dist_sim.nest import NodeView
     from dist_sim.nest.devices import spike_recorder
+    from dist_sim.simulator import NodeView
 
     sim = (MORE_NETWORKS | {"plastic": plastic})[network](**options)
     sim.simulate(duration_ms / 2 * u.ms)

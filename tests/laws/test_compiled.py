@@ -9,7 +9,7 @@ import pytest
 from laws.networks import brunel, microcircuit, mixed
 
 import dist_sim as ds
-from dist_sim.nest.network import Network
+from dist_sim.simulator.network import Network
 
 COLLECTIVES = re.compile(r" (all-gather|all-reduce|all-to-all|reduce-scatter|collective-\w+)(?:-start)?\(")
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import dist_sim as ds
-from dist_sim.nest.assembly import input_channels, layout_on, number_drives, poisson_drives, values_of_share
 from dist_sim.network import Backend
 from dist_sim.network.tables import draw_table
 from dist_sim.partition.share import Share
+from dist_sim.simulator.assembly import input_channels, layout_on, number_drives, poisson_drives, values_of_share
 
 NEURONS, DEVICES = 400_000, 400
 

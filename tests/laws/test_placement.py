@@ -95,9 +95,9 @@ def test_another_seed_is_another_network():
 
 
 def test_threads_change_nothing(monkeypatch):
-    monkeypatch.setattr("dist_sim.nest.assembly._threads", lambda mesh: 1)
+    monkeypatch.setattr("dist_sim.simulator.assembly._threads", lambda mesh: 1)
     alone, wanted = run(mixed)
-    monkeypatch.setattr("dist_sim.nest.assembly._threads", lambda mesh: 5)
+    monkeypatch.setattr("dist_sim.simulator.assembly._threads", lambda mesh: 5)
     together, result = run(mixed)
     assert result.digest == wanted.digest
     for name in ("present", "rank", "pointers", "synapses"):

@@ -102,7 +102,7 @@ def test_the_reference_backend_gives_the_same_spikes():
 
 
 def test_threads_change_nothing(monkeypatch, on_one_device):
-    monkeypatch.setattr("dist_sim.nest.assembly._threads", lambda mesh: 5)
+    monkeypatch.setattr("dist_sim.simulator.assembly._threads", lambda mesh: 5)
     assert_same(*run(), *on_one_device)
 
 

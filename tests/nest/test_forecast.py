@@ -14,14 +14,14 @@ import pytest
 import dist_sim as ds
 from dist_sim.__main__ import main
 from dist_sim.errors import DeviceError, ParameterError, UnknownNameError
-from dist_sim.nest import assembly, calibration, machines
-from dist_sim.nest.assembly import assemble
-from dist_sim.nest.forecast import forecast
-from dist_sim.nest.machines import MACHINES, cpu, memory_here
-from dist_sim.nest.piece import piece
-from dist_sim.nest.plan import machine_named, numbers
+from dist_sim.forecast.forecast import forecast
+from dist_sim.forecast.machines import MACHINES, cpu, memory_here
+from dist_sim.forecast.scaled import scaled
+from dist_sim.forecast.table import machine_named, numbers
 from dist_sim.run.loop import ChunkedLoop
 from dist_sim.run.progress import Phases
+from dist_sim.simulator import assembly, calibration, machines
+from dist_sim.simulator.assembly import assemble
 
 VARIED = ds.dist.Normal(1.5 * u.ms, 0.8 * u.ms, min=0.1 * u.ms, max=20 * u.ms)
 
@@ -182,7 +182,7 @@ def test_a_piece_of_a_network_has_its_in_degrees(rule):
     sim.connect(exc, inh[:300], rule=RULES[rule], weight=20 * u.pA, delay=2 * u.ms)
     sim.connect(sim.create(ds.multimeter, record_from=["V_m"]), inh[5:9])
     whole = sim._description()
-    part = piece(whole, 0.1)
+    part = scaled(whole, 0.1)
     assert [n.size for n in part.nodes if n.is_neuron] == [320, 80] and part.num_ids == 400
     for before, after in zip(whole.connections, part.connections, strict=True):
         assert after.mean_indegree() == pytest.approx(before.mean_indegree(), rel=0.02)
@@ -192,7 +192,7 @@ def test_a_piece_of_a_network_has_its_in_degrees(rule):
         network = assemble(part, Phases())
     expected = sum(c.mean_indegree() * len(c.post_ids) for c in part.connections)
     assert network.projection.num_synapses == pytest.approx(expected, rel=0.05)
-    assert piece(whole, 1e-9).num_ids == 2, "at least one neuron of each population"
+    assert scaled(whole, 1e-9).num_ids == 2, "at least one neuron of each population"
 
 
 def test_a_device_of_this_machine_is_measured(tmp_path, capsys, monkeypatch):

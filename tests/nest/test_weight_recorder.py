@@ -113,7 +113,7 @@ def test_placement_and_chunks_change_nothing(on_one_device, devices, plan, excha
 
 
 def test_threads_change_nothing(monkeypatch, on_one_device):
-    monkeypatch.setattr("dist_sim.nest.assembly._threads", lambda mesh: 5)
+    monkeypatch.setattr("dist_sim.simulator.assembly._threads", lambda mesh: 5)
     _, recorders, result = run()
     assert_same(result, recorders, on_one_device[3])
 
@@ -136,7 +136,7 @@ def test_a_log_that_overflows_is_made_larger(monkeypatch, on_one_device):
 
 
 def test_recording_changes_no_spike_and_costs_nothing_where_there_is_none(on_one_device, monkeypatch):
-    monkeypatch.setattr("dist_sim.nest.simulator.read_recorder", lambda *_: None)
+    monkeypatch.setattr("dist_sim.simulator.simulator.read_recorder", lambda *_: None)
     sim, recorders, result = run(devices=2)
     assert result.digest == on_one_device[2].digest
     assert sim._simulation.network.projection.plastic.log is None

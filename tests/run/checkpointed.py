@@ -10,11 +10,11 @@ import brainunit as u
 import numpy as np
 
 import dist_sim as ds
-from dist_sim.nest import NodeView, SimulationResult
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.session import Session
 from dist_sim.run.stop import Stopped
+from dist_sim.simulator import NodeView, SimulationResult
 
 TOTAL, CHUNK = 40.0, 3.7
 

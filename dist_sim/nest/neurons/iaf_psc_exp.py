@@ -8,7 +8,7 @@ import numpy as np
 
 from dist_sim import kernels
 from dist_sim.nest.neurons.neuron import MEMBRANE, NESTNeuron, gain
-from dist_sim.nest.parameters import Parameter
+from dist_sim.nest.parameter import Parameter
 
 
 @final

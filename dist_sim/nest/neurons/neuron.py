@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from dist_sim.core import HiddenState, Module, ParamState
 from dist_sim.errors import ParameterError
-from dist_sim.nest.parameters import Parameter
+from dist_sim.nest.parameter import Parameter
 from dist_sim.network.tables import Channels
 from dist_sim.partition.mesh import NEURON, joined, sharded, spread
 from dist_sim.partition.processes import processes_of

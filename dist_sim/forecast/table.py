@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dist_sim.errors import DeviceError, ParameterError, UnknownNameError
-from dist_sim.nest.assembly import Description
-from dist_sim.nest.forecast import forecast
-from dist_sim.nest.machines import MACHINES, Machine, cpu
+from dist_sim.forecast.forecast import forecast
+from dist_sim.forecast.machines import MACHINES, Machine, cpu
 from dist_sim.run.planning import Planned, planning
+from dist_sim.simulator.assembly import Description
 
 MOST_DEVICES = 10_000
 HERE = "here"  # the kind of device that is measured

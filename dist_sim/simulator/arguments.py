@@ -15,10 +15,10 @@ from dist_sim.kernels import build
 from dist_sim.nest import devices as kinds
 from dist_sim.nest.devices import Meter
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.nodes import Node, NodeView
 from dist_sim.nest.synapses import SYNAPSES, Synapse
 from dist_sim.network.distributions import Distribution, as_draw
 from dist_sim.network.rules import RULES, Rule, all_to_all
+from dist_sim.simulator.nodes import Node, NodeView
 
 ARGUMENTS = ("rule", "weight", "delay", "synapse", "receptor_type", "allow_autapses", "allow_multapses")  # of connect
 

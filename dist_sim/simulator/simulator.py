@@ -12,9 +12,15 @@ from dist_sim import kernels, partition, units
 from dist_sim.core import environ
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
-from dist_sim.nest import connections
 from dist_sim.nest import devices as kinds
-from dist_sim.nest.arguments import (
+from dist_sim.nest.devices import DEVICES, Meter
+from dist_sim.nest.neurons import NEURONS, NESTNeuron
+from dist_sim.nest.synapses import Synapse, static_synapse
+from dist_sim.network.connection import Connection
+from dist_sim.network.rules import Rule
+from dist_sim.run.planning import stop_if_planning
+from dist_sim.simulator import connections
+from dist_sim.simulator.arguments import (
     named,
     once,
     post_model,
@@ -25,18 +31,12 @@ from dist_sim.nest.arguments import (
     read_weight,
     refuse_direction,
 )
-from dist_sim.nest.assembly import Description, DirectCurrent, Drive, Sampling
-from dist_sim.nest.connections import SynapseCollection
-from dist_sim.nest.devices import DEVICES, Meter
-from dist_sim.nest.neurons import NEURONS, NESTNeuron
-from dist_sim.nest.nodes import Node, NodeView
-from dist_sim.nest.parameters import given_parameters, pieces, values_of
-from dist_sim.nest.result import SimulationResult
-from dist_sim.nest.simulation import Simulation
-from dist_sim.nest.synapses import Synapse, static_synapse
-from dist_sim.network.connection import Connection
-from dist_sim.network.rules import Rule
-from dist_sim.run.planning import stop_if_planning
+from dist_sim.simulator.assembly import Description, DirectCurrent, Drive, Sampling
+from dist_sim.simulator.connections import SynapseCollection
+from dist_sim.simulator.nodes import Node, NodeView
+from dist_sim.simulator.parameters import given_parameters, pieces, values_of
+from dist_sim.simulator.result import SimulationResult
+from dist_sim.simulator.simulation import Simulation
 
 MODELS: Mapping[str, type] = {**NEURONS, **DEVICES}
 

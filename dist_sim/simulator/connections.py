@@ -12,12 +12,12 @@ import numpy as np
 from dist_sim import units
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
-from dist_sim.nest.assembly import Description
 from dist_sim.nest.synapses import SYNAPSES
 from dist_sim.network.connection import Connection, on_host
+from dist_sim.simulator.assembly import Description
 
 if TYPE_CHECKING:
-    from dist_sim.nest.simulation import Simulation
+    from dist_sim.simulator.simulation import Simulation
 
 _NAMES = ("source", "target", "delay", "weight", "Kplus", "synapse_model")
 

@@ -12,13 +12,7 @@ import jax
 import numpy as np
 
 from dist_sim.errors import OutputError
-from dist_sim.nest.assembly import Description, assemble
 from dist_sim.nest.devices import spike_generator
-from dist_sim.nest.finite import check_finite
-from dist_sim.nest.identity import identity
-from dist_sim.nest.nodes import Node
-from dist_sim.nest.notes import Notes
-from dist_sim.nest.result import SimulationResult
 from dist_sim.network.portable import split_part
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.processes import processes_of
@@ -30,6 +24,12 @@ from dist_sim.run.recording import Recording
 from dist_sim.run.session import current_session
 from dist_sim.run.stop import Stopped
 from dist_sim.run.summary import build_summary, peak_rss_bytes
+from dist_sim.simulator.assembly import Description, assemble
+from dist_sim.simulator.finite import check_finite
+from dist_sim.simulator.identity import identity
+from dist_sim.simulator.nodes import Node
+from dist_sim.simulator.result import SimulationResult
+from dist_sim.simulator.samples import Samples
 
 
 @final
@@ -98,8 +98,8 @@ class Simulation:
         else:
             self.recording.close()
         return SimulationResult(
-            self.recording, self._recorded_by(), self._generated(), self.notes.traces(self.step), self.notes.weights(self.step),
-            d.dt, summary,
+            self.recording, self._recorded_by(), self._generated(), self.samples.traces(self.step),
+            self.samples.weights(self.step), d.dt, summary,
         )  # fmt: skip
 
     # ---- between chunks ----
@@ -122,7 +122,7 @@ class Simulation:
         self.emitted += network.projection.synapses_of(slots)
         self._spike_counts.append(len(ids))
         generated = self._generated(first, last)
-        self.notes.collect(first, last, *(np.concatenate(both) for both in zip((steps, ids), generated, strict=True)))
+        self.samples.collect(first, last, *(np.concatenate(both) for both in zip((steps, ids), generated, strict=True)))
         chosen = self._recorded_ids[ids]
         steps, ids = steps[chosen], ids[chosen]
         order = np.lexsort((ids, steps))
@@ -145,7 +145,7 @@ class Simulation:
                 at = f"{saved.step * self.description.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
                 self._tell(f"resumed at {at}")
         begin = saved.step if saved is not None else 0
-        self.notes = Notes(self.description, self.network, directory, begin)
+        self.samples = Samples(self.description, self.network, directory, begin)
         self.recording = Recording(directory, self.description.dt, processes=self.processes, begin=begin)
         if directory is not None and self.recording.folder is not None:
             directory.write_json(f"{self.recording.folder.name}.json", {"populations": self._recorded()})
@@ -180,7 +180,7 @@ class Simulation:
                 f"{self.recording.folder}: the spikes before step {saved.step} are not those that were recorded when the "
                 "checkpoint was taken: files were changed or lost. Bring them back from a copy."
             )
-        self.notes.check(saved.facts["notes"], saved.step)
+        self.samples.check(saved.facts["samples"], saved.step)
         if saved.facts["versions"] != versions():
             self._tell(f"saved with {saved.facts['versions']}, goes on with {versions()}")
         self.network.restore_portable(saved.parts(), saved.step)
@@ -215,11 +215,11 @@ class Simulation:
         values = {state: state.value for state in self.network.states().values()}
         step, network = self.step, self.network
         self.recording.sync()
-        self.notes.sync()
+        self.samples.sync()
         emitted = int(self.processes.total(np.array([self.emitted], dtype=np.int64))[0])
         facts = {
             "emitted": emitted, "wall_s": self.wall_s, "digest": self.recording.digest, "versions": versions(),
-            "devices": self.description.mesh.size, "ends": dict(self._ends), "notes": self.notes.counts(),
+            "devices": self.description.mesh.size, "ends": dict(self._ends), "samples": self.samples.counts(),
         }  # fmt: skip
 
         def collect() -> tuple[dict[str, np.ndarray], dict[str, Any]]:

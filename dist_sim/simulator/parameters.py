@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dist_sim import units
 from dist_sim.errors import ParameterError, UnknownNameError
 from dist_sim.kernels import build, exact
 from dist_sim.kernels.philox import philox4x32, split_key
+from dist_sim.nest.parameter import Parameter
 from dist_sim.network.distributions import Distribution, as_draw
 
 PARAMETER_STREAMS = 1 << 30
 _PIECE = 1 << 16  # neurons whose parameters are checked together
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a model.
-
-    Attributes:
-        unit: of the system of `units`.
-        default: in that unit; the name of another parameter takes that one's value.
-        positive: must be above 0; `at_least` gives another lower bound.
-    """
-
-    unit: str
-    default: float | str
-    positive: bool = False
-    at_least: float | None = None
 
 
 def given_parameters(model: str, known: Mapping[str, Parameter], given: Mapping[str, Any], size: int) -> dict[str, build.Draw]:
@@ -111,20 +94,6 @@ def _check_bounds(parameter: Parameter, draw: build.Draw, where: str) -> None:
         kind = "above 0" if parameter.positive else f"at least {least:g}"
         hint = " Give the distribution a min." if np.isinf(lowest) else ""
         raise ParameterError(f"{where}: must be {kind} {parameter.unit}.{hint}")
-
-
-def steps_up(milliseconds: np.ndarray, dt: float) -> np.ndarray:
-    """Times as a number of steps, rounded up as NEST does for refractoriness (to 1 microsecond first, its own grid)."""
-    microseconds = np.floor(np.asarray(milliseconds) * 1000.0 + 0.5)
-    return np.ceil(microseconds / np.floor(dt * 1000.0 + 0.5)).astype(np.int64)
-
-
-def times_in_steps(value: Any, dt: float, where: str) -> int:
-    """One time as a step, for the start and stop of devices; infinity is the end of time."""
-    bare = units.magnitude(value, "ms", where)
-    if bare.ndim or bare < 0:
-        raise ParameterError(f"{where}: must be one time of at least 0 ms; got {_short(value)}.")
-    return int(units.steps_of(float(bare), dt)) if np.isfinite(bare) else 2**31 - 1
 
 
 def _short(value: Any) -> str:

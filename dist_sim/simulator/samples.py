@@ -11,20 +11,20 @@ import numpy as np
 
 from dist_sim import units
 from dist_sim.errors import OutputError
-from dist_sim.nest.assembly import Description
 from dist_sim.nest.devices import weight_recorder
-from dist_sim.nest.network import Network
-from dist_sim.nest.nodes import Node
-from dist_sim.nest.weights import ROW, WatchedSynapses, WeightEvents
 from dist_sim.partition.mesh import local_part
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.series import Series
+from dist_sim.simulator.assembly import Description
+from dist_sim.simulator.network import Network
+from dist_sim.simulator.nodes import Node
+from dist_sim.simulator.weights import ROW, WatchedSynapses, WeightEvents
 
 _RECORDABLE_UNITS = {"V_m": "mV", "I_syn_ex": "pA", "I_syn_in": "pA"}
 
 
 @final
-class Notes:
+class Samples:
     """Samples and weights of one recording.
 
     Args:
@@ -37,7 +37,7 @@ class Notes:
 
     def __init__(self, d: Description, network: Network, directory: RunDirectory | None, begin: int):
         self._d, self._network, processes = d, network, network.projection.processes
-        folder = None if directory is None else directory.next_notes_folder()
+        folder = None if directory is None else directory.next_samples_folder()
         options: dict[str, Any] = {"dt": d.dt, "resumed": directory is not None and directory.resumed, "begin": begin}
 
         def series(name: str, *of_row: Any, **more: Any) -> Series:

@@ -13,17 +13,14 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from dist_sim import kernels
+from dist_sim import kernels, units
 from dist_sim.core import LongTermState
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
 from dist_sim.kernels.poisson import count_tables
 from dist_sim.nest.devices import Meter, dc_generator, poisson_generator, spike_generator
-from dist_sim.nest.network import Current, Network
-from dist_sim.nest.network import Meter as Sampler
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.nodes import Node
-from dist_sim.nest.parameters import Parameter, steps_up, values_of
+from dist_sim.nest.parameter import Parameter
 from dist_sim.network import Backend, Channels, Connection, PoissonDrive, Projection, poisson_inputs
 from dist_sim.network.connection import on_host
 from dist_sim.network.tables import quantum_for
@@ -31,6 +28,10 @@ from dist_sim.partition.layout import NOWHERE, Ids, Layout, span
 from dist_sim.partition.mesh import NEURON, joined, local_positions, sharded
 from dist_sim.partition.processes import processes_of
 from dist_sim.partition.share import Share
+from dist_sim.simulator.network import Current, Network
+from dist_sim.simulator.network import Meter as Sampler
+from dist_sim.simulator.nodes import Node
+from dist_sim.simulator.parameters import values_of
 
 # What a synaptic event costs relative to the update of a neuron, and a rate [Hz] to expect: for plans that balance work.
 _EVENT_COST, _EXPECTED_RATE = 3.0, 5.0
@@ -172,7 +173,7 @@ def _threads(mesh: Mesh) -> int:
 def values_at(d: Description, model: type[NESTNeuron], ids: np.ndarray) -> dict[str, np.ndarray]:
     """Parameters and initial values of some neurons of a model, by global id: (n,) each."""
     values = _drawn_at(d, model, model.parameters, ids)
-    values["refractory_steps"] = steps_up(values["t_ref"], d.dt).astype(np.float64)
+    values["refractory_steps"] = units.steps_up(values["t_ref"], d.dt).astype(np.float64)
     return values
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from dist_sim import units
 from dist_sim.errors import ConnectError, UnknownNameError
 from dist_sim.nest.devices import Meter, spike_recorder
-from dist_sim.nest.nodes import Node, NodeView
-from dist_sim.nest.weights import WeightEvents
 from dist_sim.run.recording import Recording
+from dist_sim.simulator.nodes import Node, NodeView
+from dist_sim.simulator.weights import WeightEvents
 
 
 @final

@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from dist_sim.kernels import build
-from dist_sim.nest.assembly import Description
-from dist_sim.nest.nodes import Node
 from dist_sim.network import Connection
 from dist_sim.network.rules import (
     Rule,
@@ -20,11 +18,13 @@ from dist_sim.network.rules import (
     pairwise_bernoulli,
     pairwise_poisson,
 )
+from dist_sim.simulator.assembly import Description
+from dist_sim.simulator.nodes import Node
 
 _NONE = -1
 
 
-def piece(d: Description, fraction: float) -> Description:
+def scaled(d: Description, fraction: float) -> Description:
     """The first neurons of each population, at least one, joined by synapses that are drawn by the same rules, in the same number
     for each neuron. Its neurons fire otherwise; what a synaptic event or the update of a neuron costs is what it costs in `d`.
     """

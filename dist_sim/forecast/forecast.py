@@ -13,19 +13,9 @@ from typing import Any, final
 import numpy as np
 
 from dist_sim.errors import DeviceError
+from dist_sim.forecast.machines import Machine
 from dist_sim.kernels.neurons import BLOCK
-from dist_sim.nest.assembly import (
-    Description,
-    Sampling,
-    chunk_steps,
-    input_channels,
-    layout_on,
-    number_drives,
-    poisson_drives,
-    values_at,
-)
 from dist_sim.nest.devices import Meter, spike_generator
-from dist_sim.nest.machines import Machine
 from dist_sim.network import Channels, Connection
 from dist_sim.network.drive import layers
 from dist_sim.network.rules import (
@@ -40,6 +30,16 @@ from dist_sim.network.tables import first_capacity, history_slots
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import local_devices, neuron_mesh
 from dist_sim.partition.share import Share
+from dist_sim.simulator.assembly import (
+    Description,
+    Sampling,
+    chunk_steps,
+    input_channels,
+    layout_on,
+    number_drives,
+    poisson_drives,
+    values_at,
+)
 
 # Per neuron of the whole network a process keeps its device, its source slot, and the ids that the script has of it.
 WHOLE_BYTES = 24

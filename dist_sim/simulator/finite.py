@@ -11,10 +11,10 @@ import numpy as np
 
 from dist_sim.core import State
 from dist_sim.errors import NumericalError
-from dist_sim.nest.assembly import Description
-from dist_sim.nest.connections import plastic_ends
-from dist_sim.nest.network import Network
 from dist_sim.partition.mesh import whole
+from dist_sim.simulator.assembly import Description
+from dist_sim.simulator.connections import plastic_ends
+from dist_sim.simulator.network import Network
 
 
 class _Found(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from dist_sim.nest.assembly import Description
-from dist_sim.nest.nodes import Node
+from dist_sim.simulator.assembly import Description
+from dist_sim.simulator.nodes import Node
 
 # More lines than this of one kind become one line: a checkpoint says them every time.
 _LINES = 200

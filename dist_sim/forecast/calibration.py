@@ -13,20 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.core import LongTermState, Module, ShortTermState
+from dist_sim.forecast.forecast import WHOLE_BYTES, Forecast, forecast
+from dist_sim.forecast.machines import Machine, cpu
+from dist_sim.forecast.scaled import scaled
 from dist_sim.kernels import stdp
-from dist_sim.nest.assembly import Description, assemble
-from dist_sim.nest.finite import check_finite
-from dist_sim.nest.forecast import WHOLE_BYTES, Forecast, forecast
-from dist_sim.nest.machines import Machine, cpu
-from dist_sim.nest.network import Network
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.piece import piece
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import NEURON, joined, local_positions, sharded
 from dist_sim.run.loop import ChunkedLoop
 from dist_sim.run.memory import held_bytes, peak_bytes
 from dist_sim.run.progress import Phases
 from dist_sim.run.recording import Recording
+from dist_sim.simulator.assembly import Description, assemble
+from dist_sim.simulator.finite import check_finite
+from dist_sim.simulator.network import Network
 
 _MOST_SYNAPSES = 16_000_000  # of the larger network: 128 MB, which no cache of a few cores holds
 _LARGEST = 0.5  # of the network itself: it is foretold, not run
@@ -69,7 +69,7 @@ def measured_here(d: Description, *, rate: float) -> Machine:
     guess = replace(cpu(1), sharing=sharing)
     whole = forecast(d, d.mesh.size, guess, rate=rate)
     fraction = min(_LARGEST, _MOST_SYNAPSES / max(1.0, whole.synapses))
-    parts = piece(d, min(fraction / 4, _SMALLEST / whole.neurons)), piece(d, fraction)
+    parts = scaled(d, min(fraction / 4, _SMALLEST / whole.neurons)), scaled(d, fraction)
     less, more = (forecast(x, d.mesh.size, guess, rate=rate) for x in parts)
     chance = min(0.5, max(rate, 1.0) * d.dt * 1e-3 * whole.neurons / more.neurons)
     small, large = (_built(x, chance) for x in parts)

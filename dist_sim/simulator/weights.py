@@ -10,11 +10,11 @@ import numpy as np
 
 from dist_sim import units
 from dist_sim.kernels import build
-from dist_sim.nest.assembly import Description
 from dist_sim.nest.devices import weight_recorder
-from dist_sim.nest.network import Network
-from dist_sim.nest.nodes import Node
 from dist_sim.network.connection import on_host
+from dist_sim.simulator.assembly import Description
+from dist_sim.simulator.network import Network
+from dist_sim.simulator.nodes import Node
 
 # `connection` is its number, `place` that of the synapse in it, or among all plastic ones: both the same on any placement.
 ROW = np.dtype([

@@ -1,0 +1,1 @@
+"""What a run will take, derived from what would be built."""
