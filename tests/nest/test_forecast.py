@@ -14,13 +14,14 @@ import pytest
 import dist_sim as ds
 from dist_sim.__main__ import main
 from dist_sim.errors import DeviceError, ParameterError, UnknownNameError
+from dist_sim.forecast import calibration, machines
 from dist_sim.forecast.forecast import forecast
 from dist_sim.forecast.machines import MACHINES, cpu, memory_here
 from dist_sim.forecast.scaled import scaled
 from dist_sim.forecast.table import machine_named, numbers
 from dist_sim.run.loop import ChunkedLoop
 from dist_sim.run.progress import Phases
-from dist_sim.simulator import assembly, calibration, machines
+from dist_sim.simulator import assembly
 from dist_sim.simulator.assembly import assemble
 
 VARIED = ds.dist.Normal(1.5 * u.ms, 0.8 * u.ms, min=0.1 * u.ms, max=20 * u.ms)
