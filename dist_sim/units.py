@@ -46,27 +46,29 @@ def checked(value: Any, unit: Any, where: str) -> u.Quantity:
     return value
 
 
-def magnitude(value: Any, unit: str, where: str) -> np.ndarray:
+def magnitude(value: Any, unit: Any, where: str) -> np.ndarray:
     """Bare float64 numbers of a quantity in one of the units of the system.
 
     Args:
         value: a brainunit quantity, scalar or array.
-        unit: one of `ms mV pA nS pF Hz`.
+        unit: one of `ms mV pA nS pF Hz`, or a brainunit unit; `u.UNITLESS` for numbers.
         where: what the value is, for the error message: `iaf_psc_exp(tau_m=...)`.
 
     Raises:
         UnitError: the value has no unit, or the unit of something else.
         ParameterError: a NaN among the values.
     """
-    bare = np.asarray(checked(value, UNITS[unit], where).to_decimal(UNITS[unit]), dtype=np.float64)
+    wanted = UNITS[unit] if isinstance(unit, str) else unit
+    bare = np.asarray(checked(value, wanted, where).to_decimal(wanted), dtype=np.float64)
     if np.isnan(bare).any():
         raise ParameterError(f"{where}: is NaN. Give a number in {unit}.")
     return bare
 
 
-def quantity(values: Any, unit: str) -> u.Quantity:
-    """The bare numbers of the step as a quantity again."""
-    return values * UNITS[unit]
+def quantity(values: Any, unit: Any) -> Any:
+    """The bare numbers of the step as a quantity again; numbers without unit stay as they are."""
+    wanted = UNITS[unit] if isinstance(unit, str) else unit
+    return values if u.have_same_dim(wanted, u.UNITLESS) else values * wanted
 
 
 def steps(value: Any, dt: float, where: str) -> np.ndarray:

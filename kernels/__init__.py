@@ -7,7 +7,4 @@ from dist_sim.kernels.deliver import deliver as deliver
 from dist_sim.kernels.history import compact as compact
 from dist_sim.kernels.history import push_ids as push_ids
 from dist_sim.kernels.history import push_masks as push_masks
-from dist_sim.kernels.neurons import iaf_psc_alpha as iaf_psc_alpha
-from dist_sim.kernels.neurons import iaf_psc_delta as iaf_psc_delta
-from dist_sim.kernels.neurons import iaf_psc_exp as iaf_psc_exp
 from dist_sim.kernels.poisson import poisson as poisson

@@ -5,15 +5,19 @@ The C++ sources are compiled once, on first use, by brainevent's `load_cpp_file`
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import hashlib
+import os
 import platform
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
-from brainevent import load_cpp_file
+from brainevent import load_cpp_file, load_cpp_inline
 
 from dist_sim.errors import DeviceError, UnknownNameError
 
@@ -49,15 +53,48 @@ def library() -> Any:
 @functools.cache
 def compiled(source: str) -> Any:
     """The compiled kernels of a file of `cpp/`."""
-    folder = Path(__file__).resolve().parent / "cpp"
+    return load_cpp_file(_FOLDER / f"{source}.cpp", name=f"dist_sim_{source}", **_options())
+
+
+_FOLDER = Path(__file__).resolve().parent / "cpp"
+_loaded: dict[str, Any] = {}
+
+
+def load_printed(wanted: Mapping[str, Any], source_of: Callable[[Any], str]) -> None:
+    """Compiles what is printed for those targets that are not loaded yet, each into a library of its own, several at a time.
+
+    Args:
+        wanted: target -> what it is printed from, by `source_of`.
+    """
+    missing = [target for target in wanted if target not in _loaded]
+    if not missing:
+        return
+    pool = library()._lib.dist_sim_pool
+    pool.restype = ctypes.c_void_p
+
+    def load(target: str) -> Any:
+        text = _PRINTED.format(text=source_of(wanted[target]))
+        module = load_cpp_inline(name=f"dist_sim_{target}", cpp_sources=text, **_options())
+        module._lib.dist_sim_use_pool.argtypes = [ctypes.c_void_p]
+        module._lib.dist_sim_use_pool(pool())
+        return module
+
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        _loaded.update(zip(missing, workers.map(load, missing), strict=True))
+
+
+_PRINTED = """#include "model.h"
+using BE::Tensor;
+extern "C" void dist_sim_use_pool(void* pool) {{ dist_sim::Pool::shared() = static_cast<dist_sim::Pool*>(pool); }}
+{text}"""
+
+
+def _options() -> dict[str, Any]:
     flags = ["-O3", "-std=c++17", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", *_vector_flags()]
-    return load_cpp_file(
-        folder / f"{source}.cpp",
-        name=f"dist_sim_{source}",
-        target_prefix=_TARGETS,
-        extra_cflags=flags,
-        extra_include_paths=[str(folder)],
-    )
+    headers = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(_FOLDER.glob("*.h")))).hexdigest()[:16]
+    # The cache knows the source and the flags; the headers that it includes are named in a flag.
+    flags.append(f"-DDIST_SIM_HEADERS={headers}")
+    return {"target_prefix": _TARGETS, "extra_cflags": flags, "extra_include_paths": [str(_FOLDER)]}
 
 
 def call(
@@ -66,7 +103,7 @@ def call(
     *operands: jax.Array,
     in_place: dict[int, int] | None = None,
     has_side_effect: bool = False,
-    source: str = "kernels",
+    source: str | None = "kernels",
     **attributes: Any,
 ) -> Any:
     """Calls a compiled kernel inside a trace.
@@ -74,9 +111,10 @@ def call(
     Args:
         in_place: operand -> result that is the same buffer.
         has_side_effect: it is to be called once per call here, even if its result were unused or known.
-        source: the file of `cpp/` that has it.
+        source: the file of `cpp/` that has it, None for one that is loaded already.
     """
-    compiled(source)
+    if source is not None:
+        compiled(source)
     f: Callable[..., Any] = jax.ffi.ffi_call(
         f"{_TARGETS}.{kernel}", list(results), input_output_aliases=in_place or {}, has_side_effect=has_side_effect
     )

@@ -1,78 +1,181 @@
-"""One step of the neurons whose subthreshold dynamics are linear, solved exactly on the grid (Rotter & Diesmann 1999).
+"""One step of all neurons of one model: a text in plain jnp, run by JAX (the reference) or printed into compiled C++.
 
-The reference is plain JAX; the compiled backend does the same in place, in one pass over the states. Potentials are relative to
-E_L. A parameter is (1,) where it is the same for all neurons, else (n,); channels are rows of `I` and `dI`.
+States are (states, n) and counters (counters, n), in place where compiled. A parameter is one number for all neurons or one per neuron.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dist_sim.kernels.backend import call
+from dist_sim.kernels import backend as backends
+from dist_sim.kernels.philox import philox4x32, split_key
+from dist_sim.kernels.scalar.guarded import as_it_is, run
+from dist_sim.kernels.scalar.printed import Source, body
+from dist_sim.kernels.scalar.text import Text
 
 BLOCK = 128  # neurons of a device are padded to a multiple of this, so that vector loops have no remainder
+NEURON_STREAMS = 3 << 30  # synapses have the streams from 0, parameters those from 1 << 30, Poisson input those from 2 << 30
 
 
-def iaf_psc_exp(arriving, p, V, I, refractory, *, offset: int, quantum: float, backend: str):
-    """Exponential postsynaptic currents.
+@final
+@dataclass(frozen=True, kw_only=True)
+class NeuronText:
+    """What one step does to one neuron of a model.
+
+    Attributes:
+        name: of the model.
+        numbers, wholes: names of the parameters of the step, floating-point and whole.
+        states, counters: likewise, of what a step changes.
+        channels: of input; `currents`: ports of injected currents; `uniforms`: random numbers of a step.
+        several: whether a neuron can send more than one spike in a step.
+        update: its inputs are numbers, wholes, states, counters, channels, currents, step, uniforms, in this order, and of a model
+            with `substep` the states and counters as they were before the solve; its outputs states, counters, and spikes (INT).
+        substep: one trial of an adaptive solver: numbers, wholes, states, counters, currents, time; gives states, counters, the
+            time, spikes. It is repeated until no time is below the first number, which is dt.
+    """
+
+    name: str
+    dtype: np.dtype
+    numbers: tuple[str, ...]
+    wholes: tuple[str, ...]
+    states: tuple[str, ...]
+    counters: tuple[str, ...]
+    channels: int
+    currents: int
+    uniforms: int
+    several: bool
+    update: Text
+    substep: Text | None = None
+
+    @functools.cached_property
+    def target(self) -> str:
+        """Name of the compiled kernel: the same text has the same name."""
+        described = repr((self.dtype.name, self.channels, self.currents, self.uniforms, self.several, len(self.states), str(self.update.jaxpr),
+                          self.update.jaxpr.consts, self.substep and (str(self.substep.jaxpr), self.substep.jaxpr.consts)))  # fmt: skip
+        digest = hashlib.sha256(described.encode()).hexdigest()[:12]
+        return f"{re.sub('[^A-Za-z0-9_]', '_', self.name)}_{self.dtype.name}_{digest}"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Parameters of the neurons of a device, in the order of a text's numbers, then its wholes.
+
+    Attributes:
+        rows: (parameters,) int32 (numpy): row in `own` or `own_whole`, or -1 - place in `shared` or `shared_whole`.
+        shared, shared_whole: (k,); own, own_whole: (k, n).
+    """
+
+    rows: np.ndarray
+    shared: Any
+    own: Any
+    shared_whole: Any
+    own_whole: Any
+
+    def values(self, numbers: int) -> list[Any]:
+        """(1,) or (n,) each."""
+        kinds = [(self.own, self.shared)] * numbers + [(self.own_whole, self.shared_whole)] * (len(self.rows) - numbers)
+        return [own[row] if row >= 0 else shared[-1 - row][None] for row, (own, shared) in zip(self.rows, kinds, strict=True)]
+
+
+def update(
+    text: NeuronText, step, arriving, parameters: Parameters, quanta, currents, states, counters, ids, *, offset: int, seed: int,
+    stream: int, backend: str,
+):  # fmt: skip
+    """One step.
 
     Args:
-        arriving: (threads, size) integers, the input vector of the device; this model's part begins at `offset`.
-        p: parameters by name: V_th, V_reset, I_e, current, refractory_steps, P22, P20, P21 and P11 (one array per channel).
-        V: (n,), I: (channels, n), refractory: (n,) int32.
-        quantum: what one unit of the input stands for (pA).
+        step: () int32.
+        arriving: (threads, size) integers, the input vector of the device; this model's part (channels, n) begins at `offset`.
+        quanta: (channels, 1 or n), what one unit of the input stands for.
+        currents: (ports, 1 or n) pA.
+        states: (states, n); counters: (counters, n) int32.
+        ids: (n,) uint32 global ids where the text has uniforms, else (0,).
+        seed, stream: of the uniform numbers.
 
     Returns:
-        V, I, refractory and the spikes as bits, (n / 32,) uint32.
+        states, counters, the spikes as bits (n / 32,) uint32, and counts of spikes (n,) int32, or (0,) where a neuron sends at most one.
     """
+    n = states.shape[1] if text.states else counters.shape[1]
     if backend == "cpp":
-        pairs = [a for k in range(2) for a in (p["P21"][min(k, len(p["P21"]) - 1)], p["P11"][min(k, len(p["P11"]) - 1)])]
-        return _compiled(
-            "iaf_psc_exp", arriving, p, [p["P22"], p["P20"], *pairs], [V, I, refractory], offset, len(p["P21"]), quantum
-        )
-    new = _input(arriving, I.shape, offset, quantum, V.dtype)
-    moved = V * p["P22"] + (p["I_e"] + p["current"]) * p["P20"]
-    for g, p21 in zip(I, p["P21"], strict=True):
-        moved = moved + g * p21
-    I = jnp.stack([g * p11 + n for g, p11, n in zip(I, p["P11"], new, strict=True)])
-    V, refractory, bits = _fire(jnp.where(refractory == 0, moved, V), refractory, p)
-    return V, I, refractory, bits
+        load_compiled([text])
+        results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (states, counters)]
+        results += [jax.ShapeDtypeStruct((n // 32,), jnp.uint32), jax.ShapeDtypeStruct((n if text.several else 0,), jnp.int32)]
+        key0, key1 = split_key(seed)
+        p = parameters
+        operands = [
+            step,
+            arriving,
+            jnp.asarray(p.rows),
+            p.shared,
+            p.own,
+            p.shared_whole,
+            p.own_whole,
+            quanta,
+            currents,
+            ids,
+            states,
+            counters,
+        ]
+        return backends.call(text.target, results, *operands, in_place={10: 0, 11: 1}, source=None, n=np.int64(n),
+                             offset=np.int64(offset), threads=np.int64(arriving.shape[0]), key0=np.uint32(key0), key1=np.uint32(key1),
+                             stream=np.uint32(stream))  # fmt: skip
+    new = arriving[:, offset : offset + text.channels * n].sum(axis=0, dtype=arriving.dtype).reshape(text.channels, n)
+    arrived = [as_it_is(row.astype(text.dtype) * quantum) for row, quantum in zip(new, quanta, strict=True)]
+    p = parameters.values(len(text.numbers))
+    y, c, a = list(states), list(counters), list(currents)
+    before, earlier = [], []
+    if text.substep is not None:
+        before = [*y, *c]
+        y, c, earlier = _solve(text, p, y, c, a)
+    u = _uniforms(text, ids, step, seed, stream)
+    results = run(text.update, [*p, *y, *c, *arrived, *a, step, *u, *before])
+    y, c, spikes = results[: len(y)], results[len(y) : -1], results[-1]
+    spikes = jnp.broadcast_to(spikes, (n,)).astype(jnp.int32) + sum(earlier, start=jnp.int32(0))
+    y, c = ([jnp.broadcast_to(v, (n,)).astype(old.dtype) for v in vs] for vs, old in ((y, states), (c, counters)))
+    return (
+        jnp.stack(y) if y else states, jnp.stack(c) if c else counters, pack(spikes != 0),
+        spikes if text.several else jnp.zeros(0, jnp.int32),
+    )  # fmt: skip
 
 
-def iaf_psc_alpha(arriving, p, V, I, dI, refractory, *, offset: int, quantum: float, backend: str):
-    """Alpha-shaped postsynaptic currents; p: V_th, V_reset, V_min, I_e, current, refractory_steps, P33, P30 and, per channel,
-    P31, P32, P21, P11, rise. The rest as `iaf_psc_exp`, with dI (channels, n) beside I."""
-    per_channel = ("P31", "P32", "P21", "P11", "rise")
-    if backend == "cpp":
-        last = len(p["P31"]) - 1
-        arrays = [p["P33"], p["P30"], *(p[name][min(k, last)] for k in range(2) for name in per_channel)]
-        return _compiled("iaf_psc_alpha", arriving, p, arrays, [V, I, dI, refractory], offset, last + 1, quantum)
-    new = _input(arriving, I.shape, offset, quantum, V.dtype)
-    moved = V * p["P33"] + (p["I_e"] + p["current"]) * p["P30"]
-    I_next, dI_next = [], []
-    for c, (g, dg, n) in enumerate(zip(I, dI, new, strict=True)):
-        p31, p32, p21, p11, rise = (p[name][c] for name in per_channel)
-        moved = moved + (dg * p31 + g * p32)
-        I_next.append(dg * p21 + g * p11)
-        dI_next.append(dg * p11 + rise * n)
-    V = jnp.where(refractory == 0, jnp.maximum(moved, p["V_min"]), V)
-    V, refractory, bits = _fire(V, refractory, p)
-    return V, jnp.stack(I_next), jnp.stack(dI_next), refractory, bits
+def _solve(text: NeuronText, p: list, y: list, c: list, a: list) -> tuple[list, list, list]:
+    """Trials until every neuron has come to the end of the step."""
+    assert text.substep is not None
+    substep, dt, n = text.substep, p[0], len(y)
+
+    def trial(carry):
+        y, c, t, spikes = carry
+        results = run(substep, [*p, *y, *c, *a, t])
+        new, counted, (t, more) = results[:n], results[n:-2], results[-2:]
+        return [v + 0 * t for v in new], [jnp.broadcast_to(v, t.shape).astype(jnp.int32) for v in counted], t, spikes + more
+
+    t = y[0] * 0
+    start = (y, c, jnp.zeros_like(t), jnp.zeros(t.shape, jnp.int32))
+    y, c, _, spikes = jax.lax.while_loop(lambda carry: (carry[2] < dt).any(), trial, start)
+    return y, c, [spikes]
 
 
-def iaf_psc_delta(arriving, p, V, refractory, *, offset: int, quantum: float, backend: str):
-    """Potential jumps (quantum in mV); input that arrives in the refractory period is lost. p: V_th, V_reset, V_min, I_e,
-    current, refractory_steps, P33, P30."""
-    if backend == "cpp":
-        return _compiled("iaf_psc_delta", arriving, p, [p["P33"], p["P30"]], [V, refractory], offset, 1, quantum)
-    new = _input(arriving, (1, *V.shape), offset, quantum, V.dtype)[0]
-    moved = V * p["P33"] + (p["I_e"] + p["current"]) * p["P30"] + new
-    V = jnp.where(refractory == 0, jnp.maximum(moved, p["V_min"]), V)
-    return _fire(V, refractory, p)
+def _uniforms(text: NeuronText, ids, step, seed: int, stream: int) -> list:
+    """Numbers in (0, 1), keyed by (seed, stream, id, step)."""
+    drawn = []
+    for which in range(text.uniforms):
+        words = philox4x32(*split_key(seed), ids >> 2, step.astype(jnp.uint32), jnp.uint32(which), jnp.uint32(stream))
+        word = jnp.stack(words)[ids & 3, jnp.arange(ids.shape[0])]
+        if text.dtype == np.float64:
+            drawn.append((word.astype(jnp.float64) + 0.5) * 2.0**-32)
+        else:
+            drawn.append(((word >> 8).astype(jnp.float32) + 0.5) * np.float32(2.0**-24))
+    return drawn
 
 
 def pack(spiking: jax.Array) -> jax.Array:
@@ -81,24 +184,64 @@ def pack(spiking: jax.Array) -> jax.Array:
     return (words << jnp.arange(32, dtype=jnp.uint32)).sum(axis=-1, dtype=jnp.uint32)
 
 
-def _input(arriving, shape, offset, quantum, dtype):
-    size = int(np.prod(shape))
-    total = arriving[:, offset : offset + size].sum(axis=0, dtype=arriving.dtype)
-    return total.reshape(shape).astype(dtype) * dtype.type(quantum)
+# ---- compiled ----
 
 
-def _fire(V, refractory, p):
-    # An infinite V is no spike: it must not vanish in a reset, but be found after the chunk.
-    spiking = (V >= p["V_th"]) & (V < jnp.inf)
-    rest = jnp.where(refractory == 0, 0, refractory - 1)
-    return jnp.where(spiking, p["V_reset"], V), jnp.where(spiking, p["refractory_steps"], rest), pack(spiking)
+def load_compiled(texts: Sequence[NeuronText]) -> None:
+    """Compiles and loads the kernels of models, those together that are not loaded yet."""
+    backends.load_printed({text.target: text for text in texts}, source_of)
 
 
-def _compiled(kernel: str, arriving, p: dict[str, Any], arrays: list, states: list, offset: int, channels: int, quantum: float):
-    common = [p[name] for name in ("V_th", "V_reset", "V_min", "I_e", "current", "refractory_steps")]
-    operands = [arriving, *common, *arrays, *states]
-    results = [jax.ShapeDtypeStruct(s.shape, s.dtype) for s in states]
-    results.append(jax.ShapeDtypeStruct((states[0].shape[0] // 32,), jnp.uint32))
-    first = len(operands) - len(states)
-    return call(kernel, results, *operands, in_place={first + k: k for k in range(len(states))}, offset=np.int64(offset),
-                channels=np.int64(channels), threads=np.int64(arriving.shape[0]), quantum=np.float64(quantum))  # fmt: skip
+def source_of(text: NeuronText) -> str:
+    """The C++ of a model: a struct of its texts, and the function that XLA calls."""
+    source = Source()
+    number = "double" if text.dtype == np.float64 else "float"
+    names = {
+        "p": len(text.numbers), "q": len(text.wholes), "y": len(text.states), "c": len(text.counters), "x": text.channels,
+        "a": text.currents, "u": text.uniforms,
+    }  # fmt: skip
+    rows = {name: [f"{name}[{k}]" for k in range(count)] for name, count in names.items()}
+    common = [*rows["p"], *rows["q"], *rows["y"], *rows["c"]]
+    solving: list[str] = []
+    given = [*common, *rows["x"], *rows["a"], "step", *rows["u"]]
+    if text.substep is not None:
+        lines, results = body(text.substep, [*common, *rows["a"], "t"], source)
+        changed = [*rows["y"], *rows["c"], "t", "more"]
+        solving = [
+            *(f"const V y{k}_ = y[{k}];" for k in range(names["y"])), *(f"const I c{k}_ = c[{k}];" for k in range(names["c"])),
+            "V t = constant(0);", "do {", *(f"  {line}" for line in lines), "  I more;",
+            *(f"  {line}" for line in _stores(text.substep, changed, results)), "  spikes += more;", "} while (any(t < p[0]));",
+        ]  # fmt: skip
+        given += [*(f"y{k}_" for k in range(names["y"])), *(f"c{k}_" for k in range(names["c"]))]
+    lines, results = body(text.update, given, source)
+    updating = [*lines, "I more;", *_stores(text.update, [*rows["y"], *rows["c"], "more"], results), "spikes += more;"]
+    inside = "\n".join(f"    {line}" for line in [*solving, "{", *updating, "}"])
+    functions = "\n\n".join(f"  {line}" for line in str(source).splitlines())
+    functions = functions.replace("\n\n", "\n")
+    constants = ", ".join(f"{k} = {v}" for k, v in zip(
+        ("NUMBERS", "WHOLES", "STATES", "COUNTERS", "CHANNELS", "CURRENTS", "UNIFORMS"), names.values(), strict=True))  # fmt: skip
+    return f"""
+struct model_{text.target} : dist_sim::Operations<{number}> {{
+  static constexpr int {constants};
+{functions}
+  INLINE void run(const V* p, const I* q, V* y, I* c, const V* x, const V* a, const I step, const V* u, I& spikes) {{
+{inside}
+  }}
+}};
+
+// @BE {text.target}
+void {text.target}(const Tensor step, const Tensor arriving, const Tensor rows, const Tensor shared, const Tensor own,
+    const Tensor shared_whole, const Tensor own_whole, const Tensor quanta, const Tensor currents, const Tensor ids,
+    const Tensor states_old, const Tensor counters_old, Tensor states, Tensor counters, Tensor bits, Tensor counts,
+    int64_t n, int64_t offset, int64_t threads, uint32_t key0, uint32_t key1, uint32_t stream) {{
+  dist_sim::call_model<model_{text.target}, {number}, {int(text.several)}>(step, arriving, rows, shared, own, shared_whole, own_whole,
+      quanta, currents, ids, states_old, counters_old, states, counters, bits, counts, n, offset, threads, key0, key1, stream);
+}}
+"""
+
+
+def _stores(text: Text, names: Sequence[str], results: Sequence[str]) -> list[str]:
+    """All results are there before the first is stored: one may be another's old value."""
+    kinds = {"float": "V", "int": "I", "bool": "M"}
+    held = [f"const {kinds[kind]} r{k} = {result};" for k, (kind, result) in enumerate(zip(text.outputs, results, strict=True))]
+    return [*held, *(f"{name} = r{k};" for k, name in enumerate(names))]

@@ -17,7 +17,6 @@ from dist_sim.forecast.forecast import WHOLE_BYTES, Forecast, forecast
 from dist_sim.forecast.machines import Machine, cpu
 from dist_sim.forecast.scaled import scaled
 from dist_sim.kernels import stdp
-from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import NEURON, joined, local_positions, sharded
 from dist_sim.run.loop import ChunkedLoop
@@ -27,6 +26,7 @@ from dist_sim.run.recording import Recording
 from dist_sim.simulator.assembly import Description, assemble
 from dist_sim.simulator.finite import check_finite
 from dist_sim.simulator.network import Network
+from dist_sim.simulator.population import Population
 
 _MOST_SYNAPSES = 16_000_000  # of the larger network: 128 MB, which no cache of a few cores holds
 _LARGEST = 0.5  # of the network itself: it is foretold, not run
@@ -112,15 +112,16 @@ class _Dealing(Module):
     compiler would be free to take in spikes before it delivers others, and would copy what both work on, as it does not in a run.
     """
 
-    def __init__(self, neurons: NESTNeuron, patterns: LongTermState):
+    def __init__(self, neurons: Population, patterns: LongTermState):
         super().__init__()
-        self.neurons, self.patterns, self.dtype = neurons, patterns, neurons.dtype
+        self.neurons, self.patterns = neurons, patterns
+        self.dtype, self.model, self.text = neurons.dtype, neurons.model, neurons.text
         everywhere = sharded(neurons.mesh)
         self.next = ShortTermState(jnp.zeros((), jnp.int32, device=everywhere), sharding=everywhere)
         self.mask = LongTermState(jnp.zeros((), jnp.uint32, device=everywhere), sharding=everywhere)
 
-    def update(self, arriving: jax.Array, current: jax.Array) -> jax.Array:
-        own = self.neurons(arriving, current)
+    def update(self, step: jax.Array, arriving: jax.Array, currents: jax.Array) -> jax.Array:
+        own = self.neurons(step, arriving, currents)
         number, patterns = self.next.value, self.patterns.value
         self.next.value = (number + 1) % len(patterns)
         return own & self.mask.value | jax.lax.dynamic_index_in_dim(patterns, number, keepdims=False)

@@ -7,8 +7,8 @@ Nothing of the network's size is put on a device: the layout's blocks, the expec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from dataclasses import dataclass, replace
+from typing import final
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from dist_sim.errors import DeviceError
 from dist_sim.forecast.machines import Machine
 from dist_sim.kernels.neurons import BLOCK
 from dist_sim.nest.devices import Meter, spike_generator
+from dist_sim.nest.neurons.text import Shape
 from dist_sim.network import Channels, Connection
 from dist_sim.network.drive import layers
 from dist_sim.network.rules import (
@@ -38,8 +39,10 @@ from dist_sim.simulator.assembly import (
     layout_on,
     number_drives,
     poisson_drives,
+    shapes_of,
     values_at,
 )
+from dist_sim.simulator.population import Population
 
 # Per neuron of the whole network a process keeps its device, its source slot, and the ids that the script has of it.
 WHOLE_BYTES = 24
@@ -118,7 +121,8 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     values = [values_at(d, model, _typical(d, model)) for model in d.models]
     drives = [drive for k in d.drives for drive in poisson_drives(k, d, share)]
     number_drives(drives, share)
-    channels = input_channels(d, values, share, drives)
+    shapes = shapes_of(d, values, share)
+    channels = input_channels(d, shapes, share, drives)
     rows = _rows(d, layout, device, [t[device] for t in targets])
 
     local, words = layout.slots_per_device, layout.slots_per_device // 32
@@ -128,7 +132,7 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     outside = sum(len(steps) for node in d.nodes_of(spike_generator) for steps in getattr(node.device, "steps", ()))
     num_layers = len(layers(drives))
     chunk = chunk_steps(d, layout)
-    states = _state_bytes(d, values, channels)
+    states = _state_bytes(d, shapes, values, channels)
     plastic = np.array([c.plasticity is not None for c in d.connections], bool)
     changing = float(sum(t[device] for t, p in zip(targets, plastic, strict=True) if p))
     learning = [c.post_ids[layout.owner[c.post_ids] == device] for c in d.connections if c.plasticity is not None]
@@ -222,18 +226,23 @@ def _rows(d: Description, layout: Layout, device: int, synapses: Sequence[float]
 
 
 def _state_bytes(
-    d: Description, values: Sequence[Mapping[str, np.ndarray]], channels: Sequence[Channels]
+    d: Description, shapes: Sequence[Shape], values: Sequence[Mapping[str, np.ndarray]], channels: Sequence[Channels]
 ) -> list[tuple[int, float]]:
-    """Of each model: bytes whatever its size, and bytes per neuron, read from a small piece of it."""
+    """Of each model: bytes whatever its size, and bytes per neuron, read from a small part of it."""
     found = []
     mesh = neuron_mesh(local_devices(d.mesh)[:1])
-    for model, given, channel in zip(d.models, values, channels, strict=True):
-        size = len(given["refractory_steps"])
-        piece: dict[str, Any] = {**given, "padding": np.zeros(size, bool)}
-        dtype = np.float64 if d.precision == 64 else np.float32
-        neurons = model(piece, dt=d.dt, channels=channel, dtype=dtype, mesh=mesh, backend=d.backend)
+    dtype = np.float64 if d.precision == 64 else np.float32
+    for model, shape, given, channel in zip(d.models, shapes, values, channels, strict=True):
+        size = len(given["tau_minus"])
+        quantum = np.repeat(channel.quantum[:, :1], size, axis=1)
+        if (channel.quantum != channel.quantum[:, :1]).any():
+            quantum[:, 1:] *= 2
+        neurons = Population(
+            model, shape, given, np.arange(size), dt=d.dt, channels=replace(channel, quantum=quantum), dtype=dtype, mesh=mesh,
+            backend=d.backend, seed=0, stream=0,
+        )  # fmt: skip
         values_there = [s.value for s in neurons.states().values()]
-        split = [v for v in values_there if v.shape and v.shape[-1] == size]
+        split = [v for v in values_there if v.shape and v.shape[-1] in (size, size // 32, size // 128)]
         each = sum(v.nbytes for v in split) / size
         found.append((sum(v.nbytes for v in values_there) - int(each * size), each))
     return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
+from dist_sim.network.channels import Channels
 from dist_sim.network.distributions import bounds
 from dist_sim.network.plasticity import Stdp
 from dist_sim.network.rules import Rule
@@ -25,6 +26,7 @@ class Connection:
         weight: in the unit of the target's input; delay: ms.
         stream: number of the connection, which keys its random numbers.
         where: how error messages call it.
+        receptor: type of the targets' receptors.
         plasticity: how the weights change; None if they do not.
         watched_by: name of the weight_recorder of its synapses, if there is one.
     """
@@ -39,6 +41,7 @@ class Connection:
     multapses: bool
     stream: int
     where: str
+    receptor: int = 0
     plasticity: Stdp | None = None
     watched_by: str | None = None
 
@@ -100,23 +103,13 @@ class Connection:
 
 
 def on_device(
-    c: Connection,
-    layout: Layout,
-    device: int,
-    *,
-    quantum: float,
-    offset: int,
-    channels: int,
-    seed: int,
-    backend: str,
-    threads: int,
+    c: Connection, layout: Layout, device: int, channels: Channels, position: int, *, seed: int, backend: str, threads: int
 ) -> build.Connection:
     """The share of a connection whose targets lie on one device.
 
     Args:
-        quantum: weight that one unit of the integer weight stands for.
-        offset: where the input of the targets' model begins in the device's input vector.
-        channels: 2 if negative weights have a channel of their own.
+        channels: of the targets' model.
+        position: of the device among those of this process.
     """
     local = layout.on(device, c.post_ids)
     ends = c.ends(local, seed=seed, backend=backend, threads=threads)
@@ -127,7 +120,9 @@ def on_device(
     def ordered(draw: build.Draw) -> build.Draw:
         return draw if draw.values is None else replace(draw, values=draw.values[entry])
 
-    block = layout.block[c.group]
+    block, place = layout.block[c.group], layout.place(c.group, ids)
+    positive, negative = channels.routes[c.receptor]
+    counting = positive in channels.counting
     return build.Connection(
         source_kind=sources.kind,
         stream=c.stream,
@@ -135,13 +130,13 @@ def on_device(
         pre_slot=layout.slot[span(c.pre_ids)],
         target_id=ids.astype(np.uint32),
         target_slot=layout.slot[ids],
-        target_index=(offset + layout.place(c.group, ids)).astype(np.uint32),
-        channel_stride=np.full(len(ids), block if channels == 2 else 0, dtype=np.int64),
-        per_quantum=np.full(len(ids), 1.0 / quantum),
+        target_index=(channels.offset + positive * block + place).astype(np.uint32),
+        channel_stride=np.full(len(ids), (negative - positive) * block, dtype=np.int64),
+        per_quantum=1.0 / channels.quanta(c.receptor, position * block + place),
         offsets=np.concatenate([[0], np.cumsum(sources.degrees)]).astype(np.int64),
         self_index=None if c.autapses or sources.kind not in (build.ENUMERATE, build.DISTINCT) else ends.self_index(),
         source_index=None if sources.source_index is None else sources.source_index.astype(np.uint32),
-        weight=ordered(c.weight),
+        weight=build.Draw(kind=build.CONSTANT, a=1.0) if counting else ordered(c.weight),
         delay=ordered(c.delay),
     )
 

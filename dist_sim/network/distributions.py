@@ -107,6 +107,24 @@ def bounds(draw: build.Draw) -> tuple[float, float]:
     return max(low, draw.low), min(high, draw.high)
 
 
+def typical_size(draw: build.Draw) -> float:
+    """The size of its usual numbers: the median of those that are given and not 0."""
+    if draw.kind in (build.CONSTANT, build.ARRAY):
+        values = np.abs(np.array([draw.a]) if draw.values is None else draw.values)
+        return float(np.median(values[values > 0])) if (values > 0).any() else 0.0
+    if draw.kind == build.LOGNORMAL:
+        return float(exact.exp(np.asarray(draw.a)))
+    return max(abs(draw.a), abs(draw.b))
+
+
+def smallest_size(draw: build.Draw) -> float:
+    """The size of the smallest number that is given and not 0; of a distribution, of its usual ones."""
+    if draw.values is None:
+        return typical_size(draw)
+    sizes = np.abs(draw.values[draw.values != 0])
+    return float(sizes.min(initial=np.inf))
+
+
 def _number(value: Any, unit: str, where: str, name: str, least: float = -np.inf) -> float:
     bare = units.magnitude(value, unit, f"{where}: {name}")
     if bare.ndim or not np.isfinite(bare) or bare < least:

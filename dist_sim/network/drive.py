@@ -16,7 +16,8 @@ from jax.sharding import PartitionSpec as P
 from dist_sim import kernels
 from dist_sim.core import LongTermState, Module
 from dist_sim.kernels.poisson import alike_blocks, count_tables
-from dist_sim.network.tables import Backend, Channels
+from dist_sim.network.channels import Channels
+from dist_sim.network.tables import Backend
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import NEURON, joined, sharded, spread
 from dist_sim.partition.share import Share
@@ -29,7 +30,7 @@ class PoissonDrive:
     """What one connection of Poisson generators to neurons of one model says.
 
     Attributes:
-        place: (n,) targets: their places in a `Share`; group: their model.
+        place: (n,) targets: their places in a `Share`; group: their model; receptor: type of their receptors.
         mean: (n,) events per step; weight: (n,) in the unit of the input.
         delay, start, stop: steps.
         order: (n,) how many drives each target had before this one: the stream of its random numbers.
@@ -43,6 +44,7 @@ class PoissonDrive:
     start: int
     stop: int
     order: np.ndarray
+    receptor: int = 0
 
 
 @final
@@ -74,10 +76,13 @@ class PoissonInput(Module):
         for d in drives:
             channel = channels[d.group]
             mean[d.place] = d.mean
-            weight[d.place] = np.floor(d.weight / channel.quantum + 0.5)
-            inhibitory = (d.weight < 0) & (channel.count == 2)
-            within = d.place % layout.slots_per_device - layout.first[d.group]
-            index[d.place] = channel.offset + within + np.where(inhibitory, layout.block[d.group], 0)
+            device, within = np.divmod(d.place, layout.slots_per_device)
+            within, block = within - layout.first[d.group], layout.block[d.group]
+            positive, negative = channel.routes[d.receptor]
+            row = np.where(d.weight < 0, negative, positive)
+            units = 1.0 if positive in channel.counting else d.weight / channel.quanta(d.receptor, device * block + within)
+            weight[d.place] = np.floor(units + 0.5)
+            index[d.place] = channel.offset + row * block + within
         # Every process holds the tables of all.
         means = np.unique(np.concatenate(share.processes.gather_ragged(np.unique(mean[mean > 0]))))
         table = np.where(mean > 0, np.searchsorted(means, mean), -1).astype(np.int32)
@@ -137,7 +142,7 @@ def layers(drives: Sequence[PoissonDrive]) -> dict[tuple[int, int, int, int], li
             chosen = d.order == order
             part = PoissonDrive(
                 place=d.place[chosen], group=d.group, mean=d.mean[chosen], weight=d.weight[chosen], delay=d.delay,
-                start=d.start, stop=d.stop, order=d.order[chosen],
+                start=d.start, stop=d.stop, order=d.order[chosen], receptor=d.receptor,
             )  # fmt: skip
             found.setdefault((int(order), d.delay, d.start, d.stop), []).append(part)
     return found

@@ -17,10 +17,11 @@ from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, St
 from dist_sim.kernels import build
 from dist_sim.kernels import history as in_flight
 from dist_sim.network import flight
+from dist_sim.network.channels import Channels
 from dist_sim.network.connection import Connection
 from dist_sim.network.plasticity import Plasticity
 from dist_sim.network.portable import RestoringFlight
-from dist_sim.network.tables import Backend, Channels, draw_table, events_of, first_capacity, history_slots
+from dist_sim.network.tables import Backend, draw_table, events_of, first_capacity, history_slots
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
 from dist_sim.partition.processes import processes_of
@@ -81,7 +82,7 @@ class Projection(Module):
             if watch is not None:
                 watch(done, len(self.local))
             table, share = draw_table(
-                connections, layout, int(device), channels, backend, self._all_threads,
+                connections, layout, int(device), done, channels, backend, self._all_threads,
                 min_delay=self.min_delay, num_delays=self.num_delays, seed=seed, dt=dt,
             )  # fmt: skip
             tables.append(table)

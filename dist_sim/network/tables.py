@@ -10,24 +10,10 @@ import numpy as np
 
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
+from dist_sim.network.channels import Channels
 from dist_sim.network.connection import Connection, on_device
 from dist_sim.network.plastic_share import PlasticShare, plastic_share
 from dist_sim.partition.layout import Layout
-
-
-@dataclass(frozen=True, kw_only=True)
-class Channels:
-    """How the input of one model lies in a device's input vector.
-
-    Attributes:
-        count: 1, or 2 where negative weights have a channel of their own.
-        offset: where it begins.
-        quantum: what one unit of the integer input stands for, in the unit of the model's input; a power of two.
-    """
-
-    count: int
-    offset: int
-    quantum: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +33,7 @@ def draw_table(
     connections: Sequence[Connection],
     layout: Layout,
     device: int,
+    position: int,
     channels: Sequence[Channels],
     backend: Backend,
     threads: int,
@@ -58,19 +45,20 @@ def draw_table(
 ) -> tuple[build.RawTable, PlasticShare | None]:
     """The static table of one device, and its plastic synapses if there are any.
 
+    Args:
+        position: of the device among those of this process.
+
     Raises:
         ConnectError: input that could leave the integers.
     """
-    shares, load = [], [np.zeros(block) for block in layout.block]
+    shares, load = [], [np.zeros((c.count, block)) for c, block in zip(channels, layout.block, strict=True)]
     for c in connections:
         channel = channels[c.group]
-        share = on_device(
-            c, layout, device, quantum=channel.quantum, offset=channel.offset, channels=channel.count,
-            seed=seed, backend=backend.name, threads=threads,
-        )  # fmt: skip
+        share = on_device(c, layout, device, channel, position, seed=seed, backend=backend.name, threads=threads)
         shares.append(share)
-        weights = np.diff(share.offsets) * (c.largest_weight() / channel.quantum + 1)
-        np.add.at(load[c.group], layout.place(c.group, share.target_id), weights)
+        weights = np.diff(share.offsets) * (c.largest_weight() * share.per_quantum + 1)
+        for row in set(channel.routes[c.receptor]):
+            np.add.at(load[c.group][row], layout.place(c.group, share.target_id), weights)
     # No sum may ever leave the integers: the bound holds even if all sources of a neuron spike at once.
     heaviest = max((x.max(initial=0.0) for x in load), default=0.0)
     if heaviest >= np.iinfo(backend.integer).max / 2:
@@ -95,11 +83,6 @@ def history_slots(min_delay: int, num_delays: int) -> int:
 def first_capacity(rows: int, slots: int) -> int:
     """Spikes in flight that a table of so many rows begins with room for."""
     return max(1024, min(rows * slots, rows * slots // 16 + 65536))
-
-
-def quantum_for(bound: float, wide: bool) -> float:
-    """The power of two that one unit of an integer weight stands for, so that sums up to `bound` leave a factor 2 of room."""
-    return float(2.0 ** np.ceil(np.log2(max(bound, 1e-30) / 2.0 ** (61 if wide else 29))))
 
 
 def events_of(external_steps: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:

@@ -15,8 +15,9 @@ from dist_sim.kernels import build
 from dist_sim.nest import devices as kinds
 from dist_sim.nest.devices import Meter
 from dist_sim.nest.neurons import NESTNeuron
+from dist_sim.nest.neurons.text import Shape, receptor_of, receptor_unit, routes_of
 from dist_sim.nest.synapses import SYNAPSES, Synapse
-from dist_sim.network.distributions import Distribution, as_draw
+from dist_sim.network.distributions import Distribution, as_draw, bounds
 from dist_sim.network.rules import RULES, Rule, all_to_all
 from dist_sim.simulator.nodes import Node, NodeView
 
@@ -49,6 +50,36 @@ def post_model(post: NodeView, where: str) -> type[NESTNeuron]:
             f"{where}: the targets must be neurons of one model; got {', '.join(sorted(m.__name__ for m in models))}."
         )
     return models.pop()
+
+
+def read_receptor(post: NodeView, receptor_type: int | None, where: str) -> tuple[int, Any]:
+    """The receptor type of a connection, and the unit of its weights."""
+    model, axes = post_model(post, where), post.nodes[0].axes
+    shape = Shape(axes=tuple((axis, min(n.axes[axis] for n in post.nodes)) for axis in axes))
+    routes = routes_of(model, shape)
+    if receptor_type is None:
+        if 0 not in routes and len(routes) > 1:
+            raise ConnectError(f"{where}: a {model.__name__} has receptors {_listed(routes)}; say receptor_type=...")
+        receptor_type = 0 if 0 in routes else min(routes, default=0)
+    if isinstance(receptor_type, bool) or not isinstance(receptor_type, int | np.integer) or int(receptor_type) not in routes:
+        types = "receptor " if len(routes) == 1 else "receptors "
+        allowed = f"has {types}{_listed(routes)}" if routes else "receives no spikes"
+        signs = " alone, and routes weights by sign" if list(routes) == [0] else ""
+        raise ConnectError(f"{where}: receptor_type={receptor_type}: a {model.__name__} {allowed}{signs}.")
+    return int(receptor_type), receptor_unit(model, int(receptor_type))
+
+
+def _listed(routes: Mapping[int, Any]) -> str:
+    ports = sorted(routes)
+    return f"{ports[0]} to {ports[-1]}" if len(ports) > 3 else ", ".join(map(str, ports))
+
+
+def refuse_weights(model: type[NESTNeuron], receptor: int, weight: build.Draw, where: str) -> None:
+    least = receptor_of(model, receptor).at_least
+    if least is not None and bounds(weight)[0] < least:
+        raise ConnectError(
+            f"{where}: a weight of {bounds(weight)[0]:g}; receptor {receptor} of a {model.__name__} takes at least {least:g}."
+        )
 
 
 def named(what: str, given: Any, known: Mapping[str, Any], method: str) -> Any:
@@ -85,7 +116,7 @@ def read_rule(rule: Any, options: Mapping[str, Any], where: str) -> Rule:
     return rule
 
 
-def read_weight(weight: Any, unit: str | None, where: str) -> build.Draw:
+def read_weight(weight: Any, unit: Any, where: str) -> build.Draw:
     if unit is None:
         # The weight of a current is a factor.
         if weight is None:
@@ -93,7 +124,7 @@ def read_weight(weight: Any, unit: str | None, where: str) -> build.Draw:
         if isinstance(weight, u.Quantity | Distribution) or np.ndim(weight) or not np.isfinite(weight):
             raise ConnectError(f"{where}: the weight of a current is one finite number without unit; got {weight}.")
         return build.Draw(kind=build.CONSTANT, a=float(weight))
-    return as_draw(1.0 * units.UNITS[unit] if weight is None else weight, unit, f"{where}: weight")
+    return as_draw(units.quantity(1.0, unit) if weight is None else weight, unit, f"{where}: weight")
 
 
 def read_delay(delay: Any, where: str) -> build.Draw:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +14,20 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from dist_sim import kernels, units
+from dist_sim import kernels
 from dist_sim.core import LongTermState
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
+from dist_sim.kernels.neurons import NEURON_STREAMS
 from dist_sim.kernels.poisson import count_tables
+from dist_sim.nest.declared import Parameter
 from dist_sim.nest.devices import Meter, dc_generator, poisson_generator, spike_generator
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.parameter import Parameter
+from dist_sim.nest.neurons.text import Shape, channels_of, counts_of, mergeable, receptor_unit, routes_of, settable
 from dist_sim.network import Backend, Channels, Connection, PoissonDrive, Projection, poisson_inputs
+from dist_sim.network.channels import quantum_for
 from dist_sim.network.connection import on_host
-from dist_sim.network.tables import quantum_for
+from dist_sim.network.distributions import smallest_size, typical_size
 from dist_sim.partition.layout import NOWHERE, Ids, Layout, span
 from dist_sim.partition.mesh import NEURON, joined, local_positions, sharded
 from dist_sim.partition.processes import processes_of
@@ -32,6 +36,7 @@ from dist_sim.simulator.network import Current, Network
 from dist_sim.simulator.network import Meter as Sampler
 from dist_sim.simulator.nodes import Node
 from dist_sim.simulator.parameters import values_of
+from dist_sim.simulator.population import Population
 
 # What a synaptic event costs relative to the update of a neuron, and a rate [Hz] to expect: for plans that balance work.
 _EVENT_COST, _EXPECTED_RATE = 3.0, 5.0
@@ -88,6 +93,10 @@ class Description:
         """Neuron models in order of first use: the groups."""
         return list(dict.fromkeys(n.model for n in self.nodes if n.is_neuron))
 
+    def axes_of(self, model: type[NESTNeuron]) -> dict[str, int]:
+        """Entries of each axis of lists: those of the neuron that has most."""
+        return {axis: max(n.axes[axis] for n in self.nodes_of(model)) for axis in model.axes()}
+
     def nodes_of(self, model: type) -> list[Node]:
         return [n for n in self.nodes if n.model is model]
 
@@ -106,9 +115,10 @@ def assemble(d: Description, phases: Any) -> Network:
         share = Share(layout=layout, devices=local_positions(d.mesh), processes=processes_of(d.mesh))
     # Of this process's neurons alone.
     values = [values_of_share(d, share, group) for group in range(len(d.models))]
+    shapes = shapes_of(d, values, share)
     drives = [drive for k in d.drives for drive in poisson_drives(k, d, share)]
     number_drives(drives, share)
-    channels = input_channels(d, values, share, drives)
+    channels = input_channels(d, shapes, share, drives)
     backend = Backend(name=d.backend, threads=_threads(d.mesh), wide=d.precision == 64)
     with phases.phase("connect") as progress:
         generators = [steps for node in d.nodes_of(spike_generator) for steps in _device(node, spike_generator).steps]
@@ -128,13 +138,19 @@ def assemble(d: Description, phases: Any) -> Network:
     with phases.phase("neurons"):
         dtype = np.float64 if backend.wide else np.float32
         populations = [
-            model(
-                values[g] | {"padding": share.of_group(g, share.ids) == NOWHERE},
+            Population(
+                model,
+                shapes[g],
+                values[g],
+                share.of_group(g, share.ids),
                 dt=d.dt,
                 channels=channels[g],
                 dtype=dtype,
                 mesh=d.mesh,
                 backend=d.backend,
+                seed=d.seed,
+                stream=NEURON_STREAMS,
+                recorded=recorded_names(d, g),
             )
             for g, model in enumerate(d.models)
         ]
@@ -171,10 +187,8 @@ def _threads(mesh: Mesh) -> int:
 
 
 def values_at(d: Description, model: type[NESTNeuron], ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Parameters and initial values of some neurons of a model, by global id: (n,) each."""
-    values = _drawn_at(d, model, model.parameters, ids)
-    values["refractory_steps"] = units.steps_up(values["t_ref"], d.dt).astype(np.float64)
-    return values
+    """Parameters and initial values of some neurons of a model by row, by global id: (n,) each."""
+    return _drawn_at(d, model, settable(model), ids)
 
 
 def values_of_share(d: Description, share: Share, group: int) -> dict[str, np.ndarray]:
@@ -184,19 +198,18 @@ def values_of_share(d: Description, share: Share, group: int) -> dict[str, np.nd
 
 
 def _drawn_at(d: Description, model: type, known: Mapping[str, Parameter], ids: np.ndarray) -> dict[str, np.ndarray]:
-    values = {name: np.zeros(len(ids)) for name in known}
-    order = np.argsort(ids, kind="stable")
-    ascending = ids[order]
+    order, values = np.argsort(ids, kind="stable"), {}
+    ascending, axes = ids[order], d.axes_of(model)
     for n in d.nodes_of(model):
         chosen = order[slice(*np.searchsorted(ascending, [n.first_id, n.first_id + n.size]))]
-        for name, of_node in values_of(known, n.draws, ids[chosen], n.first_id, d.seed).items():
-            values[name][chosen] = of_node
+        for name, of_node in values_of(known, axes, n.axes, n.draws, ids[chosen], n.first_id, d.seed).items():
+            values.setdefault(name, np.zeros(len(ids)))[chosen] = of_node
     return values
 
 
 def _tau_minus(d: Description, ids: np.ndarray) -> np.ndarray:
     """(n,) ms, of neurons by global id, of any model."""
-    of_models = (_drawn_at(d, m, {"tau_minus": m.parameters["tau_minus"]}, ids)["tau_minus"] for m in d.models)
+    of_models = (_drawn_at(d, m, {"tau_minus": settable(m)["tau_minus"]}, ids)["tau_minus"] for m in d.models)
     return sum(of_models, np.zeros(len(ids)))
 
 
@@ -215,29 +228,81 @@ def layout_on(d: Description, num_devices: int) -> Layout:
     return Layout(owner=owner, groups=groups, num_devices=num_devices)
 
 
-def input_channels(
-    d: Description, values: Sequence[Mapping[str, np.ndarray]], share: Share, drives: Sequence[PoissonDrive]
-) -> list[Channels]:
-    """How many input channels each model has, and the quantum of its weights, from what its neurons could at most receive in
-    one step: known from the description alone, hence the same on every placement. Each process bounds its own neurons; the
-    largest of all bounds counts."""
-    bound = np.zeros(share.num_slots)
-    for c in d.connections:
-        mean = c.mean_indegree()
-        bound[share.find(c.post_ids)[1]] += (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight()
-    for drive in drives:
-        largest = {m: float(count_tables(np.array([m])).largest[0]) for m in np.unique(drive.mean) if m > 0}
-        bound[drive.place] += np.array([largest.get(m, 0.0) for m in drive.mean]) * np.abs(drive.weight)
-    bounds = [share.of_group(g, bound).max(initial=0.0) for g in range(len(d.models))]
-    merging = [float(not model.mergeable(v)) for model, v in zip(d.models, values, strict=True)]
-    bounds, apart = share.processes.gather(np.array([bounds, merging])).max(axis=0)
-    channels, offset = [], 0
-    for g, model in enumerate(d.models):
-        seen = any(name.startswith("I_syn") for s in d.sampled if s.group == g for name in _device(s.meter, Meter).record_from)
-        count = 2 if model.signed_channels and (seen or apart[g] > 0) else 1
-        channels.append(Channels(count=count, offset=offset, quantum=quantum_for(float(bounds[g]), d.precision == 64)))
-        offset += count * share.layout.block[g]
+def recorded_names(d: Description, group: int) -> set[str]:
+    """What meters ask the neurons of a model for."""
+    return {name for s in d.sampled if s.group == group for name in _device(s.meter, Meter).record_from}
+
+
+def shapes_of(d: Description, values: Sequence[Mapping[str, np.ndarray]], share: Share) -> list[Shape]:
+    """What the text of each model depends on: known from the whole network, hence the same on every placement."""
+    found = []
+    for g, (model, known) in enumerate(zip(d.models, values, strict=True)):
+        seen = any(name.endswith("_in") for name in recorded_names(d, g))
+        here = [seen or not mergeable(model, known), *(np.any(has(known)) for has in model.features.values())]
+        present = share.processes.gather(np.array(here, dtype=np.float64)).max(axis=0)
+        features = frozenset(name for name, there in zip(model.features, present[1:], strict=True) if there)
+        found.append(Shape(axes=tuple(d.axes_of(model).items()), merged=not present[0], features=features))
+    return found
+
+
+def input_channels(d: Description, shapes: Sequence[Shape], share: Share, drives: Sequence[PoissonDrive]) -> list[Channels]:
+    """The input channels of each model, and the quanta of its neurons, from what these could at most receive in one step: known
+    from the description alone, hence the same on every placement.
+
+    Raises:
+        ConnectError: a weight that the quantum of its target cannot hold.
+    """
+    layout, channels, offset = share.layout, [], 0
+    for g, (model, shape) in enumerate(zip(d.models, shapes, strict=True)):
+        names, routes = channels_of(model, shape), routes_of(model, shape)
+        bound = np.zeros((len(names), share.num_slots))
+        for c in (c for c in d.connections if c.group == g):
+            mean = c.mean_indegree()
+            at_most = (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight()
+            for row in set(routes[c.receptor]):
+                bound[row, share.find(c.post_ids)[1]] += at_most
+        for drive in (drive for drive in drives if drive.group == g):
+            largest = {m: float(count_tables(np.array([m])).largest[0]) for m in np.unique(drive.mean) if m > 0}
+            for row in set(routes[drive.receptor]):
+                bound[row, drive.place] += np.array([largest.get(m, 0.0) for m in drive.mean]) * np.abs(drive.weight)
+        bounds = (
+            np.stack([share.of_group(g, row) for row in bound]) if names else np.zeros((0, layout.block[g] * len(share.devices)))
+        )
+        quantum = quantum_for(bounds, d.precision == 64)
+        # Where nothing can arrive any quantum will do.
+        most = share.processes.gather(quantum.max(axis=1, initial=0.0) if names else np.zeros(0)).max(axis=0)
+        quantum = np.where(bounds > 0, quantum, most[:, None])
+        counting = frozenset(k for k, name in enumerate(names) if counts_of(model, name))
+        quantum[sorted(counting)] = 1.0
+        channels.append(Channels(count=len(names), offset=offset, routes=routes, counting=counting, quantum=quantum))
+        offset += len(names) * layout.block[g]
+    _refuse_coarse(d, channels, share)
     return channels
+
+
+def _refuse_coarse(d: Description, channels: Sequence[Channels], share: Share) -> None:
+    """A weight that its neuron's quantum cannot hold to a thousandth is refused."""
+    coarsest = np.zeros(len(d.connections))
+    for k, c in enumerate(d.connections):
+        channel, (_, place) = channels[c.group], share.find(c.post_ids)
+        if channel.routes[c.receptor][0] not in channel.counting and len(place):
+            device, within = np.divmod(place, share.layout.slots_per_device)
+            places = device * share.layout.block[c.group] + within - share.layout.first[c.group]
+            coarsest[k] = channel.quanta(c.receptor, places).max()
+    coarsest = share.processes.gather(coarsest).max(axis=0)
+    for c, quantum in zip(d.connections, coarsest, strict=True):
+        size, smallest = typical_size(c.weight), smallest_size(c.weight)
+        if size == 0 or smallest >= 500 * quantum:
+            continue
+        unit = receptor_unit(d.models[c.group], c.receptor)
+        told = (
+            f"{c.where}: a weight of {smallest:g} {unit} is rounded by up to {50 * quantum / smallest:.2g} %: a neuron that it "
+            f"reaches can receive so much more at once that one unit of its 32-bit input stands for {quantum:.2g} {unit}. "
+            "Use precision=64, or give the strong synapses to other neurons."
+        )
+        if size < 500 * quantum:
+            raise ConnectError(told)
+        warnings.warn(told, stacklevel=2)
 
 
 def _edges(c: Connection, d: Description, share: Share) -> tuple[np.ndarray, build.Drawn]:
@@ -275,6 +340,7 @@ def poisson_drives(k: Drive, d: Description, share: Share) -> list[PoissonDrive]
                     start=generator.start,
                     stop=generator.stop,
                     order=np.zeros(chosen.sum(), np.int64),
+                    receptor=k.edges.receptor,
                 )
             )
     return drives
@@ -305,7 +371,7 @@ def _current(k: DirectCurrent, d: Description, share: Share, dtype: Any) -> Curr
     )
 
 
-def _sampler(s: Sampling, d: Description, layout: Layout, populations: Sequence[NESTNeuron], chunk: int) -> Sampler:
+def _sampler(s: Sampling, d: Description, layout: Layout, populations: Sequence[Population], chunk: int) -> Sampler:
     device = _device(s.meter, Meter)
     place = layout.positions(s.group, s.ids)
     return Sampler(populations[s.group], device.record_from, place, device.interval, chunk // device.interval + 2)

@@ -12,6 +12,7 @@ import numpy as np
 from dist_sim import units
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
+from dist_sim.nest.neurons.text import receptor_unit
 from dist_sim.nest.synapses import SYNAPSES
 from dist_sim.network.connection import Connection, on_host
 from dist_sim.simulator.assembly import Description
@@ -129,7 +130,7 @@ def find(
         columns = (drawn.source, post, drawn.delay, drawn.weight, Kplus, place, order, drawn.slot)
         parts.append(tuple(column[chosen] for column in columns))
         if chosen.any():
-            found_units.add(d.models[c.group].input_unit)
+            found_units.add(receptor_unit(d.models[c.group], c.receptor))
     pre, post, delay, weight, Kplus, place, order, slot = (np.concatenate(column) for column in zip(*parts, strict=True))
     by = np.lexsort((slot, order, pre, post))
     return SynapseCollection(

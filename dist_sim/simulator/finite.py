@@ -55,7 +55,7 @@ def _in_neurons(network: Network, d: Description) -> Iterator[_Found]:
         rows = {}
         for name, _, state in (found for found in _neuron_states(network) if found[1] == group):
             values = network.layout.gather(group, whole(state.value)).reshape(-1, len(ids))
-            rows |= {name.split(".", 1)[1] + (f"[{k}]" if len(values) > 1 else ""): row for k, row in enumerate(values)}
+            rows |= dict(zip(network.populations[group].text.states, values, strict=True))
         if (found := _first(rows)) is not None:
             k, values, more = found
             yield _Found(f"{_population(d, ids[k])}: neuron {ids[k]}", values, more)

@@ -13,11 +13,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, State
-from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.network import Projection
 from dist_sim.network.portable import distances, found_in
 from dist_sim.partition.layout import NOWHERE, Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
+from dist_sim.simulator.population import Population
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Meter(Module):
         rows: samples that one chunk can hold.
     """
 
-    def __init__(self, neurons: NESTNeuron, names: Sequence[str], index: np.ndarray, interval: int, rows: int):
+    def __init__(self, neurons: Population, names: Sequence[str], index: np.ndarray, interval: int, rows: int):
         super().__init__()
         self.names, self.interval = tuple(names), interval
         self.neurons = neurons
@@ -53,7 +53,7 @@ class Meter(Module):
     def update(self, step: jax.Array, first: jax.Array) -> None:
         # The row of an interval is written at each of its steps; the last one, at a multiple of the interval, is what stays.
         row = step // self.interval - first // self.interval
-        values = jnp.stack([self.neurons.recorded(name)[self.index.value] for name in self.names])
+        values = jnp.stack([self.neurons.recorded(name, self.index.value) for name in self.names])
         self.samples.value = jax.lax.dynamic_update_slice(
             self.samples.value, values[None], (row, jnp.zeros_like(row), jnp.zeros_like(row))
         )
@@ -74,7 +74,7 @@ class Network(Module):
     """
 
     def __init__(
-        self, layout: Layout, mesh: Mesh, populations: Sequence[NESTNeuron], projection: Projection, drives: Sequence[Module],
+        self, layout: Layout, mesh: Mesh, populations: Sequence[Population], projection: Projection, drives: Sequence[Module],
         currents: Sequence[Current], meters: Sequence[Meter], chunk: int,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -97,7 +97,7 @@ class Network(Module):
         arriving = self.projection.deliver(step)
         for drive in self.drives:
             arriving = drive(step, arriving)
-        spikes = [p(arriving, self._current(group, step)) for group, p in enumerate(self.populations)]
+        spikes = [p(step, arriving, self._currents(group, step)) for group, p in enumerate(self.populations)]
         words = self.projection.send(step, spikes)
         self.log.value = jax.lax.dynamic_update_slice(self.log.value, words[None], (step - first, jnp.zeros_like(step)))
         for meter in self.meters:
@@ -109,6 +109,12 @@ class Network(Module):
             if c.group == group:
                 total = total + jnp.where((step >= c.start) & (step < c.stop), c.amplitude.value, 0)
         return total
+
+    def _currents(self, group: int, step: jax.Array) -> jax.Array:
+        """(ports, 1 or n) pA."""
+        injected = self._current(group, step)[None]
+        ports = self.populations[group].text.currents
+        return injected if ports == 1 else jnp.concatenate([injected, *[jnp.zeros_like(injected)] * (ports - 1)])
 
     def spikes(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
         """Steps and source slots of the spikes of this process's devices in the chunk [first, last), in order of steps."""
@@ -131,7 +137,7 @@ class Network(Module):
         """
         found = {name: read(state)[..., self._mine[group][1]] for name, group, state in self.neuron_states()}
         if self.projection.processes.count > 1:
-            found |= {f"neurons.{type(p).__name__}": distances(self._mine[g][0]) for g, p in enumerate(self.populations)}
+            found |= {f"neurons.{p.model.__name__}": distances(self._mine[g][0]) for g, p in enumerate(self.populations)}
         for part, module in self._portable_parts():
             found |= {f"{part}.{name}": value for name, value in module.portable(read, step).items()}
         return found
@@ -141,7 +147,7 @@ class Network(Module):
         states = [(name, g, state, local_part(state.value, -1).copy()) for name, g, state in self.neuron_states()]
         modules = [(part, module.restoring(step)) for part, module in self._portable_parts()]
         for saved in parts:
-            there = {g: saved.get(f"neurons.{type(p).__name__}") for g, p in enumerate(self.populations)}
+            there = {g: saved.get(f"neurons.{p.model.__name__}") for g, p in enumerate(self.populations)}
             for name, group, _, values in states:
                 mine, places = self._mine[group]
                 known, at = found_in(mine, there[group])
@@ -172,7 +178,7 @@ class Network(Module):
         """Name, model and State of everything that has one value (or several) per neuron."""
         for group, population in enumerate(self.populations):
             for path, state in population.states(HiddenState).items():
-                yield ".".join([type(population).__name__, *map(str, path)]), group, state
+                yield ".".join([population.model.__name__, *map(str, path)]), group, state
 
     def _portable_parts(self) -> list[tuple[str, Any]]:
         """What has other state than one value per neuron: it says itself how that goes without placement."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -21,7 +21,7 @@ class Node:
 
     Attributes:
         first_id: global id of the first neuron or spike generator; -1 for devices without ids.
-        draws: parameters given, of a neuron model.
+        draws: parameters given, of a neuron model, by row; axes: entries of each axis of lists.
         device: the description, of a device.
     """
 
@@ -31,6 +31,7 @@ class Node:
     first_id: int
     draws: Mapping[str, build.Draw]
     device: Device | None
+    axes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_neuron(self) -> bool:

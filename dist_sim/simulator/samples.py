@@ -12,6 +12,7 @@ import numpy as np
 from dist_sim import units
 from dist_sim.errors import OutputError
 from dist_sim.nest.devices import weight_recorder
+from dist_sim.nest.neurons.text import recordables_of
 from dist_sim.partition.mesh import local_part
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.series import Series
@@ -19,8 +20,6 @@ from dist_sim.simulator.assembly import Description
 from dist_sim.simulator.network import Network
 from dist_sim.simulator.nodes import Node
 from dist_sim.simulator.weights import ROW, WatchedSynapses, WeightEvents
-
-_RECORDABLE_UNITS = {"V_m": "mV", "I_syn_ex": "pA", "I_syn_in": "pA"}
 
 
 @final
@@ -102,7 +101,8 @@ class Samples:
         for sampling, meter, samples in zip(self._d.sampled, self._network.meters, self._samples, strict=True):
             taken = samples.rows(step)[: step // meter.interval]
             times = (np.arange(len(taken)) + 1) * meter.interval * self._d.dt
-            found = {name: units.quantity(taken[:, k], _RECORDABLE_UNITS[name]) for k, name in enumerate(meter.names)}
+            known = recordables_of(meter.neurons.model, meter.neurons.shape)
+            found = {name: units.quantity(taken[:, k], known[name]) for k, name in enumerate(meter.names)}
             if sampling.meter in traces:
                 found = {
                     name: u.math.concatenate([traces[sampling.meter][1][name], value], axis=1) for name, value in found.items()

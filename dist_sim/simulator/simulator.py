@@ -15,6 +15,7 @@ from dist_sim.kernels import build
 from dist_sim.nest import devices as kinds
 from dist_sim.nest.devices import DEVICES, Meter
 from dist_sim.nest.neurons import NEURONS, NESTNeuron
+from dist_sim.nest.neurons.text import Shape, receptor_unit, recordables_of, settable
 from dist_sim.nest.synapses import Synapse, static_synapse
 from dist_sim.network.connection import Connection
 from dist_sim.network.rules import Rule
@@ -25,11 +26,13 @@ from dist_sim.simulator.arguments import (
     once,
     post_model,
     read_delay,
+    read_receptor,
     read_recorder,
     read_rule,
     read_synapse,
     read_weight,
     refuse_direction,
+    refuse_weights,
 )
 from dist_sim.simulator.assembly import Description, DirectCurrent, Drive, Sampling
 from dist_sim.simulator.connections import SynapseCollection
@@ -120,7 +123,7 @@ class Simulator:
         """
         self._open("create")
         found = MODELS.get(model) if isinstance(model, str) else model
-        if not isinstance(found, type) or found.__name__ not in MODELS:
+        if not isinstance(found, type) or (found.__name__ not in MODELS and not issubclass(found, NESTNeuron)):
             raise UnknownNameError("model", model if isinstance(model, str) else getattr(model, "__name__", model), MODELS)
         label = found.__name__
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
@@ -139,13 +142,16 @@ class Simulator:
         if any(n.name == name for n in self._nodes):
             raise ParameterError(f"create({label}, name={name!r}): the name is taken.")
         if issubclass(found, NESTNeuron):
-            draws, device = given_parameters(label, found.parameters, given, size), None
+            known, device = settable(found), None
+            draws, axes = given_parameters(label, known, given, size)
             for ids in pieces(draws, self._num_ids, size):
-                found.check(values_of(found.parameters, draws, ids, self._num_ids, self.seed))
+                found.check(values_of(known, axes, axes, draws, ids, self._num_ids, self.seed))
         else:
-            draws, device = {}, found(size, self.dt, given)
+            draws, axes, device = {}, {}, found(size, self.dt, given)
         has_ids = issubclass(found, NESTNeuron) or found is kinds.spike_generator
-        node = Node(name=name, model=found, size=size, first_id=self._num_ids if has_ids else -1, draws=draws, device=device)
+        node = Node(
+            name=name, model=found, size=size, first_id=self._num_ids if has_ids else -1, draws=draws, device=device, axes=axes
+        )
         if has_ids:
             if self._num_ids + size >= 2**32:
                 raise ParameterError(f"create({label}, {size}): more than 2**32 neurons.")
@@ -193,10 +199,6 @@ class Simulator:
             raise ConnectError(f"{where}: a side was created by another Simulator.")
         model = read_synapse(synapse, where)
         weight, delay = once("weight", weight, model.weight, where), once("delay", delay, model.delay, where)
-        if receptor_type not in (None, 0):
-            raise ConnectError(
-                f"{where}: receptor_type={receptor_type}; these models have receptor 0 alone, and route weights by sign."
-            )
         chosen = read_rule(rule, rule_options, where)
         source, target = pre.nodes[0], post.nodes[0]
         refuse_direction(source, target, where)
@@ -213,11 +215,13 @@ class Simulator:
         elif issubclass(source.model, Meter):
             self._sample(pre.node, post, where)
         elif source.emits_spikes:
-            connection = self._synapses(pre, post, chosen, weight, delay, model, allow_autapses, allow_multapses, number, where)
+            connection = self._synapses(
+                pre, post, receptor_type, chosen, weight, delay, model, allow_autapses, allow_multapses, number, where
+            )
             connection.check(self.dt)
             self._connections.append(connection)
         else:
-            self._stimulate(pre, post, chosen, weight, delay, number, where)
+            self._stimulate(pre, post, receptor_type, chosen, weight, delay, number, where)
         # Last: a call that was refused must not move the random numbers of those after it.
         self._num_connects += 1
 
@@ -247,6 +251,7 @@ class Simulator:
         self,
         pre: NodeView,
         post: NodeView,
+        receptor_type: int | None,
         rule: Rule,
         weight: Any,
         delay: Any,
@@ -257,12 +262,15 @@ class Simulator:
         where: str,
     ) -> Connection:
         model = post_model(post, where)
-        initial = read_weight(weight, model.input_unit, where)
+        receptor, unit = read_receptor(post, receptor_type, where)
+        initial = read_weight(weight, unit, where)
+        refuse_weights(model, receptor, initial, where)
         watched_by = read_recorder(synapse.weight_recorder, self._own, where)
         models = self._models
         for c in self._connections if watched_by is not None else ():
-            if c.watched_by == watched_by and models[c.group].input_unit != model.input_unit:
-                raise ConnectError(f"{where}: {watched_by} records weights in {models[c.group].input_unit}. Create another.")
+            known = receptor_unit(models[c.group], c.receptor)
+            if c.watched_by == watched_by and known != unit:
+                raise ConnectError(f"{where}: {watched_by} records weights in {known}. Create another.")
         return Connection(
             pre_ids=pre.ids,
             post_ids=post.ids,
@@ -274,14 +282,25 @@ class Simulator:
             multapses=bool(multapses),
             stream=number,
             where=where,
-            plasticity=synapse.plasticity(initial, model.input_unit, where),
+            receptor=receptor,
+            plasticity=synapse.plasticity(initial, unit, where),
             watched_by=watched_by,
         )
 
-    def _stimulate(self, pre: NodeView, post: NodeView, rule: Rule, weight: Any, delay: Any, number: int, where: str) -> None:
+    def _stimulate(
+        self,
+        pre: NodeView,
+        post: NodeView,
+        receptor_type: int | None,
+        rule: Rule,
+        weight: Any,
+        delay: Any,
+        number: int,
+        where: str,
+    ) -> None:
         model = post_model(post, where)
-        device = pre.node.device
-        unit = model.input_unit if pre.node.model is kinds.poisson_generator else None
+        device, spikes = pre.node.device, pre.node.model is kinds.poisson_generator
+        receptor, unit = read_receptor(post, receptor_type, where) if spikes else (0, None)
         steps = read_delay(delay, where)
         if steps.kind != build.CONSTANT:
             raise ConnectError(f"{where}: a generator reaches all its targets after one delay; give one number.")
@@ -296,6 +315,7 @@ class Simulator:
             multapses=True,
             stream=number,
             where=where,
+            receptor=receptor,
         )
         edges.check(self.dt)
         if pre.node.model is kinds.poisson_generator:
@@ -307,11 +327,12 @@ class Simulator:
         model = post_model(post, where)
         device = meter.device
         assert isinstance(device, Meter)
+        known = recordables_of(model, Shape(axes=tuple(post.nodes[0].axes.items())))
         for name in device.record_from:
-            if name not in model.recordables:
-                raise UnknownNameError("recordable", name, model.recordables, where=f"{where}: {model.__name__}")
+            if name not in known:
+                raise UnknownNameError("recordable", name, known, where=f"{where}: {model.__name__}")
         if not device.record_from:
-            raise ConnectError(f"{where}: the multimeter records nothing. Create it with record_from={list(model.recordables)}.")
+            raise ConnectError(f"{where}: the multimeter records nothing. Create it with record_from={list(known)}.")
         if any(s.meter is meter and s.group != self._group(model) for s in self._sampled):
             raise ConnectError(f"{where}: a meter samples neurons of one model. Create another for {model.__name__}.")
         self._sampled.append(Sampling(meter=meter, group=self._group(model), ids=post.ids))

@@ -11,6 +11,7 @@ import numpy as np
 from dist_sim import units
 from dist_sim.kernels import build
 from dist_sim.nest.devices import weight_recorder
+from dist_sim.nest.neurons.text import receptor_unit
 from dist_sim.network.connection import on_host
 from dist_sim.simulator.assembly import Description
 from dist_sim.simulator.network import Network
@@ -109,7 +110,8 @@ class WatchedSynapses:
                 chosen &= np.isin(found[name], wanted)
         found = found[chosen]
         found = found[np.lexsort([found[name] for name in ("place", "connection", "target", "sender", "step")])]
-        unit = self._d.models[self._d.connections[mine[0]].group].input_unit if mine else "pA"
+        first = self._d.connections[mine[0]] if mine else None
+        unit = receptor_unit(self._d.models[first.group], first.receptor) if first is not None else "pA"
         return WeightEvents(
             times=units.quantity((found["step"].astype(np.int64) + 1) * self._d.dt, "ms"),
             senders=found["sender"].astype(np.int64),

@@ -3,12 +3,14 @@
 #include "build.h"
 #include "counts.h"
 #include "gather.h"
-#include "neurons.h"
 #include "stdp.h"
 #include "step.h"
 
 using namespace dist_sim;
 using BE::Tensor;
+
+// For libraries of printed models, which share the threads of this one.
+extern "C" void* dist_sim_pool() { return &Pool::instance(); }
 
 namespace {
 
@@ -139,76 +141,6 @@ void poisson(const Tensor step, const Tensor thresholds, const Tensor first, con
     // Into the thread's own input: the others' lie in other caches.
     const int64_t size = input.numel() / threads;
     each_block(table.numel(), threads, [&](int64_t i, int part) { source.add(data<W>(input) + part * size, i); });
-  });
-}
-
-#define INPUT(W, T) const Input<W, T> in{data<W>(input), threads, input.numel() / threads, offset, n, T(quantum)}
-#define COMMON(T) const Common<T> common{Parameter<T>(V_th, n), Parameter<T>(V_reset, n), Parameter<T>(V_min, n), \
-    Parameter<T>(I_e, n), Parameter<T>(current, n), Parameter<int32_t>(refractory_steps, n)}
-
-// @BE iaf_psc_exp
-void iaf_psc_exp(const Tensor input, const Tensor V_th, const Tensor V_reset, const Tensor V_min, const Tensor I_e,
-                 const Tensor current, const Tensor refractory_steps, const Tensor P22, const Tensor P20, const Tensor P21_ex,
-                 const Tensor P11_ex, const Tensor P21_in, const Tensor P11_in, const Tensor V_old, const Tensor I_old,
-                 const Tensor refractory_old, Tensor V, Tensor I, Tensor refractory, Tensor bits, int64_t offset,
-                 int64_t channels, int64_t threads, double quantum) {
-  same(V_old, V); same(I_old, I); same(refractory_old, refractory);
-  const int64_t n = V.numel();
-  by_width(input, [&](auto w, auto t) {
-    using W = decltype(w); using T = decltype(t);
-    INPUT(W, T); COMMON(T);
-    const Parameter<T> p22(P22, n), p20(P20, n);
-    const Parameter<T> p21[2] = {Parameter<T>(P21_ex, n), Parameter<T>(P21_in, n)};
-    const Parameter<T> p11[2] = {Parameter<T>(P11_ex, n), Parameter<T>(P11_in, n)};
-    const auto run = [&](const auto& a, const auto& b) {
-      exp_step(in, common, p22, p20, a, b, data<T>(V), data<T>(I), data<int32_t>(refractory), data<uint32_t>(bits), n, threads);
-    };
-    if (channels == 2) run(p21, p11);
-    else run(reinterpret_cast<const Parameter<T>(&)[1]>(p21), reinterpret_cast<const Parameter<T>(&)[1]>(p11));
-  });
-}
-
-// @BE iaf_psc_alpha
-void iaf_psc_alpha(const Tensor input, const Tensor V_th, const Tensor V_reset, const Tensor V_min, const Tensor I_e,
-                   const Tensor current, const Tensor refractory_steps, const Tensor P33, const Tensor P30, const Tensor P31_ex,
-                   const Tensor P32_ex, const Tensor P21_ex, const Tensor P11_ex, const Tensor rise_ex, const Tensor P31_in,
-                   const Tensor P32_in, const Tensor P21_in, const Tensor P11_in, const Tensor rise_in, const Tensor V_old,
-                   const Tensor I_old, const Tensor dI_old, const Tensor refractory_old, Tensor V, Tensor I, Tensor dI,
-                   Tensor refractory, Tensor bits, int64_t offset, int64_t channels, int64_t threads, double quantum) {
-  same(V_old, V); same(I_old, I); same(dI_old, dI); same(refractory_old, refractory);
-  const int64_t n = V.numel();
-  by_width(input, [&](auto w, auto t) {
-    using W = decltype(w); using T = decltype(t);
-    INPUT(W, T); COMMON(T);
-    const Parameter<T> p33(P33, n), p30(P30, n);
-    const Parameter<T> p31[2] = {Parameter<T>(P31_ex, n), Parameter<T>(P31_in, n)};
-    const Parameter<T> p32[2] = {Parameter<T>(P32_ex, n), Parameter<T>(P32_in, n)};
-    const Parameter<T> p21[2] = {Parameter<T>(P21_ex, n), Parameter<T>(P21_in, n)};
-    const Parameter<T> p11[2] = {Parameter<T>(P11_ex, n), Parameter<T>(P11_in, n)};
-    const Parameter<T> rise[2] = {Parameter<T>(rise_ex, n), Parameter<T>(rise_in, n)};
-    const auto run = [&](const auto& a, const auto& b, const auto& c, const auto& d, const auto& e) {
-      alpha_step(in, common, p33, p30, a, b, c, d, e, data<T>(V), data<T>(I), data<T>(dI), data<int32_t>(refractory),
-                 data<uint32_t>(bits), n, threads);
-    };
-    using One = const Parameter<T>(&)[1];
-    if (channels == 2) run(p31, p32, p21, p11, rise);
-    else run(reinterpret_cast<One>(p31), reinterpret_cast<One>(p32), reinterpret_cast<One>(p21), reinterpret_cast<One>(p11),
-             reinterpret_cast<One>(rise));
-  });
-}
-
-// @BE iaf_psc_delta
-void iaf_psc_delta(const Tensor input, const Tensor V_th, const Tensor V_reset, const Tensor V_min, const Tensor I_e,
-                   const Tensor current, const Tensor refractory_steps, const Tensor P33, const Tensor P30, const Tensor V_old,
-                   const Tensor refractory_old, Tensor V, Tensor refractory, Tensor bits, int64_t offset, int64_t channels,
-                   int64_t threads, double quantum) {
-  same(V_old, V); same(refractory_old, refractory);
-  (void)channels;
-  const int64_t n = V.numel();
-  by_width(input, [&](auto w, auto t) {
-    using W = decltype(w); using T = decltype(t);
-    INPUT(W, T); COMMON(T);
-    delta_step(in, common, Parameter<T>(P33, n), Parameter<T>(P30, n), data<T>(V), data<int32_t>(refractory), data<uint32_t>(bits), n, threads);
   });
 }
 

@@ -30,8 +30,15 @@ inline void relax() {
 class Pool {
  public:
   static Pool& instance() {
+    if (Pool* pool = shared()) return *pool;
     static Pool* pool = new Pool;  // never destroyed: its threads may outlive the statics at exit
     return *pool;
+  }
+
+  // That of another library of this process, where this one is to use it too.
+  static Pool*& shared() {
+    static Pool* pool = nullptr;
+    return pool;
   }
 
   template <class F>

@@ -227,26 +227,13 @@ struct Poisson {
   }
 };
 
-// ---- neurons with linear subthreshold dynamics, solved exactly from step to step (Rotter & Diesmann 1999) ----
+// ---- neurons ----
 
-// A parameter that is one number for all neurons is spread over one block, so that the loops read arrays only.
-template <class T>
-struct Parameter {
-  const T* values;
-  bool shared;
-  T spread[BLOCK];
-  explicit Parameter(const BE::Tensor& t, int64_t n) : values(static_cast<const T*>(t.data_ptr())), shared(t.numel() != n) {
-    if (shared) std::fill(spread, spread + BLOCK, values[0]);
-  }
-  const T* at(int64_t i) const { return shared ? spread : values + i; }
-};
-
-// The input of a block of neurons on one channel, summed over the threads that delivered, in units of the model.
+// The input of a block of neurons on one channel, summed over the threads that delivered: whole numbers of quanta.
 template <class W, class T>
 struct Input {
   const W* input;
   int64_t threads, size, offset, n;
-  T quantum;
   void at(int64_t channel, int64_t i, T* sum) const {
     const W* first = input + offset + channel * n + i;
     W total[BLOCK];
@@ -255,7 +242,7 @@ struct Input {
       const W* more = first + t * size;
       EACH(k) total[k] += more[k];
     }
-    EACH(k) sum[k] = T(total[k]) * quantum;
+    EACH(k) sum[k] = T(total[k]);
   }
 };
 

@@ -239,7 +239,7 @@ def test_lists_of_spikes(capacity):
         assert (a[:count] >= 1024).all()
 
 
-# ---- input and neurons ----
+# ---- input ----
 
 
 @pytest.mark.parametrize("wide", [False, True], ids=["int32", "int64"])
@@ -267,42 +267,3 @@ def test_poisson_input(ids, threads, wide):
             assert (ours != vector).any() == (8 <= step < 43)
             differing += (ours != vector).any()
         assert differing == 3
-
-
-@pytest.mark.parametrize("wide", [False, True], ids=["float32", "float64"])
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("shape", ["one for all", "one each"])
-@pytest.mark.parametrize("model", ["iaf_psc_exp", "iaf_psc_alpha", "iaf_psc_delta"])
-def test_neurons(model, shape, channels, wide):
-    if model == "iaf_psc_delta" and channels == 2:
-        pytest.skip("one channel only")
-    n, rng = 384, np.random.default_rng(4)
-    with jax.enable_x64(wide):
-        dtype, integer = (np.float64, np.int64) if wide else (np.float32, np.int32)
-
-        def values(low, high, to=dtype):
-            return rng.uniform(low, high, 1 if shape == "one for all" else n).astype(to)
-
-        p = {
-            "V_th": values(14, 16), "V_reset": values(-1, 1), "V_min": values(-8, -6), "I_e": values(0, 200),
-            "current": values(0, 100), "refractory_steps": values(15, 25, np.int32), "P22": values(0.98, 0.99),
-            "P33": values(0.98, 0.99), "P20": values(3e-4, 4e-4), "P30": values(3e-4, 4e-4),
-        }  # fmt: skip
-        for name in ("P21", "P11", "P31", "P32", "rise"):
-            p[name] = [values(0.7, 0.9) for _ in range(channels)]
-        V = rng.uniform(-10, 20, n).astype(dtype)
-        per_channel = {"iaf_psc_exp": 1, "iaf_psc_alpha": 2, "iaf_psc_delta": 0}[model]
-        currents = [rng.uniform(-5, 5, (channels, n)).astype(dtype) for _ in range(per_channel)]
-        refractory = np.where(rng.random(n) < 0.3, rng.integers(1, 20, n), 0).astype(np.int32)
-        arriving = rng.integers(-(2**20), 2**20, (3, 128 + channels * n)).astype(integer)
-        kernel = getattr(kernels, model)
-        ours, theirs = both(kernel, arriving, p, V, *currents, refractory, offset=128, quantum=2.0**-18)
-        names = ["V", *["I", "dI"][: len(currents)], "refractory", "bits"]
-        assert np.unpackbits(ours[-1].view(np.uint8)).sum() > 20
-        for name, a, b in zip(names, ours, theirs, strict=True):
-            assert a.dtype == b.dtype and a.shape == b.shape
-            if a.dtype == dtype:
-                # Contraction and association of at most a few products.
-                np.testing.assert_allclose(a, b, rtol=0, atol=60 * np.finfo(dtype).eps * max(1.0, np.abs(b).max()), err_msg=name)
-            else:
-                np.testing.assert_array_equal(a, b, err_msg=name)

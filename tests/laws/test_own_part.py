@@ -10,7 +10,7 @@ import dist_sim as ds
 from dist_sim.network import Backend
 from dist_sim.network.tables import draw_table
 from dist_sim.partition.share import Share
-from dist_sim.simulator.assembly import input_channels, layout_on, number_drives, poisson_drives, values_of_share
+from dist_sim.simulator.assembly import input_channels, layout_on, number_drives, poisson_drives, shapes_of, values_of_share
 
 NEURONS, DEVICES = 400_000, 400
 
@@ -35,11 +35,13 @@ def build_part(d, layout, devices):
     values = [values_of_share(d, share, group) for group in range(len(d.models))]
     drives = [drive for k in d.drives for drive in poisson_drives(k, d, share)]
     number_drives(drives, share)
-    channels = input_channels(d, values, share, drives)
+    channels = input_channels(d, shapes_of(d, values, share), share, drives)
     backend = Backend(name=d.backend, threads=1, wide=False)
     tables = [
-        draw_table(d.connections, layout, device, channels, backend, 1, min_delay=15, num_delays=1, seed=d.seed, dt=d.dt)
-        for device in devices
+        draw_table(
+            d.connections, layout, device, position, channels, backend, 1, min_delay=15, num_delays=1, seed=d.seed, dt=d.dt
+        )
+        for position, device in enumerate(devices)
     ]
     return share, values, channels, tables
 

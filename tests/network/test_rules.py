@@ -12,6 +12,7 @@ import dist_sim as ds
 from dist_sim import kernels
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
+from dist_sim.network.channels import Channels
 from dist_sim.network.connection import Connection, on_device
 from dist_sim.network.distributions import as_draw, bounds
 from dist_sim.network.rules import RULES
@@ -39,6 +40,12 @@ RANDOM = ["fixed_indegree", "fixed_outdegree", "fixed_total_number", "pairwise_b
 WITHOUT_MULTAPSES = ["one_to_one", "all_to_all", "fixed_indegree", "fixed_outdegree", "pairwise_bernoulli"]
 
 
+def one_channel(layout):
+    """Both signs of weights in one channel, a millionth of a pA each unit."""
+    quantum = np.full((1, layout.num_devices * layout.block[0]), 2.0**-20)
+    return Channels(count=1, offset=0, routes={0: (0, 0)}, counting=frozenset(), quantum=quantum)
+
+
 def draw(
     rule, pre=SAME, post=SAME, *, autapses=True, multapses=True, weight=1.0 * u.pA, delay=1.0 * u.ms, seed=1, devices=1, stream=0,
     backend="reference",
@@ -52,9 +59,7 @@ def draw(
     layout = Layout(owner=np.arange(NUM_IDS) % devices, groups=[Ids(range(NUM_IDS))], num_devices=devices)
     parts = []
     for device in range(devices):
-        share = on_device(
-            connection, layout, device, quantum=2.0**-20, offset=0, channels=1, seed=seed, backend=backend, threads=1
-        )
+        share = on_device(connection, layout, device, one_channel(layout), device, seed=seed, backend=backend, threads=1)
         slot, place, units, steps = build.draw_synapses(share, seed=seed, dt=DT)
         target = layout.ids_on(device)[place]
         parts.append(np.stack([layout.id_of_slot[slot], target, units * 2.0**-20, steps], axis=1))

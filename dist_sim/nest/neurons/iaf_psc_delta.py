@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, final
+from typing import final
 
-import jax
+import brainunit as u
+import jax.numpy as jnp
 import numpy as np
 
-from dist_sim import kernels
-from dist_sim.nest.neurons.neuron import MEMBRANE, NESTNeuron
-from dist_sim.nest.parameter import Parameter
+from dist_sim.nest.declared import Counter, Parameter, Receptor, State
+from dist_sim.nest.laws import Linear
+from dist_sim.nest.neurons.linear import constant_to_membrane
+from dist_sim.nest.neurons.neuron import NESTNeuron, crossed
 
 
 @final
@@ -17,33 +18,48 @@ class iaf_psc_delta(NESTNeuron):
 
     .. math:: \dot V = -(V - E_L)/\tau_m + I_e/C_m + \sum_k w_k \delta(t - t_k)
 
-    A spike where V >= V_th at the end of a step; then V = V_reset for t_ref, and what arrives meanwhile is lost. Weights are in
-    mV.
+    A spike where V >= V_th at the end of a step; then V = V_reset for t_ref. What arrives meanwhile is lost, or, with
+    `refractory_input`, waits, decaying with tau_m, and is added at the end of refractoriness. Weights are in mV.
 
-    Parameters: E_L, V_th, V_reset, V_min, V_m (initial; E_L) [mV], C_m [pF], tau_m, t_ref [ms], I_e [pA]. Names and defaults are
-    NEST's.
-    Recordables: V_m [mV].
     Source: Rotter & Diesmann (1999), doi:10.1007/s004220050570. Checked against NEST 3.10 spike for spike.
     """
 
-    parameters: ClassVar[Mapping[str, Parameter]] = {
-        **MEMBRANE,
-        "V_min": Parameter("mV", -np.inf),
-    }
-    recordables: ClassVar[tuple[str, ...]] = ("V_m",)
-    input_unit: ClassVar[str] = "mV"
-    signed_channels: ClassVar[bool] = False
+    E_L = Parameter(u.mV, -70.0)
+    C_m = Parameter(u.pF, 250.0, above=0.0)
+    tau_m = Parameter(u.ms, 10.0, above=0.0)
+    t_ref = Parameter(u.ms, 2.0, at_least=0.0, steps=True)
+    V_th = Parameter(u.mV, -55.0, relative_to="E_L")
+    V_reset = Parameter(u.mV, -70.0, relative_to="E_L")
+    V_min = Parameter(u.mV, -np.inf, relative_to="E_L")
+    I_e = Parameter(u.pA, 0.0)
+    refractory_input = Parameter(u.UNITLESS, False)
 
-    def build(self, values: Mapping[str, np.ndarray]) -> None:
-        h, tau_m, C = self.dt, values["tau_m"], values["C_m"]
-        self.p = {
-            **self.linear_membrane(values),
-            "P33": self.parameter(np.exp(-h / tau_m)),
-            "P30": self.parameter(-tau_m / C * np.expm1(-h / tau_m)),
+    V_m = State(u.mV, -70.0, relative_to="E_L")
+    waiting = State(u.mV, settable=False)
+    refractory = Counter()
+
+    spikes = Receptor(u.mV)
+    records = ("V_m",)
+    law = Linear()
+
+    @staticmethod
+    def propagators(p, dt):
+        return {
+            "P33": np.expm1(-dt / p.tau_m),
+            "P30": constant_to_membrane(p.tau_m, p.C_m, dt),
+            "decay": np.exp(-dt / p.tau_m),
         }
 
-    def update(self, arriving: jax.Array, current: jax.Array) -> jax.Array:
-        return self.step(kernels.iaf_psc_delta, arriving, self.p, current, self.V, self.refractory)
-
-    def recorded(self, name: str) -> jax.Array:
-        return self.V.value + self.E_L.value
+    @staticmethod
+    def step(y, p, x):
+        free = y.refractory == 0
+        moved = y.V_m + (y.V_m * p.P33 + (p.I_e + x.current) * p.P30) + x.spikes + y.waiting
+        V = jnp.where(free, jnp.maximum(moved, p.V_min), y.V_m)
+        # Kept as it will be at the end of refractoriness: what is there already decays while it waits.
+        waiting = jnp.where(free | ~p.refractory_input, 0.0, (y.waiting + x.spikes) * p.decay)
+        spike = crossed(V, p.V_th)
+        return {
+            "V_m": jnp.where(spike, p.V_reset, V),
+            "waiting": waiting,
+            "refractory": jnp.where(spike, p.t_ref, jnp.where(free, 0, y.refractory - 1)),
+        }, spike

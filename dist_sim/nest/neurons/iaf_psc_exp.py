@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, final
+from typing import final
 
-import jax
+import brainunit as u
+import jax.numpy as jnp
 import numpy as np
 
-from dist_sim import kernels
-from dist_sim.nest.neurons.neuron import MEMBRANE, NESTNeuron, gain
-from dist_sim.nest.parameter import Parameter
+from dist_sim.nest.declared import Counter, Parameter, Receptor, State
+from dist_sim.nest.laws import Linear
+from dist_sim.nest.neurons.linear import constant_to_membrane, exponential_to_membrane
+from dist_sim.nest.neurons.neuron import NESTNeuron, crossed
 
 
 @final
@@ -18,47 +19,61 @@ class iaf_psc_exp(NESTNeuron):
     .. math:: \dot V = -(V - E_L)/\tau_m + (I_{ex} + I_{in} + I_e)/C_m, \quad
         \dot I_x = -I_x/\tau_{syn,x} + \sum_k w_k \delta(t - t_k)
 
-    A spike where V >= V_th at the end of a step; then V = V_reset for t_ref. Weights are in pA; positive ones act on I_syn_ex,
-    negative ones on I_syn_in.
+    A spike where V >= V_th at the end of a step; then V = V_reset for t_ref. With delta > 0 a spike at random instead, with the
+    rate rho exp((V - V_th) / delta). Weights are in pA; positive ones act on I_syn_ex, negative ones on I_syn_in.
 
-    Parameters: E_L, V_th, V_reset, V_m (initial; E_L) [mV], C_m [pF], tau_m, tau_syn_ex, tau_syn_in, t_ref [ms], I_e, I_syn_ex
-    and I_syn_in (initial) [pA]. Names and defaults are NEST's.
-    Recordables: V_m [mV], I_syn_ex, I_syn_in [pA].
     Source: Tsodyks, Uziel & Markram (2000), doi:10.1523/JNEUROSCI.20-01-j0003.2000; Rotter & Diesmann (1999),
     doi:10.1007/s004220050570. Checked against NEST 3.10 spike for spike.
     """
 
-    parameters: ClassVar[Mapping[str, Parameter]] = {
-        **MEMBRANE,
-        "tau_syn_ex": Parameter("ms", 2.0, positive=True),
-        "tau_syn_in": Parameter("ms", 2.0, positive=True),
-        "I_syn_ex": Parameter("pA", 0.0),
-        "I_syn_in": Parameter("pA", 0.0),
-    }
-    recordables: ClassVar[tuple[str, ...]] = ("V_m", "I_syn_ex", "I_syn_in")
-    input_unit: ClassVar[str] = "pA"
+    E_L = Parameter(u.mV, -70.0)
+    C_m = Parameter(u.pF, 250.0, above=0.0)
+    tau_m = Parameter(u.ms, 10.0, above=0.0)
+    tau_syn_ex = Parameter(u.ms, 2.0, above=0.0)
+    tau_syn_in = Parameter(u.ms, 2.0, above=0.0)
+    t_ref = Parameter(u.ms, 2.0, at_least=0.0, steps=True)
+    V_th = Parameter(u.mV, -55.0, relative_to="E_L")
+    V_reset = Parameter(u.mV, -70.0, relative_to="E_L")
+    I_e = Parameter(u.pA, 0.0)
+    rho = Parameter(1 / u.second, 0.01, at_least=0.0)
+    delta = Parameter(u.mV, 0.0, at_least=0.0)
 
-    @classmethod
-    def mergeable(cls, values: Mapping[str, np.ndarray]) -> bool:
-        return bool((values["tau_syn_ex"] == values["tau_syn_in"]).all())
+    V_m = State(u.mV, -70.0, relative_to="E_L")
+    I_syn_ex = State(u.pA, settable=False)
+    I_syn_in = State(u.pA, settable=False)
+    refractory = Counter()
 
-    def build(self, values: Mapping[str, np.ndarray]) -> None:
-        h, tau_m, C = self.dt, values["tau_m"], values["C_m"]
-        taus = [values["tau_syn_ex"], values["tau_syn_in"]][: self.channels.count]
-        initial = np.stack([values["I_syn_ex"], values["I_syn_in"]])
-        self.I = self.state(initial if self.channels.count == 2 else initial.sum(axis=0, keepdims=True))
-        self.p = {
-            **self.linear_membrane(values),
-            "P22": self.parameter(np.exp(-h / tau_m)),
-            "P20": self.parameter(-tau_m / C * np.expm1(-h / tau_m)),
-            "P21": [self.parameter(h / C * np.exp(-h / tau_m) * gain(h * (1 / tau_m - 1 / tau), 1)) for tau in taus],
-            "P11": [self.parameter(np.exp(-h / tau)) for tau in taus],
+    spikes_ex = Receptor(u.pA, sign=+1)
+    spikes_in = Receptor(u.pA, sign=-1)
+    same_dynamics = (("tau_syn_ex", "tau_syn_in"),)
+    features = {"escape_noise": lambda p: p["delta"] > 1e-10}
+    law = Linear(uniforms=1, with_feature="escape_noise")
+
+    @staticmethod
+    def propagators(p, dt):
+        return {
+            "P22": np.expm1(-dt / p.tau_m),
+            "P20": constant_to_membrane(p.tau_m, p.C_m, dt),
+            "P21_ex": exponential_to_membrane(p.tau_syn_ex, p.tau_m, p.C_m, dt),
+            "P21_in": exponential_to_membrane(p.tau_syn_in, p.tau_m, p.C_m, dt),
+            "P11_ex": np.exp(-dt / p.tau_syn_ex),
+            "P11_in": np.exp(-dt / p.tau_syn_in),
+            "expected": p.rho * dt * 1e-3,
+            "slope": np.where(p.delta > 1e-10, 1.0 / np.maximum(p.delta, 1e-10), 0.0),
         }
 
-    def update(self, arriving: jax.Array, current: jax.Array) -> jax.Array:
-        return self.step(kernels.iaf_psc_exp, arriving, self.p, current, self.V, self.I, self.refractory)
-
-    def recorded(self, name: str) -> jax.Array:
-        if name == "V_m":
-            return self.V.value + self.E_L.value
-        return self.I.value[("I_syn_ex", "I_syn_in").index(name)]
+    @staticmethod
+    def step(y, p, x):
+        change = y.V_m * p.P22 + (p.I_e + x.current) * p.P20 + y.I_syn_ex * p.P21_ex + y.I_syn_in * p.P21_in
+        V = jnp.where(y.refractory == 0, y.V_m + change, y.V_m)
+        spike = crossed(V, p.V_th)
+        if "escape_noise" in x.features:
+            by_chance = x.uniforms[0] < p.expected * jnp.exp((V - p.V_th) * p.slope)
+            spike = jnp.where(p.slope > 0, by_chance, spike)
+        left = jnp.where(y.refractory == 0, 0, y.refractory - 1)
+        return {
+            "V_m": jnp.where(spike, p.V_reset, V),
+            "I_syn_ex": y.I_syn_ex * p.P11_ex + x.spikes_ex,
+            "I_syn_in": y.I_syn_in * p.P11_in + x.spikes_in,
+            "refractory": jnp.where(spike, p.t_ref, left),
+        }, spike

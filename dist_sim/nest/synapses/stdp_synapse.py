@@ -82,7 +82,7 @@ class stdp_synapse(Synapse):
         )
 
     def plasticity(self, weight: build.Draw, unit: str, where: str) -> Stdp:
-        given = 100.0 * units.UNITS[unit] if self._Wmax is None else self._Wmax
+        given = units.quantity(100.0, unit) if self._Wmax is None else self._Wmax
         name = f"{where}: stdp_synapse(Wmax={given})"
         Wmax = _one(units.magnitude(given, unit, name), name)
         if Wmax == 0 or not np.isfinite(Wmax):

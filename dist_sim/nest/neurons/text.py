@@ -1,0 +1,411 @@
+"""From what a model declares to the texts of its step, and from a user's parameters to what these read."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import brainunit as u
+import jax.numpy as jnp
+import numpy as np
+
+from dist_sim import units
+from dist_sim.errors import UnknownAttributeError, UnknownNameError
+from dist_sim.kernels.neurons import NeuronText
+from dist_sim.kernels.scalar.text import FLOAT, INT, Text, trace
+from dist_sim.nest.declared import Parameter, Receptor
+from dist_sim.nest.laws import Adaptive, trial
+
+if TYPE_CHECKING:
+    from dist_sim.nest.neurons.neuron import NESTNeuron
+
+
+class Values:
+    """Numbers by name: `y.V_m`, `p.tau_m`, `x.spikes_ex`."""
+
+    def __init__(self, what: str, values: Mapping[str, Any]):
+        vars(self).update(values)
+        self._what = what
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnknownAttributeError(self._what, name, [n for n in vars(self) if n != "_what"])
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model's text depends on besides the model.
+
+    Attributes:
+        axes: entries of each axis of lists.
+        merged: whether the channel of negative weights is left out, for its dynamics are those of the other.
+        features: those that some neuron has.
+    """
+
+    axes: tuple[tuple[str, int], ...] = ()
+    merged: bool = False
+    features: frozenset[str] = frozenset()
+
+    def count(self, axis: str) -> int:
+        return dict(self.axes)[axis]
+
+
+@functools.cache
+def settable(model: type[NESTNeuron]) -> Mapping[str, Parameter]:
+    """What a user may give: parameters and initial values."""
+    starts = {}
+    for name, state in model.state_declarations.items():
+        if state.settable and state.axis is None:
+            default = state.start if not isinstance(state.start, str) else model.parameter_declarations[state.start].default
+            starts[name] = Parameter(state.unit, default, relative_to=state.relative_to)
+    return {**model.parameter_declarations, **starts, "tau_minus": Parameter(u.ms, 20.0, above=0.0)}
+
+
+def default_shape(model: type[NESTNeuron]) -> Shape:
+    return Shape(
+        axes=tuple(
+            (axis, len(next(p.default for p in model.parameter_declarations.values() if p.axis == axis))) for axis in model.axes()
+        )
+    )
+
+
+def entries(name: str, axis: str | None, shape: Shape) -> list[str]:
+    """Names of the rows of a parameter or state: `tau_syn[0]`, ... along an axis."""
+    return [name] if axis is None else [f"{name}[{k}]" for k in range(shape.count(axis))]
+
+
+def channels_of(model: type[NESTNeuron], shape: Shape) -> list[str]:
+    """Names of the input channels, in order."""
+    found = []
+    for name, receptor in model.receptors.items():
+        if not (shape.merged and receptor.sign == -1):
+            found += entries(name, receptor.axis, shape)
+    return found
+
+
+def routes_of(model: type[NESTNeuron], shape: Shape) -> dict[int, tuple[int, int]]:
+    """Receptor type -> channels of its positive and of its negative weights."""
+    rows, routes = channels_of(model, shape), {}
+    for name, receptor in model.receptors.items():
+        for k, entry in enumerate(entries(name, receptor.axis, shape)):
+            port = receptor.port + k
+            row = rows.index(entry) if entry in rows else routes[port][0]  # merged: both signs share it
+            before = routes.get(port, (row, row))
+            routes[port] = (row if receptor.sign != -1 else before[0], row if receptor.sign != 1 else before[1])
+            if receptor.sign == 1:
+                routes[port] = (row, row)
+    return routes
+
+
+def receptor_of(model: type[NESTNeuron], port: int) -> Receptor:
+    """The declaration behind a receptor type, the one of positive weights."""
+    found = [r for r in model.receptors.values() if r.port <= port and (r.axis is not None or r.port == port)]
+    return found[0]
+
+
+def receptor_unit(model: type[NESTNeuron], port: int) -> Any:
+    return receptor_of(model, port).unit
+
+
+def counts_of(model: type[NESTNeuron], channel: str) -> bool:
+    """Whether a channel, by its name, counts spikes."""
+    return model.receptors[channel.partition("[")[0]].counts
+
+
+def mergeable(model: type[NESTNeuron], values: Mapping[str, np.ndarray]) -> bool:
+    """Whether both signs of weights have the same dynamics, so that one channel of their sum does."""
+    if not model.same_dynamics:
+        return False
+    alike = all((values[a] == values[b]).all() for a, b in model.same_dynamics)
+    return alike and all((values[n] == 0).all() for n in _merged_away(model) if n in values)
+
+
+def uniforms_of(model: type[NESTNeuron], shape: Shape) -> int:
+    """Random numbers of a step."""
+    law = model.law
+    return law.uniforms if law.with_feature is None or law.with_feature in shape.features else 0
+
+
+def recordables_of(model: type[NESTNeuron], shape: Shape) -> dict[str, Any]:
+    """Name -> unit of everything that can be recorded."""
+    units: dict[str, Any] = {}
+    for name, state in model.state_declarations.items():
+        for k, entry in enumerate(entries(name, state.axis, shape)):
+            units[entry if state.axis is None else f"{name}_{k + 1}"] = state.unit
+    units |= {name: r.unit for name, r in model.derived_recordables.items()}
+    names = model.records
+    if names is None:
+        return units
+    axial = {n for n, s in model.state_declarations.items() if s.axis is not None}
+    wanted: dict[str, Any] = {}
+    for name in names:
+        if name in axial:
+            wanted |= {n: v for n, v in units.items() if n.rpartition("_")[0] == name and n.rpartition("_")[2].isdigit()}
+        else:
+            wanted[name] = units[name]
+    return wanted
+
+
+def recorded_state(model: type[NESTNeuron], shape: Shape, name: str) -> tuple[str | None, str | None]:
+    """The row of states that a recordable is, and the potential that it is relative to; None for a derived one."""
+    for state_name, state in model.state_declarations.items():
+        for k, entry in enumerate(entries(state_name, state.axis, shape)):
+            if name == (entry if state.axis is None else f"{state_name}_{k + 1}"):
+                return entry, state.relative_to
+    return None, None
+
+
+def gathered(values: Mapping[str, Any], axes: Mapping[str, str | None] | None, shape: Shape) -> dict[str, Any]:
+    """Rows by name, those of an axis put together as a tuple; without `axes`, those of names `name[k]`."""
+    if axes is None:
+        return _tupled(values)
+    return {
+        name: values[name] if axis is None else tuple(values[entry] for entry in entries(name, axis, shape))
+        for name, axis in axes.items()
+        if axis is not None or name in values
+    }
+
+
+def host_parameters(
+    model: type[NESTNeuron], values: Mapping[str, np.ndarray], dt: float, shape: Shape, dtype: Any
+) -> dict[str, np.ndarray]:
+    """All that the step may read of parameters, by row, in its own form: potentials relative, times in steps; float64 or int32."""
+    rows: dict[str, np.ndarray] = {"dt": np.full(len(next(iter(values.values()))), dt)}
+    for name, parameter in model.parameter_declarations.items():
+        for entry in entries(name, parameter.axis, shape):
+            value = values[entry]
+            if parameter.relative_to is not None:
+                value = value - values[parameter.relative_to]
+            if parameter.steps:
+                value = units.steps_up(value, dt)
+            rows[entry] = value.astype(np.int32 if parameter.is_whole else np.float64)
+    axes = {n: p.axis for n, p in model.parameter_declarations.items()}
+    given = Values("parameter", gathered(values, axes, shape))
+    for name, value in model.propagators(given, dt).items():
+        for entry, row in _rows(name, value):
+            rows[entry] = np.asarray(row, dtype=np.int32 if np.asarray(row).dtype.kind in "iub" else np.float64)
+    if isinstance(model.law, Adaptive):
+        tolerance = (
+            rows[model.law.tolerance] if isinstance(model.law.tolerance, str) else np.full_like(rows["dt"], model.law.tolerance)
+        )
+        rows["tolerance"] = np.maximum(tolerance, model.law.least_in_float32) if np.dtype(dtype) == np.float32 else tolerance
+    return rows
+
+
+def _rows(name: str, value: Any) -> list[tuple[str, Any]]:
+    return [(f"{name}[{k}]", v) for k, v in enumerate(value)] if isinstance(value, list | tuple) else [(name, value)]
+
+
+def start_values(model: type[NESTNeuron], values: Mapping[str, np.ndarray], dt: float, shape: Shape) -> dict[str, np.ndarray]:
+    """Initial values of the states by row, as the step has them."""
+    n = len(next(iter(values.values())))
+    starts = {}
+    for name, state in model.state_declarations.items():
+        for entry in entries(name, state.axis, shape):
+            value = values.get(entry)
+            if value is None:
+                value = values[state.start] if isinstance(state.start, str) else np.full(n, float(state.start))
+            starts[entry] = value - values[state.relative_to] if state.relative_to is not None else value
+    if isinstance(model.law, Adaptive):
+        starts["internal_step"] = np.full(n, dt)
+    return starts
+
+
+@functools.cache
+def neuron_text(model: type[NESTNeuron], shape: Shape, dtype: Any) -> NeuronText:
+    """The text of a model's step, with the parameters that it reads."""
+    sample = host_parameters(model, _sample(model, shape), 0.1, shape, dtype)
+    numbers = [n for n, v in sample.items() if v.dtype.kind == "f"]
+    wholes = [n for n, v in sample.items() if v.dtype.kind == "i"]
+    everything = _Tracing(model, shape, np.dtype(dtype), numbers, wholes)
+    used = everything.used()
+    # dt comes first: it is how far a solver has to go.
+    tracing = _Tracing(
+        model, shape, np.dtype(dtype), ["dt", *(n for n in numbers if n in used and n != "dt")], [n for n in wholes if n in used]
+    )
+    update, substep = tracing.texts()
+    return NeuronText(
+        name=model.__name__, dtype=np.dtype(dtype), numbers=tuple(tracing.numbers), wholes=tuple(tracing.wholes),
+        states=tuple(tracing.states), counters=tuple(tracing.counters), channels=len(tracing.channels), currents=model.current_ports,
+        uniforms=uniforms_of(model, shape), several=model.several_spikes,
+        update=update, substep=substep,
+    )  # fmt: skip
+
+
+def _sample(model: type[NESTNeuron], shape: Shape) -> dict[str, np.ndarray]:
+    """Default values of one neuron."""
+    values = {}
+    for name, parameter in settable(model).items():
+        for k, entry in enumerate(entries(name, parameter.axis, shape)):
+            default = parameter.default
+            if isinstance(default, tuple):
+                default = default[min(k, len(default) - 1)] if default else parameter.fill
+            values[entry] = np.array([float(default)])
+    return values
+
+
+class _Tracing:
+    """The functions of scalars behind a model's texts."""
+
+    def __init__(self, model: type[NESTNeuron], shape: Shape, dtype: np.dtype, numbers: Sequence[str], wholes: Sequence[str]):
+        self.model, self.shape, self.dtype = model, shape, dtype
+        self.numbers, self.wholes = list(numbers), list(wholes)
+        self.merged_away = _merged_away(model) if shape.merged else set()
+        self.states = [
+            entry
+            for name, s in model.state_declarations.items()
+            if name not in self.merged_away
+            for entry in entries(name, s.axis, shape)
+        ]
+        if isinstance(model.law, Adaptive):
+            self.states.append("internal_step")
+        self.counters = list(model.counter_declarations)
+        self.channels = channels_of(model, shape)
+        self.all_parameters = _all_rows(model, shape, dtype)
+
+    def texts(self) -> tuple[Text, Text | None]:
+        model, parameters = self.model, (FLOAT,) * len(self.numbers) + (INT,) * len(self.wholes)
+        state = (FLOAT,) * len(self.states) + (INT,) * len(self.counters)
+        currents, uniforms = (FLOAT,) * model.current_ports, (FLOAT,) * uniforms_of(model, self.shape)
+        inputs = (*parameters, *state, *(FLOAT,) * len(self.channels), *currents, INT, *uniforms)
+        if not isinstance(model.law, Adaptive):
+            return trace(model.__name__, self.update, inputs, self.dtype), None
+        substep = trace(model.__name__, self.substep, (*parameters, *state, *currents, FLOAT), self.dtype)
+        return trace(model.__name__, self.update, (*inputs, *state), self.dtype), substep
+
+    def used(self) -> set[str]:
+        update, substep = self.texts()
+        names = [*self.numbers, *self.wholes]
+        found: set[str] = set()
+        for text in (update, substep):
+            if text is not None:
+                read = {id(v) for eqn in text.jaxpr.jaxpr.eqns for v in eqn.invars} | {id(v) for v in text.jaxpr.jaxpr.outvars}
+                found |= {n for n, v in zip(names, text.jaxpr.jaxpr.invars[: len(names)], strict=True) if id(v) in read}
+        return found
+
+    def update(self, *given: Any) -> tuple:
+        take = iter(given)
+        p, y, c = self._parameters(take), self._named(self.states, take), self._named(self.counters, take)
+        x = self._arrivals(take)
+        x |= self._currents(take)
+        x["step"], x["features"] = next(take), self.shape.features
+        x["uniforms"] = tuple(next(take) for _ in range(uniforms_of(self.model, self.shape)))
+        if isinstance(self.model.law, Adaptive):
+            before = {**self._named(self.states, take), **self._named(self.counters, take)}
+            x["before"] = self._state_values(before)
+        changed, spikes = self.model.step(self._state_values({**y, **c}), p, Values("input", x))
+        return self._results(y, c, changed, spikes)
+
+    def substep(self, *given: Any) -> tuple:
+        law, model, take = self.model.law, self.model, iter(given)
+        assert isinstance(law, Adaptive) and model.derivatives is not None
+        p, y, c = self._parameters(take), self._named(self.states, take), self._named(self.counters, take)
+        x = Values("input", {**self._currents(take), "features": self.shape.features})
+        t = next(take)
+        solved = [n for n in self._flat(model.derivatives(self._state_values({**y, **c}), p, x))]
+
+        def derivatives(state: Mapping[str, Any]) -> dict[str, Any]:
+            return self._flat(model.derivatives(self._state_values({**y, **c, **state}), p, x))  # type: ignore[misc]
+
+        new, h, time, done = trial(derivatives, {n: y[n] for n in solved}, y["internal_step"], t, p.dt, p.tolerance, law.control)
+        y |= new
+        y["internal_step"] = h
+        spikes: Any = jnp.int32(0)
+        if model.accepted is not None:
+            changed, spiking = model.accepted(self._state_values({**y, **c}), p, x)
+            results = self._results(y, c, changed, spiking)
+            names = [*self.states, *self.counters]
+            kept = {n: jnp.where(done, r, {**y, **c}[n]) for n, r in zip(names, results, strict=False)}
+            y, c = {n: kept[n] for n in self.states}, {n: kept[n] for n in self.counters}
+            spikes = jnp.where(done, results[-1], 0)
+        return (*y.values(), *c.values(), time, spikes)
+
+    # ---- names ----
+
+    def _parameters(self, take: Any) -> Values:
+        given = {n: next(take) for n in [*self.numbers, *self.wholes]}
+        rows = {n: given.get(n, _UNREAD) for n in self.all_parameters}
+        for name, parameter in self.model.parameter_declarations.items():
+            if parameter.is_switch and rows[name] is not _UNREAD:
+                rows[name] = rows[name] != 0
+        return Values(f"parameter of {self.model.__name__}", _tupled(rows))
+
+    @staticmethod
+    def _named(names: Sequence[str], take: Any) -> dict[str, Any]:
+        return {n: next(take) for n in names}
+
+    def _state_values(self, rows: Mapping[str, Any]) -> Values:
+        zeros = {n: _Nothing() for n in self.merged_away}
+        return Values(f"state of {self.model.__name__}", {**_tupled(rows), **zeros})
+
+    def _arrivals(self, take: Any) -> dict[str, Any]:
+        rows = self._named(self.channels, take)
+        x = _tupled(rows)
+        for name, receptor in self.model.receptors.items():
+            if name not in x:
+                x[name] = () if receptor.axis is not None else _Nothing()
+        return x
+
+    def _currents(self, take: Any) -> dict[str, Any]:
+        currents = tuple(next(take) for _ in range(self.model.current_ports))
+        return {"current": currents[0] if len(currents) == 1 else currents, "currents": currents}
+
+    def _flat(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {entry: row for name, value in values.items() for entry, row in _rows(name, value)}
+
+    def _results(self, y: Mapping[str, Any], c: Mapping[str, Any], changed: Mapping[str, Any], spikes: Any) -> tuple:
+        flat = self._flat(changed)
+        known = {**y, **c}
+        for name in flat:
+            if name not in known and name not in self.merged_away:
+                raise UnknownNameError("state", name, known, where=f"{self.model.__name__}.step")
+        states = [jnp.asarray(flat.get(n, y[n]), self.dtype) for n in y]
+        counters = [jnp.asarray(flat.get(n, c[n]), jnp.int32) for n in c]
+        spikes = jnp.asarray(spikes)
+        return (*states, *counters, spikes.astype(jnp.int32))
+
+
+_UNREAD = 0.0
+
+
+class _Nothing:
+    """A channel that is left out: what arrives there is nothing, and so is what it drives."""
+
+    def __mul__(self, other: Any) -> Any:
+        return self
+
+    __rmul__ = __truediv__ = __mul__
+
+    def __neg__(self) -> Any:
+        return self
+
+    def __add__(self, other: Any) -> Any:
+        return other
+
+    __radd__ = __add__
+
+    def __rsub__(self, other: Any) -> Any:
+        return other
+
+
+def _tupled(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows `name[k]` put together as the tuple `name`."""
+    found: dict[str, Any] = {}
+    for name, value in rows.items():
+        head, bracket, _ = name.partition("[")
+        if bracket:
+            found.setdefault(head, []).append(value)
+        else:
+            found[name] = value
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
+
+
+@functools.cache
+def _all_rows(model: type[NESTNeuron], shape: Shape, dtype: Any) -> tuple[str, ...]:
+    return tuple(host_parameters(model, _sample(model, shape), 0.1, shape, dtype))
+
+
+def _merged_away(model: type[NESTNeuron]) -> set[str]:
+    """States of the channel of negative weights: those whose names end as the second names of `same_dynamics` do."""
+    return {n for n in model.state_declarations if n.endswith("_in")}

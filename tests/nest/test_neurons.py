@@ -1,0 +1,51 @@
+"""Every neuron model against a live NEST: defaults, recordables, spikes and traces with every parameter changed alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from reference.neuron_cases import CASES
+from reference.neurons import BOOKKEEPING, compare, nest_defaults, variants
+
+from dist_sim.nest.neurons import NEURONS
+from dist_sim.nest.neurons.text import default_shape, recordables_of, settable
+
+pytestmark = pytest.mark.nest
+DETERMINISTIC = [name for name in NEURONS if name in CASES]
+
+
+@pytest.mark.parametrize("model", NEURONS)
+def test_parameters_defaults_and_recordables_are_nests(model):
+    theirs, kind = nest_defaults(model), NEURONS[model]
+    exclude = BOOKKEEPING | set(CASES[model].exclude if model in CASES else ())
+    ours = {n: p.default for n, p in settable(kind).items()}
+    recordables = set(recordables_of(kind, default_shape(kind)))
+    wanted = {n: v for n, v in theirs.items() if n not in exclude and not isinstance(v, str)}
+    assert set(wanted) - set(ours) - recordables == set(), "parameters of NEST's that are not here"
+    for name, value in wanted.items():
+        if name in ours:
+            mine = list(ours[name]) if isinstance(ours[name], tuple) else ours[name]
+            value = np.asarray(value, float)
+            unbounded = np.abs(value) > 1e300
+            value = np.where(unbounded, np.copysign(np.inf, value), value)
+            np.testing.assert_allclose(np.asarray(mine, float), value, rtol=1e-12, err_msg=name)
+    assert set(theirs.get("recordables", [])) == recordables
+
+
+@pytest.mark.parametrize("model", DETERMINISTIC)
+def test_spikes_and_traces_are_nests(model):
+    case = CASES[model]
+    theirs, ours = compare(model, case)
+    names = list(variants(model, case))
+    fired = 0
+    for k, name in enumerate(names):
+        wanted, found = (r["steps"][r["senders"] == k] for r in (theirs, ours))
+        np.testing.assert_array_equal(found, wanted, err_msg=f"spikes with {name} changed")
+        fired += len(wanted)
+    assert fired > len(names), "the neurons hardly fire: the comparison says little"
+    for recordable, reference in theirs["traces"].items():
+        found = ours["traces"][recordable][: len(reference)]
+        scale = max(1.0, np.abs(reference[np.isfinite(reference)]).max(initial=0))
+        worst = np.abs(found - reference[: len(found)]).max(axis=0)
+        bad = {n: float(w) for n, w in zip(names, worst, strict=True) if not w <= case.tolerance * scale}
+        assert not bad, f"{recordable}: {bad}"
