@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels.backend import call
-from dist_sim.kernels.history import DELIVERED, add64
+from dist_sim.kernels.history import DELIVERED, DOWN, add64
 
 _BLOCK = 4096
 
@@ -43,7 +43,8 @@ def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num
     pair = jnp.arange(ring.shape[0], dtype=jnp.uint32)  # never more due pairs than spikes in the ring
     d = jnp.minimum(jnp.searchsorted(due_ends, pair, side="right"), num_delays - 1)
     place = (marks[slot[d], 0] + pair - (due_ends[d] - due[d])) % jnp.uint32(ring.shape[0])
-    run = ring[place] * jnp.uint32(num_delays) + d.astype(jnp.uint32)
+    down = (ring[place] & DOWN) != 0
+    run = (ring[place] & ~DOWN) * jnp.uint32(num_delays) + d.astype(jnp.uint32)
     run = jnp.where(pair < due_ends[-1], run, 0)
     length = jnp.where(pair < due_ends[-1], pointers[run + 1] - pointers[run], 0)
     run_ends = jnp.cumsum(length)
@@ -56,7 +57,8 @@ def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num
         at = pointers[run[r]] + event - (run_ends[r] - length[r])
         found = synapses[jnp.where(event < total, at, 0)]
         target = jnp.where(event < total, found[:, 0], size)
-        return k.at[target].add(found[:, 1], mode="drop"), first + _BLOCK
+        weight = jnp.where(down[r], -found[:, 1], found[:, 1])
+        return k.at[target].add(weight, mode="drop"), first + _BLOCK
 
     empty = jnp.zeros(size, dtype=synapses.dtype) + (synapses[:1, 0] * 0 if synapses.shape[0] else 0)
     vector, _ = jax.lax.while_loop(lambda block: block[1] < total, add_block, (empty, total * 0))

@@ -4,9 +4,15 @@
 count) for each of the last `slots` steps; `counters` (8,) uint32 the head of the ring, the largest number of spikes that were
 alive, the delivered and the scheduled synaptic events (two words each, low first) and an overflow flag. Past the capacity
 nothing is written and the flag is set: the caller runs the chunk again with more room.
+
+A device's spikes of a step are words: a bit per neuron, and after the bits, for models whose neurons can send several spikes in a
+step or changes of state, a whole number per neuron. `Counted` says where these lie. The top bit of a row in the ring says that the
+weights are taken away instead of added: a neuron of two states went down.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +20,7 @@ import numpy as np
 
 from dist_sim.kernels.backend import call
 
+DOWN = np.uint32(1 << 31)
 HEAD, LIVE_MAX, DELIVERED, SCHEDULED, OVERFLOW = 0, 1, 2, 4, 6
 NUM_COUNTERS = 8
 
@@ -24,12 +31,28 @@ def count64(counters: np.ndarray, which: int) -> int:
     return int((words[:, which] + (words[:, which + 1] << np.uint64(32))).sum())
 
 
-def push_masks(step, masks, events, sources, history, *, num_delays: int, backend: str):
+@dataclass(frozen=True)
+class Counted:
+    """Neurons of one model on a device whose number of spikes is sent beside their bits.
+
+    Attributes:
+        slot: of the first, among the device's; count: how many they are.
+        word: place of the first one's number among the device's words.
+        binary: whether the number says that a neuron of two states went down (1) or up (2), not how often it spiked.
+    """
+
+    slot: int
+    count: int
+    word: int
+    binary: bool
+
+
+def push_masks(step, masks, events, sources, history, *, num_delays: int, backend: str, counted: tuple[Counted, ...] = ()):
     """Appends the spikes of an interval.
 
     Args:
         step: () int32, first step of the interval.
-        masks: (devices, steps, words) uint32, a bit per source slot.
+        masks: (devices, steps, words) uint32, a bit per source slot, and the numbers of `counted` models.
         events: (2, num_events) uint32, (step, row) of spikes from outside, in order of steps.
         sources: (present, rank, pointers) of the table.
         history: (ring, marks, counters).
@@ -37,22 +60,36 @@ def push_masks(step, masks, events, sources, history, *, num_delays: int, backen
     Returns:
         The new (ring, marks, counters).
     """
+    bits_words = masks.shape[2] - sum(c.count for c in counted)
     if backend == "cpp":
-        return call("push_masks", _like(history), step, masks, events, *sources, *history,
-                    in_place={6: 0, 7: 1, 8: 2}, num_delays=np.int64(num_delays))  # fmt: skip
+        return call("push_masks", _like(history), step, masks, events, *sources, _regions(counted), *history,
+                    in_place={7: 0, 8: 1, 9: 2}, num_delays=np.int64(num_delays), bits_words=np.int64(bits_words))  # fmt: skip
     present, rank, pointers = sources
+    numbers = {c: masks[:, :, c.word : c.word + c.count] for c in counted}
+    masks = masks[:, :, :bits_words]
     words = jnp.swapaxes(masks, 0, 1).reshape(masks.shape[1], -1) & present[: masks.shape[0] * masks.shape[2]]
     bits = (words[:, :, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
     slots = jnp.arange(words.shape[1] * 32, dtype=jnp.uint32)
     rows = row_of(slots, present, rank)
     for s in range(words.shape[0]):
         spiking = bits[s].reshape(-1).astype(bool)
-        history = _append(history, step + s, jnp.where(spiking, rows, _NO_ROW), events, pointers, num_delays)
+        sent = jnp.where(spiking, rows, _NO_ROW)
+        times = jnp.ones_like(rows)
+        for c, number in numbers.items():
+            place = (np.arange(masks.shape[0])[:, None] * bits_words * 32 + c.slot + np.arange(c.count)).reshape(-1)
+            of_model = number[:, s].reshape(-1)
+            if c.binary:
+                sent = sent.at[place].set(jnp.where(spiking[place] & (of_model == 1), sent[place] | DOWN, sent[place]))
+            else:
+                times = times.at[place].set(of_model)
+        history = _append(history, step + s, sent, events, pointers, num_delays)
+        history = _append_again(history, step + s, sent, times, pointers, num_delays) if counted else history
     return history
 
 
 def push_ids(step, ids, counts, events, sources, history, *, num_delays: int, backend: str):
-    """As `push_masks`, from lists: `ids` (devices, steps, capacity) uint32 source slots, `counts` (devices, steps) uint32.
+    """As `push_masks`, from lists: `ids` (devices, steps, capacity) uint32 source slots, `counts` (devices, steps) uint32. A slot
+    occurs as often as its neuron spikes; its top bit says that a neuron of two states went down.
 
     A count above the capacity sets the overflow flag.
     """
@@ -61,10 +98,12 @@ def push_ids(step, ids, counts, events, sources, history, *, num_delays: int, ba
                     in_place={7: 0, 8: 1, 9: 2}, num_delays=np.int64(num_delays))  # fmt: skip
     present, rank, pointers = sources
     capacity = ids.shape[2]
+    ids, down_flags = ids & ~DOWN, ids & DOWN
     for s in range(ids.shape[1]):
         listed = jnp.arange(capacity, dtype=jnp.uint32) < counts[:, s, None]
         known = (present[ids[:, s] >> 5] >> (ids[:, s] & 31)) & 1
-        rows = jnp.where(listed & (known == 1), row_of(ids[:, s], present, rank), _NO_ROW).reshape(-1)
+        down = down_flags[:, s]
+        rows = jnp.where(listed & (known == 1), row_of(ids[:, s], present, rank) | down, _NO_ROW).reshape(-1)
         history = _append(history, step + s, rows, events, pointers, num_delays)
         ring, marks, counters = history
         history = ring, marks, counters.at[OVERFLOW].max((counts[:, s] > capacity).any().astype(jnp.uint32))
@@ -89,10 +128,16 @@ _NO_ROW = np.uint32(0xFFFFFFFF)
 def _append(history, step, rows, events, pointers, num_delays):
     """One step of the reference: the rows that are not `_NO_ROW`, and the events from outside."""
     ring, marks, counters = history
-    capacity, slot = ring.shape[0], step % marks.shape[0]
-    marks = marks.at[slot].set(jnp.stack([counters[HEAD], jnp.uint32(0)]))
+    marks = marks.at[step % marks.shape[0]].set(jnp.stack([counters[HEAD], jnp.uint32(0)]))
     now = events[0] == step.astype(jnp.uint32)
     rows = jnp.concatenate([rows, jnp.where(now, events[1], _NO_ROW)])
+    return _extend((ring, marks, counters), step, rows, pointers, num_delays)
+
+
+def _extend(history, step, rows, pointers, num_delays):
+    """More rows of a step that is open."""
+    ring, marks, counters = history
+    capacity, slot = ring.shape[0], step % marks.shape[0]
     valid = rows != _NO_ROW
     order = jnp.cumsum(valid.astype(jnp.uint32))
     count, alive = order[-1], marks[:, 1].sum(dtype=jnp.uint32)
@@ -102,8 +147,8 @@ def _append(history, step, rows, events, pointers, num_delays):
     )
     ring = ring.at[place].set(rows, mode="drop")
     written = jnp.minimum(count, jnp.uint32(capacity) - jnp.minimum(alive, jnp.uint32(capacity)))
-    marks = marks.at[slot, 1].set(written)
-    safe = jnp.where(valid, rows, 0)
+    marks = marks.at[slot, 1].add(written)
+    safe = jnp.where(valid, rows & ~DOWN, 0)
     sizes = jnp.where(valid, pointers[(safe + 1) * num_delays] - pointers[safe * num_delays], 0)
     counters = add64(counters, SCHEDULED, sizes.sum(dtype=jnp.uint32))
     counters = counters.at[HEAD].set((counters[HEAD] + written) % jnp.uint32(capacity))
@@ -111,22 +156,52 @@ def _append(history, step, rows, events, pointers, num_delays):
     return ring, marks, counters
 
 
+def _append_again(history, step, rows, times, pointers, num_delays):
+    """The rows that are sent more than once in a step, the second and further times."""
+
+    def again(carry):
+        k, history = carry
+        chosen = jnp.where((rows != _NO_ROW) & (times > k), rows, _NO_ROW)
+        return k + 1, _extend(history, step, chosen, pointers, num_delays)
+
+    start = (jnp.uint32(1) + times[0] * 0, history)
+    return jax.lax.while_loop(lambda carry: ((rows != _NO_ROW) & (times > carry[0])).any(), again, start)[1]
+
+
+def _regions(counted: tuple[Counted, ...]) -> jax.Array:
+    """(models, 4) int32, as the compiled kernels have them."""
+    return jnp.asarray(np.array([(c.slot, c.count, c.word, c.binary) for c in counted], np.int32).reshape(-1, 4))
+
+
 def _like(history) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(h.shape, h.dtype) for h in history]
 
 
-def compact(masks, first, *, capacity: int, backend: str):
-    """Bits to lists: `masks` (steps, words) uint32 -> (steps, capacity) uint32 slots numbered from `first`, (steps,) counts.
+def compact(masks, first, *, capacity: int, backend: str, counted: tuple[Counted, ...] = ()):
+    """Words to lists: `masks` (steps, words) uint32 -> (steps, capacity) uint32 slots numbered from `first`, (steps,) counts.
 
     A count may exceed the capacity; the list then holds the first ones.
     """
     steps, words = masks.shape
     if backend == "cpp":
         results = [jax.ShapeDtypeStruct((steps, capacity), jnp.uint32), jax.ShapeDtypeStruct((steps,), jnp.uint32)]
-        return call("compact", results, masks, first)
+        bits_words = words - sum(c.count for c in counted)
+        return call("compact", results, masks, first, _regions(counted), bits_words=np.int64(bits_words))
+    numbers = masks
+    words -= sum(c.count for c in counted)
+    masks = masks[:, :words]
     bits = ((masks[:, :, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1).reshape(steps, words * 32)
-    counts = bits.sum(axis=1, dtype=jnp.uint32)
-    place = jnp.where(bits == 1, jnp.cumsum(bits, axis=1) - 1, capacity)
-    slots = first + jnp.arange(words * 32, dtype=jnp.uint32)
-    empty = jnp.zeros((steps, capacity), jnp.uint32) + first * 0
-    return jax.vmap(lambda ids, at: ids.at[at].set(slots, mode="drop"))(empty, place), counts
+    slots = jnp.broadcast_to(first + jnp.arange(words * 32, dtype=jnp.uint32), bits.shape)
+    for c in counted:
+        number, place = numbers[:, c.word : c.word + c.count], c.slot + np.arange(c.count)
+        if c.binary:
+            slots = slots.at[:, place].set(jnp.where(number == 1, slots[:, place] | DOWN, slots[:, place]))
+        else:
+            bits = bits.at[:, place].set(number)
+    ends = jnp.cumsum(bits, axis=1)
+    counts = ends[:, -1]
+    # Place k of the list is of the first slot up to which more than k are listed.
+    which = jax.vmap(lambda e: jnp.searchsorted(e, jnp.arange(capacity, dtype=jnp.uint32), side="right"))(ends)
+    which = jnp.minimum(which, words * 32 - 1)
+    listed = jnp.arange(capacity, dtype=jnp.uint32) < counts[:, None]
+    return jnp.where(listed, jnp.take_along_axis(slots, which, axis=1), 0), counts

@@ -131,38 +131,69 @@ def update(
                              stream=np.uint32(stream))  # fmt: skip
     new = arriving[:, offset : offset + text.channels * n].sum(axis=0, dtype=arriving.dtype).reshape(text.channels, n)
     arrived = [as_it_is(row.astype(text.dtype) * quantum) for row, quantum in zip(new, quanta, strict=True)]
-    p = parameters.values(len(text.numbers))
-    y, c, a = list(states), list(counters), list(currents)
-    before, earlier = [], []
-    if text.substep is not None:
-        before = [*y, *c]
-        y, c, earlier = _solve(text, p, y, c, a)
     u = _uniforms(text, ids, step, seed, stream)
-    results = run(text.update, [*p, *y, *c, *arrived, *a, step, *u, *before])
-    y, c, spikes = results[: len(y)], results[len(y) : -1], results[-1]
-    spikes = jnp.broadcast_to(spikes, (n,)).astype(jnp.int32) + sum(earlier, start=jnp.int32(0))
+    y, c, spikes = advance(
+        text, parameters.values(len(text.numbers)), list(states), list(counters), arrived, list(currents), step, u
+    )
     y, c = ([jnp.broadcast_to(v, (n,)).astype(old.dtype) for v in vs] for vs, old in ((y, states), (c, counters)))
+    spikes = jnp.broadcast_to(spikes, (n,))
     return (
         jnp.stack(y) if y else states, jnp.stack(c) if c else counters, pack(spikes != 0),
         spikes if text.several else jnp.zeros(0, jnp.int32),
     )  # fmt: skip
 
 
-def _solve(text: NeuronText, p: list, y: list, c: list, a: list) -> tuple[list, list, list]:
-    """Trials until every neuron has come to the end of the step."""
+def advance(text: NeuronText, p: list, y: list, c: list, arrived: list, currents: list, step, uniforms: list) -> tuple[list, list, Any]:
+    """One step of the reference on arrays that broadcast against each other; differentiable.
+
+    Returns:
+        States, counters, and the number of spikes (int32).
+    """
+    before, spikes = [], jnp.int32(0)
+    if text.substep is not None:
+        before = [*y, *c]
+        y, c, spikes = _solve(text, (p, y, c, currents))
+    results = run(text.update, [*p, *y, *c, *arrived, *currents, step, *uniforms, *before])
+    return results[: len(y)], results[len(y) : -1], results[-1].astype(jnp.int32) + spikes
+
+
+_MOST_TRIALS = 64  # of a step, that a gradient goes back through
+
+
+def _trial(text: NeuronText, given: tuple[list, list, list, list], t, spikes) -> tuple:
     assert text.substep is not None
-    substep, dt, n = text.substep, p[0], len(y)
+    p, y, c, currents = given
+    results = run(text.substep, [*p, *y, *c, *currents, t])
+    counted = [jnp.broadcast_to(v, t.shape).astype(jnp.int32) for v in results[len(y) : -2]]
+    return (p, results[: len(y)], counted, currents), results[-2], spikes + results[-1].astype(jnp.int32)
 
-    def trial(carry):
-        y, c, t, spikes = carry
-        results = run(substep, [*p, *y, *c, *a, t])
-        new, counted, (t, more) = results[:n], results[n:-2], results[-2:]
-        return [v + 0 * t for v in new], [jnp.broadcast_to(v, t.shape).astype(jnp.int32) for v in counted], t, spikes + more
 
-    t = y[0] * 0
-    start = (y, c, jnp.zeros_like(t), jnp.zeros(t.shape, jnp.int32))
-    y, c, _, spikes = jax.lax.while_loop(lambda carry: (carry[2] < dt).any(), trial, start)
-    return y, c, [spikes]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _solve(text: NeuronText, given: tuple[list, list, list, list]) -> tuple[list, list, Any]:
+    """Trials until every neuron has come to the end of the step."""
+    dt, t = given[0][0], jnp.zeros_like(given[1][0])
+    start = (given, t, jnp.zeros(t.shape, jnp.int32))
+    (_, y, c, _), _, spikes = jax.lax.while_loop(lambda s: (s[1] < dt).any(), lambda s: _trial(text, *s), start)
+    return y, c, spikes
+
+
+def _solve_forward(text: NeuronText, given: tuple[list, list, list, list]) -> tuple:
+    return _solve(text, given), given
+
+
+def _solve_backward(text: NeuronText, given: tuple[list, list, list, list], cotangents: tuple) -> tuple:
+    """Through the same trials, in a loop of known length: how many there are, a reverse derivative has to know beforehand."""
+
+    def unrolled(given):
+        t = jnp.zeros_like(given[1][0])
+        start = (given, t, jnp.zeros(t.shape, jnp.int32))
+        (_, y, c, _), _, spikes = jax.lax.scan(lambda s, _: (_trial(text, *s), None), start, None, length=_MOST_TRIALS)[0]
+        return y, c, spikes
+
+    return jax.vjp(unrolled, given)[1](cotangents)
+
+
+_solve.defvjp(_solve_forward, _solve_backward)
 
 
 def _uniforms(text: NeuronText, ids, step, seed: int, stream: int) -> list:
@@ -192,8 +223,8 @@ def load_compiled(texts: Sequence[NeuronText]) -> None:
     backends.load_printed({text.target: text for text in texts}, source_of)
 
 
-def source_of(text: NeuronText) -> str:
-    """The C++ of a model: a struct of its texts, and the function that XLA calls."""
+def struct_of(text: NeuronText) -> str:
+    """The texts of a model as a C++ struct, for CPUs and GPUs."""
     source = Source()
     number = "double" if text.dtype == np.float64 else "float"
     names = {
@@ -228,7 +259,13 @@ struct model_{text.target} : dist_sim::Operations<{number}> {{
 {inside}
   }}
 }};
+"""
 
+
+def source_of(text: NeuronText) -> str:
+    """The C++ of a model: its struct, and the function that XLA calls."""
+    number = "double" if text.dtype == np.float64 else "float"
+    return f"""{struct_of(text)}
 // @BE {text.target}
 void {text.target}(const Tensor step, const Tensor arriving, const Tensor rows, const Tensor shared, const Tensor own,
     const Tensor shared_whole, const Tensor own_whole, const Tensor quanta, const Tensor currents, const Tensor ids,

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels.backend import call
-from dist_sim.kernels.history import DELIVERED, add64
+from dist_sim.kernels.history import DELIVERED, DOWN, add64
 
 PERIOD = 5000  # steps between two times that all synapses are brought up to date
 _BLOCK = 256
@@ -95,9 +95,8 @@ def deliver(step, history, pointers, synapses, posts, constants, arriving, *, mi
     def spike(carry):
         k, state, last, vector, total, log = carry
         d = jnp.searchsorted(ends, k, side="right")
-        run = ring[(marks[slot[d], 0] + k - (ends[d] - due[d])) % jnp.uint32(ring.shape[0])] * jnp.uint32(num_delays) + d.astype(
-            jnp.uint32
-        )
+        row = ring[(marks[slot[d], 0] + k - (ends[d] - due[d])) % jnp.uint32(ring.shape[0])] & ~DOWN
+        run = row * jnp.uint32(num_delays) + d.astype(jnp.uint32)
         begin, end = pointers[run].astype(jnp.int32), pointers[run + 1].astype(jnp.int32)
 
         def block(carry):

@@ -120,11 +120,12 @@ class _Dealing(Module):
         self.next = ShortTermState(jnp.zeros((), jnp.int32, device=everywhere), sharding=everywhere)
         self.mask = LongTermState(jnp.zeros((), jnp.uint32, device=everywhere), sharding=everywhere)
 
-    def update(self, step: jax.Array, arriving: jax.Array, currents: jax.Array) -> jax.Array:
-        own = self.neurons(step, arriving, currents)
-        number, patterns = self.next.value, self.patterns.value
-        self.next.value = (number + 1) % len(patterns)
-        return own & self.mask.value | jax.lax.dynamic_index_in_dim(patterns, number, keepdims=False)
+    def update(self, step: jax.Array, arriving: jax.Array, currents: jax.Array) -> tuple[jax.Array, jax.Array]:
+        own, number = self.neurons(step, arriving, currents)
+        at, patterns = self.next.value, self.patterns.value
+        self.next.value = (at + 1) % len(patterns)
+        bits = own & self.mask.value | jax.lax.dynamic_index_in_dim(patterns, at, keepdims=False)
+        return bits, jnp.ones_like(number)
 
 
 def _compared(small: _Run, large: _Run) -> tuple[float, float, float]:

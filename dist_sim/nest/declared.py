@@ -1,9 +1,11 @@
-"""What a neuron model declares of itself: parameters, states, receptors, recordables. A model is these and the text of its step."""
+"""What a neuron model declares of itself: parameters, states, receptors, recordables.
+
+A model is these and the text of its step. On neurons that run alone, `neurons.tau_m` and `neurons.V_m` are quantities."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import brainunit as u
@@ -40,6 +42,7 @@ class Parameter:
     relative_to: str | None = None
     axis: str | None = None
     fill: float = 0.0
+    name: str = field(default="", init=False, compare=False)
 
     def __post_init__(self) -> None:
         if (self.axis is None) == isinstance(self.default, tuple):
@@ -55,6 +58,12 @@ class Parameter:
     def is_whole(self) -> bool:
         """Whether the step has it as a whole number."""
         return self.steps or isinstance(self.default, int)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        object.__setattr__(self, "name", name)
+
+    def __get__(self, neurons: Any, owner: type) -> Any:
+        return self if neurons is None else neurons.parameter(self.name)
 
     def check(self, lowest: float, highest: float, where: str, hint: str = "") -> None:
         """Raises ParameterError where not all numbers between these are allowed."""
@@ -78,7 +87,8 @@ class State:
 
     Attributes:
         unit: a brainunit unit.
-        start: its initial value in that unit, which a user may give as a parameter; the name of a parameter takes that one's value.
+        start: its initial value in that unit, which a user may give as a parameter; the name of a parameter takes that
+            one's value.
         relative_to: the name of a potential that the step has it relative to: `E_L`.
         axis: where there is one for each entry of the lists of an axis.
         settable: whether a user may give the initial value.
@@ -89,6 +99,16 @@ class State:
     relative_to: str | None = None
     axis: str | None = None
     settable: bool = True
+    name: str = field(default="", init=False, compare=False)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        object.__setattr__(self, "name", name)
+
+    def __get__(self, neurons: Any, owner: type) -> Any:
+        return self if neurons is None else neurons.state(self.name)
+
+    def __set__(self, neurons: Any, value: Any) -> None:
+        neurons.set_state(self.name, value)
 
 
 @final

@@ -61,19 +61,20 @@ class RestoringFlight:
 
     def __init__(self, projection: Projection, step: int):
         self._projection, self._step = projection, step
-        self._pairs, self._totals = np.zeros((0, 2), np.int64), np.zeros(2, np.int64)
+        self._spikes, self._totals = np.zeros((0, 3), np.int64), np.zeros(2, np.int64)
 
     def take(self, saved: Mapping[str, np.ndarray]) -> None:
         """Takes in what `Projection.portable` gave on one process."""
         first = self._projection.exchanged_until(self._step) - self._projection.slots
         steps = np.repeat(np.arange(len(saved["spike_counts"])) + first, saved["spike_counts"])
-        pairs = np.stack([steps, saved["spike_ids"].astype(np.int64)], axis=1)
-        self._pairs = np.unique(np.concatenate([self._pairs, pairs]), axis=0)
+        number = saved.get("spike_numbers", np.ones(len(steps), np.uint32))
+        spikes = np.stack([steps, saved["spike_ids"].astype(np.int64), number.astype(np.int64)], axis=1)
+        self._spikes = np.unique(np.concatenate([self._spikes, spikes]), axis=0)
         self._totals += saved["totals"]
 
     def finish(self) -> None:
         """Puts the projection there."""
-        self._projection.restore_flight(self._pairs[:, 0], self._pairs[:, 1], self._totals, self._step)
+        self._projection.restore_flight(self._spikes, self._totals, self._step)
 
 
 @final

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, final
 
@@ -43,6 +43,7 @@ class Projection(Module):
         external_steps: per source from outside, in order of `layout.external_ids`: steps of its spikes, ascending.
         capacity: spikes in flight that a device has room for; None chooses. A run that needs more grows it.
         tau_minus: of neurons by global id (n,), ms: needed where connections are plastic.
+        counted: models whose neurons can send several spikes in a step (False), or changes of two states (True), by number.
 
     Each process draws the synapses of its own devices; what must agree (the lengths of the blocks, the out-degrees) is exchanged.
 
@@ -67,8 +68,13 @@ class Projection(Module):
         capacity: int | None = None,
         watch: Any = None,
         tau_minus: Callable[[np.ndarray], np.ndarray] | None = None,
+        counted: Mapping[int, bool] | None = None,
     ) -> None:
         super().__init__()
+        self.counted, word = [], layout.slots_per_device // 32
+        for group, binary in sorted((counted or {}).items()):
+            self.counted.append(in_flight.Counted(layout.first[group], layout.block[group], word, binary))
+            word += layout.block[group]
         self.layout, self.mesh, self.exchange, self.backend = layout, mesh, exchange, backend
         self.processes, self.local = processes_of(mesh), local_positions(mesh)
         self.share = Share(layout=layout, devices=self.local, processes=self.processes)
@@ -109,6 +115,11 @@ class Projection(Module):
     def slots(self) -> int:
         """Steps that the history reaches back."""
         return history_slots(self.min_delay, self.num_delays)
+
+    @property
+    def words(self) -> int:
+        """Of a device's spikes of a step: a bit per neuron, and the numbers of those that are counted."""
+        return self.layout.slots_per_device // 32 + sum(c.count for c in self.counted)
 
     @property
     def _all_threads(self) -> int:
@@ -177,7 +188,7 @@ class Projection(Module):
 
     def _reset(self, capacity: int) -> None:
         devices, mesh = self.layout.num_devices, self.mesh
-        words = self.layout.num_slots // 32
+        words = self.words * devices
 
         def zeros(kind: type, shape: tuple[int, ...], *axes: str | None) -> Any:
             return kind(jnp.zeros(shape, jnp.uint32, device=sharded(mesh, *axes)), sharding=sharded(mesh, *axes))
@@ -211,20 +222,22 @@ class Projection(Module):
             arriving, self.counters.value = self.plastic.deliver(step, self._history(), arriving)
         return arriving
 
-    def send(self, step: jax.Array, spikes: Sequence[jax.Array]) -> jax.Array:
+    def send(self, step: jax.Array, spikes: Sequence[tuple[jax.Array, jax.Array]]) -> jax.Array:
         """Passes on the spikes of `step`.
 
         Args:
-            spikes: per model, (devices * block / 32,) uint32 bits in padded global order.
+            spikes: per model, (devices * block / 32,) uint32 bits in padded global order, and (devices * block,) int32 numbers
+                of spikes where the model is counted, else (0,).
 
         Returns:
-            (devices * words,) the same bits in order of source slots.
+            (devices * words,) the same in order of devices: the bits in order of source slots, then the numbers.
         """
         interval = self.interval
-        run = partial(self.exchange, num_delays=self.num_delays, backend=self.backend.name)
+        run = partial(self.exchange, num_delays=self.num_delays, backend=self.backend.name, counted=tuple(self.counted))
 
         def island(step, spikes, outbox, events, sources, history):
-            words = jnp.concatenate(spikes) if len(spikes) > 1 else spikes[0]
+            parts = [bits for bits, _ in spikes] + [n.astype(jnp.uint32) for _, n in spikes if n.shape[0]]
+            words = jnp.concatenate(parts) if len(parts) > 1 else parts[0]
             if interval == 1:
                 return words, outbox, run(step, words[None], events, sources, history)
             phase = step % interval
@@ -236,15 +249,22 @@ class Projection(Module):
             return words, outbox, history
 
         neuron, history = P(NEURON), (P(NEURON), P(NEURON), P(NEURON))
-        specs = (P(), (neuron,) * len(spikes), P(None, NEURON), P(None, NEURON), (neuron, neuron, neuron), history)
+        specs = (P(), ((neuron, neuron),) * len(spikes), P(None, NEURON), P(None, NEURON), (neuron, neuron, neuron), history)
         sources = (self.present.value, self.rank.value, self.pointers.value)
         words, self.outbox.value, new = self._island(island, specs, (neuron, P(None, NEURON), history))(
             step, tuple(spikes), self.outbox.value, self.events.value, sources, self._history()
         )
         self.ring.value, self.marks.value, self.counters.value = new
         if self.plastic is not None:
-            self.plastic.record(step, words)
+            self.plastic.record(step, self.bits_of(words))
         return words
+
+    def bits_of(self, words: jax.Array) -> jax.Array:
+        """(devices * slots / 32,) of (devices * words,): the bits alone."""
+        if not self.counted:
+            return words
+        bits = self.layout.slots_per_device // 32
+        return self._island(lambda w: w[:bits], P(NEURON), P(NEURON))(words)
 
     def _island(self, f: Any, in_specs: Any, out_specs: Any) -> Any:
         return jax.shard_map(f, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
@@ -309,8 +329,13 @@ class Projection(Module):
         total = 0
         for device, block in zip(self.local, blocks, strict=True):
             for n in range(self.exchanged_until(step), step):
-                slots = device * self.layout.slots_per_device + flight.sources_of(block[n % self.interval].copy())
-                total += self.synapses_of(slots)
+                words, per_device = block[n % self.interval], self.layout.slots_per_device
+                within = flight.sources_of(np.ascontiguousarray(words[: per_device // 32]))
+                number = np.ones(len(within), np.int64)
+                for c in (c for c in self.counted if not c.binary):
+                    mine = np.flatnonzero((within >= c.slot) & (within < c.slot + c.count))
+                    number[mine] = words[c.word + within[mine] - c.slot]
+                total += self.synapses_of(np.repeat(device * per_device + within, number))
         return total
 
     def in_flight(self, step: int) -> int:
@@ -323,7 +348,7 @@ class Projection(Module):
         for d in range(devices):
             for emitted in range(max(0, last - self.slots), last):
                 start, count = (int(x) for x in marks[d, emitted % self.slots])
-                rows = ring[d, (start + np.arange(count)) % ring.shape[1]].astype(np.int64)
+                rows = (ring[d, (start + np.arange(count)) % ring.shape[1]] & ~in_flight.DOWN).astype(np.int64)
                 passed = min(max(step - emitted - self.min_delay, 0), nd)
                 for pointers in tables:
                     total += int((pointers[d, (rows + 1) * nd].astype(np.int64) - pointers[d, rows * nd + passed]).sum())
@@ -347,17 +372,18 @@ class Projection(Module):
             read: this process's part of the value of a State at that moment.
 
         Returns:
-            spike_ids (n,) uint32, sorted by (step, id), spike_counts (slots + interval,) int64 per step, totals (2,) int64
+            spike_ids (n,) uint32, sorted by (step, id), spike_numbers (n,) uint32 where some model is counted, spike_counts (slots + interval,) int64 per step, totals (2,) int64
             of delivered and scheduled events.
         """
-        sent, per_device = self.exchanged_until(step), self.layout.slots_per_device
+        sent = self.exchanged_until(step)
         present, ring, marks = (np.split(read(s), len(self.local)) for s in (self.present, self.ring, self.marks))
         histories = [(flight.sources_of(p), r, m) for p, r, m in zip(present, ring, marks, strict=True)]
-        slots = (self.local[:, None] * per_device + np.arange(per_device)).reshape(-1)
-        steps, ids = flight.spikes_in_flight(self.layout, histories, read(self.outbox), slots, step=step, sent=sent)
+        outboxes = list(zip(self.local.tolist(), np.split(read(self.outbox), len(self.local), axis=1), strict=True))
+        steps, ids, number = flight.spikes_in_flight(self.layout, histories, outboxes, self.counted, step=step, sent=sent)
         counters = read(self.counters).reshape(len(self.local), in_flight.NUM_COUNTERS)
         return {
             "spike_ids": ids.astype(np.uint32),
+            **({"spike_numbers": number.astype(np.uint32)} if self.counted else {}),
             "spike_counts": np.bincount(steps - (sent - self.slots), minlength=self.slots + self.interval),
             "totals": np.array([in_flight.count64(counters, k) for k in (in_flight.DELIVERED, in_flight.SCHEDULED)]),
         }
@@ -366,13 +392,16 @@ class Projection(Module):
         """What takes in the parts of the processes, and then puts the network there."""
         return RestoringFlight(self, step)
 
-    def restore_flight(self, steps: np.ndarray, ids: np.ndarray, totals: np.ndarray, step: int) -> None:
-        """Back to `step`, with these spikes in flight, sorted by (step, id), and totals of all processes."""
+    def restore_flight(self, spikes: np.ndarray, totals: np.ndarray, step: int) -> None:
+        """Back to `step`, with these spikes in flight (n, 3): step, id and number, sorted; and totals of all processes."""
+        steps, ids, number = spikes.T
         layout, sent = self.layout, self.exchanged_until(step)
         present = np.split(local_part(self.present.value), len(self.local))
         events = np.split(local_part(self.events.value, axis=1), len(self.local), axis=1)
         found = [
-            flight.history_of(layout, flight.sources_of(p), e, steps, ids, sent=sent, reach=self.slots)
+            flight.history_of(
+                layout, flight.sources_of(p), e, steps, ids, number, self.counted, sent=sent, reach=self.slots
+            )
             for p, e in zip(present, events, strict=True)
         ]
         (live,) = self.processes.largest([max(len(rows) for rows, _ in found)])
@@ -388,7 +417,7 @@ class Projection(Module):
         self.ring.reset_value(from_blocks(self.mesh, list(ring)))
         self.marks.reset_value(from_blocks(self.mesh, [marks for _, marks in found]))
         self.counters.reset_value(from_blocks(self.mesh, counters))
-        outbox = flight.outbox_of(layout, steps, ids, self.outbox.value.shape, sent=sent)
+        outbox = flight.outbox_of(layout, steps, ids, number, self.outbox.value.shape, self.counted, sent=sent)
         self.outbox.reset_value(spread(outbox, sharded(self.mesh, None, NEURON)))
 
     def _local_counters(self) -> np.ndarray:

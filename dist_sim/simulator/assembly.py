@@ -134,6 +134,7 @@ def assemble(d: Description, phases: Any) -> Network:
             backend=backend,
             watch=progress.update,
             tau_minus=partial(_tau_minus, d),
+            counted={g: m.binary for g, m in enumerate(d.models) if m.several_spikes or m.binary},
         )
     with phases.phase("neurons"):
         dtype = np.float64 if backend.wide else np.float32

@@ -82,11 +82,9 @@ class Network(Module):
         self.populations, self.projection, self.drives, self.meters = list(populations), projection, list(drives), list(meters)
         self.currents = list(currents)
         self.amplitudes = [c.amplitude for c in currents]
-        # Which words of the log are this process's.
-        words = layout.slots_per_device // 32
-        self._words = (local_positions(mesh)[:, None] * words + np.arange(words)).reshape(-1)
+        self._devices = local_positions(mesh)
         where = sharded(mesh, None, NEURON)
-        self.log = ShortTermState(jnp.zeros((chunk, layout.num_slots // 32), jnp.uint32, device=where), sharding=where)
+        self.log = ShortTermState(jnp.zeros((chunk, projection.words * layout.num_devices), jnp.uint32, device=where), sharding=where)
 
     def update(self, step: jax.Array, first: jax.Array) -> None:
         """The step number `step` of a chunk that began at `first`.
@@ -116,13 +114,29 @@ class Network(Module):
         ports = self.populations[group].text.currents
         return injected if ports == 1 else jnp.concatenate([injected, *[jnp.zeros_like(injected)] * (ports - 1)])
 
-    def spikes(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and source slots of the spikes of this process's devices in the chunk [first, last), in order of steps."""
-        words = local_part(self.log.value, axis=1)[: last - first]
-        row, column = np.divmod(np.flatnonzero(words.reshape(-1) != 0), words.shape[1])
-        bits = np.unpackbits(words[row, column].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
-        k, bit = np.nonzero(bits)
-        return first + row[k].astype(np.int64), self._words[column[k]] * 32 + bit
+    def spikes(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Steps and source slots of the spikes of this process's devices in the chunk [first, last), in order of steps, and how
+        often each neuron spikes there: (n,) each."""
+        layout, steps = self.layout, last - first
+        words = local_part(self.log.value, axis=1)[:steps].reshape(steps, len(self._devices), -1)
+        bits = np.ascontiguousarray(words[:, :, : layout.slots_per_device // 32])
+        row, device, column = np.nonzero(bits)
+        of_word = np.unpackbits(bits[row, device, column].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
+        k, bit = np.nonzero(of_word)
+        row, device, slot = row[k], device[k], column[k] * 32 + bit
+        number = np.ones(len(slot), dtype=np.int64)
+        for c in self.projection.counted:
+            mine = np.flatnonzero((slot >= c.slot) & (slot < c.slot + c.count))
+            number[mine] = words[row[mine], device[mine], c.word + slot[mine] - c.slot]
+        return first + row.astype(np.int64), self._devices[device] * layout.slots_per_device + slot, number
+
+    def sent(self, slots: np.ndarray, number: np.ndarray) -> np.ndarray:
+        """How many spikes of each neuron synapses pass on: one for a change of two states, which is recorded as one or two."""
+        within = slots % self.layout.slots_per_device
+        for c in self.projection.counted:
+            if c.binary:
+                number = np.where((within >= c.slot) & (within < c.slot + c.count), 1, number)
+        return number
 
     # ---- checkpoints ----
 

@@ -120,7 +120,7 @@ class Population(Module):
 
     # ---- the step ----
 
-    def update(self, step: jax.Array, arriving: jax.Array, currents: jax.Array) -> jax.Array:
+    def update(self, step: jax.Array, arriving: jax.Array, currents: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One step.
 
         Args:
@@ -128,7 +128,7 @@ class Population(Module):
             currents: (ports, 1 or n) pA, injected during the step.
 
         Returns:
-            Spikes as bits, (n / 32,) uint32; of a model that can send several spikes in a step followed by their counts (n,).
+            Spikes as bits, (n / 32,) uint32, and of a model that can send several in a step their number (n,) int32, else (0,).
         """
         text = self.text
 
@@ -152,8 +152,7 @@ class Population(Module):
             step, arriving, self.shared.value, self.own.value, self.shared_whole.value, self.own_whole.value, quanta, currents,
             self.variables.value, self.counters.value, self.ids.value, self.real.value,
         )  # fmt: skip
-        del counts
-        return bits
+        return bits, counts
 
     def recorded(self, name: str, index: jax.Array) -> jax.Array:
         """A recordable of some neurons, by their places in padded global order, in its unit's bare numbers: (k,)."""

@@ -116,10 +116,11 @@ class Simulation:
     def _collect(self, first: int, last: int) -> None:
         """Takes the spikes of a chunk from this process's devices, and the samples."""
         network, layout = self.network, self.network.layout
-        steps, slots = network.spikes(first, last)
+        steps, slots, number = network.spikes(first, last)
         ids = layout.ids_of(slots)
         assert not (ids == NOWHERE).any(), "a padded neuron has spiked"
-        self.emitted += network.projection.synapses_of(slots)
+        self.emitted += network.projection.synapses_of(np.repeat(slots, network.sent(slots, number)))
+        steps, ids = np.repeat(steps, number), np.repeat(ids, number)
         self._spike_counts.append(len(ids))
         generated = self._generated(first, last)
         self.samples.collect(first, last, *(np.concatenate(both) for both in zip((steps, ids), generated, strict=True)))

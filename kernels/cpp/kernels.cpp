@@ -53,9 +53,10 @@ void push(const Tensor& step, const Tensor& events, const Tensor& pointers, cons
   const uint32_t* run = data<uint32_t>(pointers);
   const uint32_t *event_step = data<uint32_t>(events), *event_row = event_step + events.shape(1), *end = event_row;
   uint64_t scheduled = 0;
-  const auto append = [&](uint32_t row) {
-    history.append(row);
-    scheduled += run[(uint64_t(row) + 1) * num_delays] - run[uint64_t(row) * num_delays];
+  const auto append = [&](uint32_t flagged) {
+    history.append(flagged);
+    const uint64_t row = flagged & ~DOWN;
+    scheduled += run[(row + 1) * num_delays] - run[row * num_delays];
   };
   for (int64_t s = 0; s < steps; ++s) {
     const uint32_t now = uint32_t(scalar(step) + s);
@@ -70,18 +71,22 @@ void push(const Tensor& step, const Tensor& events, const Tensor& pointers, cons
 // `masks` (devices, steps, words): the spikes of the interval that begins at `step`, a bit per source slot.
 // @BE push_masks
 void push_masks(const Tensor step, const Tensor masks, const Tensor events, const Tensor present, const Tensor rank,
-                const Tensor pointers, const Tensor ring_in, const Tensor marks_in, const Tensor counters_in, Tensor ring,
-                Tensor marks, Tensor counters, int64_t num_delays) {
+                const Tensor pointers, const Tensor regions, const Tensor ring_in, const Tensor marks_in, const Tensor counters_in,
+                Tensor ring, Tensor marks, Tensor counters, int64_t num_delays, int64_t bits_words) {
   same(ring_in, ring); same(marks_in, marks); same(counters_in, counters);
   const Sources sources{data<uint32_t>(present), data<uint32_t>(rank)};
   const int64_t devices = masks.shape(0), steps = masks.shape(1), words = masks.shape(2);
+  const Regions several{data<const int32_t>(regions), regions.shape(0)};
   push(step, events, pointers, ring, marks, counters, steps, num_delays, [&](int64_t s, const auto& append) {
     for (int64_t d = 0; d < devices; ++d) {
       const uint32_t* mask = data<uint32_t>(masks) + (d * steps + s) * words;
-      for (int64_t w = 0; w < words; ++w)
+      for (int64_t w = 0; w < bits_words; ++w)
         // A spike without a synapse on this device goes no further than this test.
-        for (uint32_t word = mask[w] & sources.present[d * words + w]; word; word &= word - 1)
-          append(sources.row(uint32_t((d * words + w) * 32 + __builtin_ctz(word))));
+        for (uint32_t word = mask[w] & sources.present[d * bits_words + w]; word; word &= word - 1) {
+          const int64_t slot = w * 32 + __builtin_ctz(word);
+          const uint32_t row = sources.row(uint32_t(d * bits_words * 32 + slot));
+          several.each(mask, slot, [&](uint32_t flags) { append(row | flags); });
+        }
     }
   });
 }
@@ -100,7 +105,7 @@ void push_ids(const Tensor step, const Tensor ids, const Tensor counts, const Te
       if (count > capacity) data<uint32_t>(counters)[OVERFLOW] = 1;
       const uint32_t* id = data<uint32_t>(ids) + (d * steps + s) * capacity;
       for (int64_t k = 0; k < std::min(count, capacity); ++k)
-        if (sources.known(id[k])) append(sources.row(id[k]));
+        if (sources.known(id[k] & ~DOWN)) append(sources.row(id[k] & ~DOWN) | (id[k] & DOWN));
     }
   });
 }
@@ -113,14 +118,21 @@ void gather(const Tensor place, const Tensor mine, Tensor all, int64_t meeting) 
 }
 
 // @BE compact
-void compact(const Tensor masks, const Tensor first, Tensor ids, Tensor counts) {
+void compact(const Tensor masks, const Tensor first, const Tensor regions, Tensor ids, Tensor counts, int64_t bits_words) {
   const int64_t steps = masks.shape(0), words = masks.shape(1), capacity = ids.shape(1);
   const uint32_t base = *data<uint32_t>(first);
+  const Regions several{data<const int32_t>(regions), regions.shape(0)};
   for (int64_t s = 0; s < steps; ++s) {
     uint32_t *list = data<uint32_t>(ids) + s * capacity, count = 0;
-    for (int64_t w = 0; w < words; ++w)
-      for (uint32_t word = data<uint32_t>(masks)[s * words + w]; word; word &= word - 1, ++count)
-        if (count < capacity) list[count] = base + uint32_t(w * 32 + __builtin_ctz(word));
+    const uint32_t* mask = data<uint32_t>(masks) + s * words;
+    for (int64_t w = 0; w < bits_words; ++w)
+      for (uint32_t word = mask[w]; word; word &= word - 1) {
+        const int64_t slot = w * 32 + __builtin_ctz(word);
+        several.each(mask, slot, [&](uint32_t flags) {
+          if (count < capacity) list[count] = (base + uint32_t(slot)) | flags;
+          ++count;
+        });
+      }
     std::fill(list + std::min<int64_t>(count, capacity), list + capacity, 0u);
     data<uint32_t>(counts)[s] = count;
   }

@@ -1,18 +1,20 @@
 // The arithmetic of printed texts on one vector register: V numbers, I whole numbers as wide, M masks (lanes of 0 or -1).
-// Under nvcc a register is one number: the same operations, one thread a neuron.
+// With DIST_SIM_ONE_LANE, and so under nvcc, a register is one number: the same operations, one thread a neuron.
 #pragma once
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#if !defined(__CUDACC__) && defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #if defined(__CUDACC__)
+#define DIST_SIM_ONE_LANE
 #define INLINE static __device__ __forceinline__
-#define ON_DEVICE __device__ __forceinline__
 #else
 #define INLINE static inline __attribute__((always_inline))
-#define ON_DEVICE inline __attribute__((always_inline))
 #endif
 
 namespace dist_sim {
@@ -21,7 +23,7 @@ template <class T>
 struct Lanes {
   using Whole = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
   using Bits = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
-#if defined(__CUDACC__)
+#if defined(DIST_SIM_ONE_LANE)
   static constexpr int W = 1;
   using V = T;
   using I = Whole;
@@ -45,7 +47,6 @@ struct Lanes {
 
 // Denormal numbers are 0 in every thread that computes states: a decaying current ends, and no result depends on who computes it.
 #if !defined(__CUDACC__) && defined(__SSE2__)
-#include <immintrin.h>
 class Flushing {
  public:
   Flushing() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
@@ -76,7 +77,7 @@ struct Operations {
   static constexpr int W = Lanes<T>::W;
   static constexpr T INFINITE = std::numeric_limits<T>::infinity(), NOT_A_NUMBER = std::numeric_limits<T>::quiet_NaN();
 
-#if defined(__CUDACC__)
+#if defined(DIST_SIM_ONE_LANE)
   INLINE V constant(T x) { return x; }
   INLINE I whole(long long x) { return I(x); }
   INLINE M mask(bool x) { return x; }

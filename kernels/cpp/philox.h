@@ -9,6 +9,9 @@ namespace dist_sim {
 
 struct Words { uint32_t w[4]; };
 
+#if defined(__CUDACC__)
+__host__ __device__
+#endif
 inline Words philox(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
   for (int r = 0; r < 10; ++r) {
     const uint64_t p0 = uint64_t(0xD2511F53u) * c0, p1 = uint64_t(0xCD9E8D57u) * c2;
@@ -19,6 +22,7 @@ inline Words philox(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1, uint32_t
   return {{c0, c1, c2, c3}};
 }
 
+#if !defined(__CUDACC__)
 // Lanes of 64 bits, of which the low 32 count: the product of two of them is one vector multiplication. One vector is one
 // register: wider ones are spilled in pieces, which costs ten times the arithmetic (measured, g++ 12 with AVX2).
 #if defined(__AVX512F__)
@@ -83,5 +87,6 @@ inline uint32_t uniform_index(uint32_t high, uint32_t low, uint32_t n) {
   const uint64_t bits = (uint64_t(high) << 32) | low;
   return uint32_t((static_cast<unsigned __int128>(bits) * n) >> 64);
 }
+#endif
 
 }  // namespace dist_sim

@@ -169,7 +169,7 @@ inline std::vector<DueRun> due_runs(const uint32_t* ring, const uint32_t* marks,
     for (int64_t k = 0; k < mark[1]; ++k) {
       int64_t place = mark[0] + k;
       if (place >= capacity) place -= capacity;
-      due.push_back({int64_t(ring[place]) * num_delays + d, emitted, min_delay + d});
+      due.push_back({int64_t(ring[place] & 0x7FFFFFFFu) * num_delays + d, emitted, min_delay + d});
     }
   }
   return due;

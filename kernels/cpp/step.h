@@ -24,6 +24,29 @@ inline void add64(uint32_t* counter, uint64_t n) {
   counter[1] = uint32_t(total >> 32);
 }
 
+// In the top bit of a row in the ring: its weights are taken away, for a neuron of two states went down.
+constexpr uint32_t DOWN = 0x80000000u;
+
+// Where among a device's words the numbers of spikes of its neurons lie: (first slot, count, first word, binary) per model.
+struct Regions {
+  const int32_t* rows;
+  int64_t count;
+
+  // Calls f(flags of the row) as often as the neuron of a slot spikes, for a set bit.
+  template <class F>
+  void each(const uint32_t* words, int64_t slot, F&& f) const {
+    for (int64_t r = 0; r < count; ++r) {
+      const int32_t* region = rows + 4 * r;
+      if (slot < region[0] || slot >= region[0] + region[1]) continue;
+      const uint32_t number = words[region[2] + slot - region[0]];
+      if (region[3]) f(number == 1 ? DOWN : 0u);
+      else for (uint32_t k = 0; k < number; ++k) f(0u);
+      return;
+    }
+    f(0u);
+  }
+};
+
 struct History {
   uint32_t *ring, *marks, *counters;
   int64_t capacity, slots;
@@ -70,12 +93,14 @@ struct Delivery {
     uint64_t delivered = 0;
     const Synapse<W>*from[BLOCK], *to[BLOCK];
     size_t where[BLOCK], where_next[BLOCK];
-    int n = 0, n_next = locate(next, total, ends, where_next);
+    uint32_t down[BLOCK], down_next[BLOCK];
+    int n = 0, n_next = locate(next, total, ends, where_next, down_next);
     while (n_next > 0) {
       n = n_next;
       std::memcpy(where, where_next, sizeof(where));
+      std::memcpy(down, down_next, sizeof(down));
       for (int i = 0; i < n; ++i) { from[i] = synapses + pointers[where[i]]; to[i] = synapses + pointers[where[i] + 1]; }
-      n_next = locate(next, total, ends, where_next);  // its pointers travel while this block is added up
+      n_next = locate(next, total, ends, where_next, down_next);  // its pointers travel while this block is added up
       // Short runs are fetched many ahead, long ones few: what is under way is always about AHEAD synapses.
       for (int i = 0, fetched = 0, under_way = 0; i < n; ++i) {
         for (; fetched < n && (under_way < AHEAD || fetched <= i); ++fetched) {
@@ -83,7 +108,10 @@ struct Delivery {
           under_way += int(to[fetched] - from[fetched]);
         }
         under_way -= int(to[i] - from[i]);
-        for (const Synapse<W>* s = from[i]; s < to[i]; ++s) input[s->target] += s->weight;
+        if (__builtin_expect(down[i], 0))
+          for (const Synapse<W>* s = from[i]; s < to[i]; ++s) input[s->target] -= s->weight;
+        else
+          for (const Synapse<W>* s = from[i]; s < to[i]; ++s) input[s->target] += s->weight;
         delivered += uint64_t(to[i] - from[i]);
       }
     }
@@ -97,7 +125,7 @@ struct Delivery {
   }
 
   // The runs of the next BLOCK due (spike, delay) pairs.
-  int locate(std::atomic<int64_t>& next, int64_t total, const int64_t* ends, size_t* where) const {
+  int locate(std::atomic<int64_t>& next, int64_t total, const int64_t* ends, size_t* where, uint32_t* down) const {
     int64_t k = next.fetch_add(BLOCK, std::memory_order_relaxed);
     if (k >= total) return 0;
     const int n = int(std::min<int64_t>(BLOCK, total - k));
@@ -108,7 +136,8 @@ struct Delivery {
       const int64_t slot = (step - min_delay - d) % slots;
       int64_t place = marks[2 * slot] + (k - begin);
       if (place >= capacity) place -= capacity;
-      where[i] = size_t(ring[place]) * num_delays + size_t(d);
+      down[i] = ring[place] & DOWN;
+      where[i] = size_t(ring[place] & ~DOWN) * num_delays + size_t(d);
       __builtin_prefetch(pointers + where[i]);
     }
     return n;

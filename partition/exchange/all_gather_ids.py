@@ -33,11 +33,12 @@ class AllGatherIds:
         """For this mesh: any."""
         return self
 
-    def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str):
+    def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str, counted=()):
         """As `AllGather`."""
         devices = jax.lax.axis_size(NEURON)
-        first = jax.lax.axis_index(NEURON).astype(jnp.uint32) * jnp.uint32(outbox.shape[1] * 32)
-        ids, counts = kernels.compact(outbox, first, capacity=self.capacity, backend=backend)
+        slots = (outbox.shape[1] - sum(c.count for c in counted)) * 32
+        first = jax.lax.axis_index(NEURON).astype(jnp.uint32) * jnp.uint32(slots)
+        ids, counts = kernels.compact(outbox, first, capacity=self.capacity, backend=backend, counted=counted)
         if devices > 1:
             ids, counts = jax.lax.all_gather(ids, NEURON), jax.lax.all_gather(counts, NEURON)
         else:

@@ -43,9 +43,9 @@ class AllGatherMemory:
             raise DeviceError(f"{where}: it is compiled, and there is no g++ or clang++. Install one, or use exchange='mask'.")
         return replace(self, meeting=open_meeting(1, mesh.size, None))
 
-    def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str):
+    def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str, counted=()):
         """As `AllGather`."""
-        return push_gathered(self.meeting, step, outbox, events, sources, history, num_delays=num_delays, backend=backend)
+        return push_gathered(self.meeting, step, outbox, events, sources, history, num_delays=num_delays, backend=backend, counted=counted)
 
     def bytes_per_step(self, num_slots: int, num_devices: int) -> int:
         """Bytes that a device receives per step."""

@@ -70,9 +70,9 @@ class AllGatherMPI:
             raise DeviceError(f"{where}: {told}: {_HINDRANCES[found[process]]} {_INSTEAD}")
         return replace(self, meeting=open_meeting(processes.count, each, _allgather()))
 
-    def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str):
+    def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str, counted=()):
         """As `AllGather`."""
-        return push_gathered(self.meeting, step, outbox, events, sources, history, num_delays=num_delays, backend=backend)
+        return push_gathered(self.meeting, step, outbox, events, sources, history, num_delays=num_delays, backend=backend, counted=counted)
 
     def bytes_per_step(self, num_slots: int, num_devices: int) -> int:
         """Bytes that a device receives per step."""

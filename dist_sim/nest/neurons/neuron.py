@@ -8,13 +8,16 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim.core import HiddenState, Module
 from dist_sim.errors import ParameterError
+from dist_sim.models.surrogate import InvSquareGrad
 from dist_sim.nest.declared import Counter, Parameter, Receptor, Recordable, State
 from dist_sim.nest.laws import Law, Linear
+from dist_sim.nest.neurons.alone import Alone
 
 
-class NESTNeuron:
-    """A neuron model with NEST's name.
+class NESTNeuron(Module):
+    """A neuron model with NEST's name: in a `Simulator` by `create`, or as a Module that runs alone.
 
     A model declares, as class attributes, its `Parameter`s, `State`s, `Counter`s, `Receptor`s and recordables, the `law` of its step,
     and writes, in plain jnp on ONE neuron's numbers:
@@ -26,7 +29,56 @@ class NESTNeuron:
       before the solve; and, where a model needs it, `accepted(y, p, x)` after each internal step, returning as `step` does.
 
     Potentials that are `relative_to` another are so in the text; users and recorders see them absolute.
+
+    As a Module, `neurons = ds.iaf_cond_exp(100, E_L=-65 * u.mV)` has its States made by `init_all_states`, `neurons(current)` is one
+    step of environ's dt and gives spikes 0. or 1., with a surrogate gradient; weights that arrive go in by the names of receptors.
+
+    Args:
+        size: number of neurons, or the shape of the population.
+        spk_fun: from the scaled distance to threshold to spikes, whose derivative stands for that of the spikes.
+        name: of the Module.
+        parameters: of the model, and initial values: a quantity for all neurons, or an array of one per neuron.
+
+    Raises:
+        UnknownNameError, UnitError, ParameterError: a parameter that does not fit.
     """
+
+    def __init__(
+        self, size: int | tuple[int, ...], *, spk_fun: Any = InvSquareGrad(), name: str | None = None, **parameters: Any
+    ) -> None:
+        super().__init__(name)
+        self.alone = Alone(type(self), size, parameters, spk_fun)
+
+    def init_state(self, batch_size: int | None = None) -> None:
+        """Makes the States, (size,) or (batch_size, *size) each."""
+        self.rows = {name: HiddenState(value) for name, value in self.alone.start(batch_size).items()}
+
+    def update(self, current: Any = None, **arriving: Any) -> Any:
+        """One step.
+
+        Args:
+            current: [pA], broadcastable to the size; several ports: a tuple.
+            arriving: by receptor name, the weights of the spikes that arrive at the end of the step [unit of the receptor].
+
+        Returns:
+            Spikes 0. or 1. (or how many), of the shape of the states.
+        """
+        rows, spikes = self.alone.step({n: s.value for n, s in self.rows.items()}, current, arriving)
+        for row, value in rows.items():
+            self.rows[row].value = value
+        return spikes
+
+    def parameter(self, name: str) -> Any:
+        """A parameter as a quantity, (size,)."""
+        return self.alone.parameter(name)
+
+    def state(self, name: str) -> Any:
+        """A state as a quantity, of the shape of the States; potentials absolute."""
+        return self.alone.absolute(name, {n: s.value for n, s in self.rows.items()})
+
+    def set_state(self, name: str, value: Any) -> None:
+        for row, bare in self.alone.relative(name, value, {n: s.value for n, s in self.rows.items()}).items():
+            self.rows[row].value = bare
 
     parameter_declarations: ClassVar[Mapping[str, Parameter]]
     state_declarations: ClassVar[Mapping[str, State]]
@@ -35,7 +87,10 @@ class NESTNeuron:
     derived_recordables: ClassVar[Mapping[str, Recordable]]
     law: ClassVar[Law] = Linear()
     current_ports: ClassVar[int] = 1
+    # Whether a neuron can send several spikes in a step; whether it has two states and sends their changes: the step then returns 2
+    # for up and 1 for down, which is what a recorder sees, and synapses add their weights or take them away.
     several_spikes: ClassVar[bool] = False
+    binary: ClassVar[bool] = False
     # Parameters that must be equal, pair by pair, for both signs of weights to share one channel.
     same_dynamics: ClassVar[tuple[tuple[str, str], ...]] = ()
     # What a step needs only where a neuron of the network has it: name -> which neurons have, from their parameters. In a text

@@ -228,7 +228,7 @@ def neuron_text(model: type[NESTNeuron], shape: Shape, dtype: Any) -> NeuronText
     return NeuronText(
         name=model.__name__, dtype=np.dtype(dtype), numbers=tuple(tracing.numbers), wholes=tuple(tracing.wholes),
         states=tuple(tracing.states), counters=tuple(tracing.counters), channels=len(tracing.channels), currents=model.current_ports,
-        uniforms=uniforms_of(model, shape), several=model.several_spikes,
+        uniforms=uniforms_of(model, shape), several=model.several_spikes or model.binary,
         update=update, substep=substep,
     )  # fmt: skip
 

@@ -1,0 +1,108 @@
+// The step of all neurons of one model on a GPU, one thread a neuron: the same printed texts as model.h, in the same order.
+//
+// Under g++ with DIST_SIM_ONE_LANE this file is the kernel's twin: a loop in the place of the grid, the same bits.
+#pragma once
+#include "lanes.h"
+#include "philox.h"
+
+#if !defined(__CUDACC__)
+#define __global__
+#define __device__
+#define __launch_bounds__(threads)
+#endif
+
+namespace dist_sim {
+
+template <class T>
+struct Arguments {
+  const typename Lanes<T>::Whole* arriving;  // (threads, size): this model's part (channels, n) begins at `offset`
+  const int32_t* rows;                       // per parameter, its row in `own`, or -1 - its place in `shared`
+  const T *shared, *own;
+  const int32_t *shared_whole, *own_whole;
+  const T *quanta, *currents;                // (channels, 1 or n), (ports, 1 or n)
+  const uint32_t* ids;
+  T* states;
+  int32_t* counters;
+  uint32_t* bits;
+  int32_t* counts;
+  int64_t n, size, threads, offset;
+  bool one_quantum, one_current;
+  int32_t step;
+  uint32_t key0, key1, stream;
+};
+
+// Denormal numbers are 0, as on CPUs: float32 arithmetic is told so by nvcc's -ftz, float64 has no such mode.
+template <class T>
+#if defined(__CUDACC__)
+__device__
+#endif
+inline T flushed(T x) {
+  const T least = sizeof(T) == 8 ? T(0x1p-1022) : T(0x1p-126);
+  return x < least && x > -least ? T(0) : x;
+}
+
+template <class Model, class T>
+#if defined(__CUDACC__)
+__device__ __forceinline__
+#else
+inline
+#endif
+int32_t step_neuron(const Arguments<T>& at, int64_t i) {
+  using O = Operations<T>;
+  typename O::V p[Model::NUMBERS + 1], y[Model::STATES + 1], x[Model::CHANNELS + 1], a[Model::CURRENTS + 1], u[Model::UNIFORMS + 1];
+  typename O::I q[Model::WHOLES + 1], c[Model::COUNTERS + 1], spikes = 0;
+#pragma unroll
+  for (int s = 0; s < Model::NUMBERS; ++s) p[s] = at.rows[s] < 0 ? at.shared[-1 - at.rows[s]] : at.own[at.rows[s] * at.n + i];
+#pragma unroll
+  for (int s = 0; s < Model::WHOLES; ++s) {
+    const int32_t row = at.rows[Model::NUMBERS + s];
+    q[s] = row < 0 ? at.shared_whole[-1 - row] : at.own_whole[row * at.n + i];
+  }
+#pragma unroll
+  for (int s = 0; s < Model::STATES; ++s) y[s] = at.states[s * at.n + i];
+#pragma unroll
+  for (int s = 0; s < Model::COUNTERS; ++s) c[s] = at.counters[s * at.n + i];
+#pragma unroll
+  for (int s = 0; s < Model::CHANNELS; ++s) {
+    typename Lanes<T>::Whole total = 0;
+    for (int64_t k = 0; k < at.threads; ++k) total += at.arriving[k * at.size + at.offset + s * at.n + i];
+    x[s] = T(total) * (at.one_quantum ? at.quanta[s] : at.quanta[s * at.n + i]);
+  }
+#pragma unroll
+  for (int s = 0; s < Model::CURRENTS; ++s) a[s] = at.one_current ? at.currents[s] : at.currents[s * at.n + i];
+#pragma unroll
+  for (int s = 0; s < Model::UNIFORMS; ++s) {
+    const uint32_t id = at.ids[i];
+    const uint32_t word = philox(at.key0, at.key1, id >> 2, uint32_t(at.step), uint32_t(s), at.stream).w[id & 3];
+    u[s] = sizeof(T) == 8 ? T((double(word) + 0.5) * 0x1p-32) : T((float(word >> 8) + 0.5f) * 0x1p-24f);
+  }
+  Model::run(p, q, y, c, x, a, at.step, u, spikes);
+#pragma unroll
+  for (int s = 0; s < Model::STATES; ++s) at.states[s * at.n + i] = flushed(y[s]);
+#pragma unroll
+  for (int s = 0; s < Model::COUNTERS; ++s) at.counters[s * at.n + i] = int32_t(c[s]);
+  if (at.counts) at.counts[i] = int32_t(spikes);
+  return int32_t(spikes);
+}
+
+#if defined(__CUDACC__)
+// Blocks of 128 threads; n is a multiple of that.
+template <class Model, class T>
+__device__ __forceinline__ void step_grid(const Arguments<T>& at) {
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  const uint32_t word = __ballot_sync(0xffffffffu, step_neuron<Model, T>(at, i) != 0);
+  if (threadIdx.x % 32 == 0) at.bits[i / 32] = word;
+}
+#else
+template <class Model, class T>
+void step_grid(const Arguments<T>& at) {
+  const Flushing flushing;
+  for (int64_t first = 0; first < at.n; first += 32) {
+    uint32_t word = 0;
+    for (int64_t k = 0; k < 32; ++k) word |= uint32_t(step_neuron<Model, T>(at, first + k) != 0) << k;
+    at.bits[first / 32] = word;
+  }
+}
+#endif
+
+}  // namespace dist_sim
