@@ -10,9 +10,11 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,36 +59,72 @@ def compiled(source: str) -> Any:
 
 
 _FOLDER = Path(__file__).resolve().parent / "cpp"
-_loaded: dict[str, Any] = {}
+_loaded: set[str] = set()
+_TOGETHER = 6  # printed kernels that are worth a compiler of their own: the headers take as long as two
 
 
 def load_printed(wanted: Mapping[str, Any], source_of: Callable[[Any], str]) -> None:
-    """Compiles what is printed for those targets that are not loaded yet, each into a library of its own, several at a time.
+    """Loads the compiled kernels of these targets. Those that no earlier process has compiled are compiled together.
 
     Args:
         wanted: target -> what it is printed from, by `source_of`.
     """
-    missing = [target for target in wanted if target not in _loaded]
+    missing = {target: source_of(wanted[target]) for target in wanted if target not in _loaded}
     if not missing:
         return
+    remembered = _Remembered()
+    batches = {text for text in (remembered.source(target) for target in missing) if text is not None}
+    unknown = [target for target in missing if not any(f"// @BE {target}\n" in text for text in batches)]
+    parts = min(max(1, len(unknown) // _TOGETHER), os.cpu_count() or 1)
+    for part in (unknown[k::parts] for k in range(parts) if unknown):
+        text = _PRINTED + "\n".join(missing[target] for target in part)
+        remembered.keep(part, text)
+        batches.add(text)
     pool = library()._lib.dist_sim_pool
     pool.restype = ctypes.c_void_p
 
-    def load(target: str) -> Any:
-        text = _PRINTED.format(text=source_of(wanted[target]))
-        module = load_cpp_inline(name=f"dist_sim_{target}", cpp_sources=text, **_options())
+    def load(text: str) -> None:
+        name = f"dist_sim_models_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        module = load_cpp_inline(name=name, cpp_sources=text, **_options())
         module._lib.dist_sim_use_pool.argtypes = [ctypes.c_void_p]
         module._lib.dist_sim_use_pool(pool())
-        return module
 
     with ThreadPoolExecutor(os.cpu_count()) as workers:
-        _loaded.update(zip(missing, workers.map(load, missing), strict=True))
+        list(workers.map(load, sorted(batches)))
+    for text in batches:
+        _loaded.update(re.findall(r"^// @BE (\w+)$", text, re.MULTILINE))
 
 
 _PRINTED = """#include "model.h"
 using BE::Tensor;
-extern "C" void dist_sim_use_pool(void* pool) {{ dist_sim::Pool::shared() = static_cast<dist_sim::Pool*>(pool); }}
-{text}"""
+extern "C" void dist_sim_use_pool(void* pool) { dist_sim::Pool::shared() = static_cast<dist_sim::Pool*>(pool); }
+"""
+
+
+class _Remembered:
+    """Which sources hold which printed kernels, in the user's cache: kernels that were compiled together are found by any of them.
+
+    Without a folder that can be written nothing is remembered, and kernels are compiled again in other company.
+    """
+
+    def __init__(self) -> None:
+        key = hashlib.sha256(repr(_options()["extra_cflags"]).encode()).hexdigest()[:12]
+        root = os.environ.get("BRAINEVENT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        self._folder = Path(root) / "dist_sim" / f"printed-{key}"
+
+    def source(self, target: str) -> str | None:
+        with suppress(OSError):
+            return (self._folder / (self._folder / target).read_text()).read_text()
+        return None
+
+    def keep(self, targets: Sequence[str], text: str) -> None:
+        name = f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.cpp"
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for file, content in ((name, text), *((target, name) for target in targets)):
+                half = self._folder / f"{file}.{os.getpid()}"
+                half.write_text(content)
+                half.replace(self._folder / file)
 
 
 def _options() -> dict[str, Any]:
