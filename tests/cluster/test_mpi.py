@@ -19,6 +19,8 @@ from dist_sim.partition import exchange as exchanges
 from dist_sim.partition.exchange import EXCHANGES, all_gather_memory, all_gather_mpi, usual_exchange
 from dist_sim.partition.mesh import neuron_mesh
 
+pytestmark = pytest.mark.alone
+
 OPEN_MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
 LAUNCHERS = {"mpich": (Path(sys.executable).with_name("mpirun"), {}), "openmpi": (shutil.which("mpirun.openmpi"), OPEN_MPI)}
 # Two processes with two devices each, seen from the first one.

@@ -12,6 +12,8 @@ import pytest
 
 from dist_sim.run.digest import digest_of
 
+pytestmark = pytest.mark.alone
+
 SCRIPT = """
 import atexit
 import threading

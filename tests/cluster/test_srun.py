@@ -3,6 +3,8 @@
 import pytest
 from faults.raising import struck, wrong
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.slurm
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pytest
 from dist_sim.cluster.watch import STALLED, Standing, Watch, told
 from dist_sim.run.pulse import Pulse
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 0.5
 
 

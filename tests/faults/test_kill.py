@@ -6,6 +6,8 @@ import pytest
 
 from .kill import campaign, drawn
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize(("kills", "terms"), [(3, 1), pytest.param(100, 25, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_killed_runs_are_the_unbroken_run(tmp_path, kills, terms):

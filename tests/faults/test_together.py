@@ -6,6 +6,8 @@ import pytest
 
 from . import raising, stalling
 
+pytestmark = pytest.mark.alone
+
 QUICK = {("plain", "options", 1), ("mpirun", "late chunk", 1)}
 RAISES = [
     pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
