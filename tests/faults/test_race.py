@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from faults.race import campaign
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.mark.parametrize("races", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_a_directory_has_one_writer(tmp_path, races):

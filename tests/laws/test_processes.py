@@ -3,8 +3,6 @@
 import pytest
 from laws.processes import LAUNCHERS, around, campaign, different, hindrance, launched, on_one_device
 
-pytestmark = pytest.mark.alone
-
 # One launch each; `processes.py` has the whole product.
 QUICK = [
     (2, 2, [("mixed", dict(plan="round_robin", exchange="ids"))]),

@@ -17,8 +17,6 @@ from models.test_training import distance, leaves, trained
 import dist_sim as ds
 from dist_sim.core import environ, init_all_states, transform
 
-pytestmark = pytest.mark.alone
-
 SCRIPT = """
 import json
 from models import test_processes
