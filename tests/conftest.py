@@ -6,9 +6,11 @@ import fcntl
 import hashlib
 import os
 import platform
+import stat
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
@@ -45,9 +47,9 @@ def prune(folder: Path, limit: int) -> None:
     """Removes the files that were written first until those left take no more than `limit` bytes."""
     found = []
     for path in folder.rglob("*"):
-        if path.is_file():
-            status = path.stat()
-            found.append((status.st_mtime, status.st_size, path))
+        with suppress(FileNotFoundError):  # another run of the tests may write and remove here
+            if stat.S_ISREG((status := path.stat()).st_mode):
+                found.append((status.st_mtime, status.st_size, path))
     excess = sum(size for _, size, _ in found) - limit
     for _, size, path in sorted(found):
         if excess <= 0:
@@ -65,7 +67,7 @@ def put(self, key: str, value: bytes) -> None:
         part.replace(path)
 
 
-# In the environment, so that workers and subprocesses share it. A JAX_COMPILATION_CACHE_DIR of one's own is used as it is.
+# In the environment, so that it reaches the workers and subprocesses. A JAX_COMPILATION_CACHE_DIR of one's own is used as it is.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     try:
         (kept := cache_folder()).mkdir(parents=True, exist_ok=True)
@@ -76,22 +78,23 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(kept)
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+        # JAX has read the environment already.
         jax.config.update("jax_compilation_cache_dir", str(kept))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-        lru_cache.LRUCache.put = put
-
+if jax.config.jax_compilation_cache_max_size == -1:
+    lru_cache.LRUCache.put = put
 
 # ---- how tests share the cores ----
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """`-n auto`: a worker for each core where whole folders are asked for, none for a file or where somebody reads along."""
-    named = [Path(str(argument).split("::")[0]) for argument in config.args]
-    light = len(named) < 4 and all(path.is_file() for path in named)
-    reading = config.option.capture == "no" or config.option.markexpr != "not slow"
+    """`-n auto`: a worker for each core where folders are asked for; none for a few files, with -s, and for the slow suites."""
+    named = [Path(argument.split("::")[0]) for argument in config.args]
+    few = len(named) < 4 and all(path.is_file() for path in named)
+    slow = "slow" in config.option.markexpr.replace("not slow", "")
     cores = len(os.sched_getaffinity(0))
-    return 0 if light or reading or cores < 2 else min(cores, MAX_WORKERS)
+    return 0 if few or slow or config.option.capture == "no" or cores < 2 else min(cores, MAX_WORKERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
