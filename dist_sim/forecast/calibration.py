@@ -16,7 +16,7 @@ from dist_sim.core import LongTermState, Module, ShortTermState
 from dist_sim.forecast.forecast import WHOLE_BYTES, Forecast, forecast
 from dist_sim.forecast.machines import Machine, cpu
 from dist_sim.forecast.scaled import scaled
-from dist_sim.kernels import stdp
+from dist_sim.kernels import plastic
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import NEURON, joined, local_positions, sharded
 from dist_sim.run.loop import ChunkedLoop
@@ -196,7 +196,7 @@ class _Run:
         self.description, self.network, self.neurons, self.step = d, network, neurons, 0
         self.loop = ChunkedLoop(network, network.chunk, overflow=network.projection.overflow)
         self.dealt = [n.patterns.value for n in neurons]
-        self.count = stdp.PERIOD if network.projection.plastic is not None else network.chunk
+        self.count = plastic.PERIOD if network.projection.plastic else network.chunk
 
     def begin(self) -> int:
         """A first stretch, in which buffers grow; bytes of the process at most. The next ones have as many steps as fit into a

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from dist_sim.network.rules import (
     one_to_one,
     pairwise_poisson,
 )
-from dist_sim.network.tables import first_capacity, history_slots
+from dist_sim.network.tables import families, first_capacity, history_slots
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import local_devices, neuron_mesh
 from dist_sim.partition.share import Share
@@ -47,10 +47,7 @@ from dist_sim.simulator.population import Population
 # Per neuron of the whole network a process keeps its device, its source slot, and the ids that the script has of it.
 WHOLE_BYTES = 24
 _MOST_SYNAPSES = 2**32 - 2
-# Of a plastic synapse (target, kind, weight, trace, last spike, place) and of its target (32 spikes and their traces, constants),
-# in 32 and in 64 bits.
-_PLASTIC_BYTES, _TARGET_BYTES = (24, 32), (280, 412)
-_CHANGING_BYTES = 12, 20  # of those of a synapse: weight, trace, last spike
+_KEPT = 32  # spikes of a target that changing synapses listen to
 _REPEATING = (fixed_indegree, fixed_outdegree, fixed_total_number, pairwise_poisson)
 
 
@@ -133,16 +130,13 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     num_layers = len(layers(drives))
     chunk = chunk_steps(d, layout)
     states = _state_bytes(d, shapes, values, channels)
-    plastic = np.array([c.plasticity is not None for c in d.connections], bool)
-    changing = float(sum(t[device] for t, p in zip(targets, plastic, strict=True) if p))
-    learning = [c.post_ids[layout.owner[c.post_ids] == device] for c in d.connections if c.plasticity is not None]
+    changing, fixed, changed, heard = _changing_bytes(d, layout, device, [t[device] for t in targets], integer)
     pointers = (rows * num_delays + 1) * 4
     fullest = float(per_device.max(initial=0))
-    plastic_targets = len(np.unique(np.concatenate(learning))) if learning else 0
     arrays = {
         "synapses": (fullest - changing) * 2 * integer,
-        "plastic synapses": changing * _PLASTIC_BYTES[wide] + (pointers + local * 4 if learning else 0),
-        "spikes that plastic synapses wait for": plastic_targets * _TARGET_BYTES[wide],
+        "plastic synapses": fixed + changed + len(families(d.connections)) * (pointers + local * 4),
+        "spikes that plastic synapses wait for": heard,
         "runs of synapses": pointers,
         "known sources": 2 * sources * 4,
         "spikes in flight": first_capacity(int(rows), slots) * 4 + slots * 8 + (min_delay * words + 8) * 4,
@@ -156,7 +150,7 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     bytes_of = {name: int(size) for name, size in arrays.items()}
     # While a chunk runs, what it began with is kept, and the input vector is summed.
     begun = ("spikes in flight", "log of spikes", "neurons", "spikes that plastic synapses wait for")
-    written = sum(bytes_of[name] for name in begun) + int(changing) * _CHANGING_BYTES[wide]
+    written = sum(bytes_of[name] for name in begun) + int(changed)
     size = sum(c.count * b for c, b in zip(channels, layout.block, strict=True))
     bytes_of["while a chunk runs"] = written + size * integer
     neurons = sum(map(len, layout.groups))
@@ -256,3 +250,23 @@ def _typical(d: Description, model: type) -> np.ndarray:
         apart = [int(np.argmax(v.values != v.values[0])) for v in n.draws.values() if v.values is not None]
         ids += [n.first_id, n.first_id + n.size - 1, *(n.first_id + k for k in apart)]
     return np.resize(np.unique(ids), -(-len(ids) // BLOCK) * BLOCK)
+
+
+def _changing_bytes(
+    d: Description, layout: Layout, device: int, targets: Sequence[Any], integer: int
+) -> tuple[float, float, float, float]:
+    """Of synapses that change on a device: how many, bytes of them that stay and that change, bytes of their targets."""
+    count = fixed = changed = heard = 0.0
+    dtype = np.float64 if integer == 8 else np.float32
+    for family in families(d.connections):
+        mine = [(c, float(t)) for c, t in zip(d.connections, targets, strict=True) if c.family == family]
+        kinds = [c.plasticity for c, _ in mine if c.plasticity is not None]
+        text = kinds[0].model.text(dtype, max(k.uniforms for k in kinds))
+        number = sum(t for _, t in mine)
+        ids = np.unique(np.concatenate([c.post_ids[layout.owner[c.post_ids] == device] for c, _ in mine]))
+        count += number
+        fixed += number * 12  # target, kind, place
+        changed += number * (len(text.variables) * integer + 4)  # and the last spike
+        kept = _KEPT if text.listens else 1
+        heard += len(ids) * (kept * (4 + text.stored * integer) + 4 * (4 + len(text.traces)) + integer)
+    return count, fixed, changed, heard

@@ -9,9 +9,9 @@ import numpy as np
 
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
+from dist_sim.network.changing import Changing
 from dist_sim.network.channels import Channels
 from dist_sim.network.distributions import bounds
-from dist_sim.network.plasticity import Stdp
 from dist_sim.network.rules import Rule
 from dist_sim.network.rules.rule import Ends
 from dist_sim.partition.layout import Layout, span
@@ -27,7 +27,8 @@ class Connection:
         stream: number of the connection, which keys its random numbers.
         where: how error messages call it.
         receptor: type of the targets' receptors.
-        plasticity: how the weights change; None if they do not.
+        synapse: name of the synapse model.
+        plasticity: how the synapses change; None if they do not.
         watched_by: name of the weight_recorder of its synapses, if there is one.
     """
 
@@ -42,8 +43,16 @@ class Connection:
     stream: int
     where: str
     receptor: int = 0
-    plasticity: Stdp | None = None
+    synapse: str = "static_synapse"
+    plasticity: Changing | None = None
     watched_by: str | None = None
+
+    @property
+    def family(self) -> str | None:
+        """Synapses that change are kept together by model and receptor type: the name of those, None of static ones."""
+        if self.plasticity is None:
+            return None
+        return f"{self.synapse}.{self.receptor}" if self.receptor else self.synapse
 
     def ends(self, local: np.ndarray, *, seed: int = 0, backend: str = "reference", threads: int = 1) -> Ends:
         """Both sides, with the targets of one device."""
@@ -95,7 +104,7 @@ class Connection:
 
     def largest_weight(self) -> float:
         """The largest size that a weight can ever have."""
-        return max(abs(self.plasticity.Wmax) if self.plasticity else 0.0, *(abs(x) for x in bounds(self.weight)))
+        return max(self.plasticity.largest if self.plasticity else 0.0, *(abs(x) for x in bounds(self.weight)))
 
     def mean_indegree(self) -> float:
         """Expected number of synapses per target."""

@@ -12,12 +12,12 @@ from dist_sim.kernels import build
 
 @dataclass(frozen=True, kw_only=True)
 class PlasticShare:
-    """Plastic synapses that end on one device, (num_synapses,) each.
+    """Changing synapses of one family that end on one device, (num_synapses,) each.
 
     Attributes:
         source: source slot; delay: steps; weight: in the unit of the target's input.
-        target: position in `target_ids`; number: among the plastic synapses of the target, in order of (connection, slot).
-        kind: number of the connection among the plastic ones.
+        target: position in `target_ids`; number: among those of the family that the target has, in order of (connection, slot).
+        kind: number of the connection among those of the family.
         target_ids: (num_targets,) global ids of neurons with plastic synapses, ascending.
         place: (num_targets, 2) int64 in the input vector, for positive and for negative weights; scale: one over the quantum.
     """
@@ -34,7 +34,7 @@ class PlasticShare:
 
 
 def plastic_share(shares: Sequence[build.Connection], *, seed: int, dt: float) -> PlasticShare:
-    """Draws the plastic synapses of one device; `shares` are those of all plastic connections, in order."""
+    """Draws the changing synapses of one family on one device; `shares` are those of its connections, in order."""
     drawn = [build.draw_values(c, seed=seed, dt=dt) for c in shares]
     ids = [c.target_id[d.target].astype(np.int64) for c, d in zip(shares, drawn, strict=True)]
     target_ids, target = np.unique(np.concatenate(ids), return_inverse=True)

@@ -1,9 +1,8 @@
-"""Plastic synapses of a network as one Module: weights, traces and the spikes of their targets, on the devices of the targets."""
+"""Synapses of one family that change, as one Module: their variables and the spikes of their targets, on the devices of the targets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
 
@@ -15,7 +14,10 @@ from jax.sharding import PartitionSpec as P
 
 from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, State
 from dist_sim.errors import ConnectError, ParameterError
-from dist_sim.kernels import build, stdp
+from dist_sim.kernels import build, plastic
+from dist_sim.kernels.decays import decays
+from dist_sim.kernels.plastic_source import load_compiled
+from dist_sim.network.changing import Changing
 from dist_sim.network.plastic_share import PlasticShare
 from dist_sim.network.portable import NOWHERE, RestoringPlasticity, distances, in_order
 from dist_sim.network.weight_log import WeightLog
@@ -27,35 +29,22 @@ _FIRST_CAPACITY = 32  # spikes kept per target, a power of two
 _MOST_TAUS = 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stdp:
-    """Parameters of one connection with spike-timing dependent plasticity: tau_plus [ms], Wmax [unit of the target's input], and
-    numbers."""
-
-    tau_plus: float
-    lambda_: float
-    alpha: float
-    mu_plus: float
-    mu_minus: float
-    Wmax: float
-    Kplus: float
-
-
 @final
 class Plasticity(Module):
-    """Plastic synapses, in rows of the same sources and delays as the static ones.
+    """Changing synapses of one model and receptor type, in rows of the same sources and delays as the static ones.
 
     Args:
         shares: per device of this process, its synapses.
-        tables: likewise, the static table, whose rows include the sources of the plastic synapses.
-        kinds: parameters per connection.
-        tau_minus: of neurons by global id (n,), ms.
+        tables: likewise, the static table, whose rows include the sources of the changing synapses.
+        kinds: what each connection says; all of one model.
+        of_targets: a parameter of neurons, by its name and global ids (n,): (n,), in ms.
         min_delay, num_delays, longest: of the network, steps; `longest` is the longest delay.
+        seed, stream: of the random numbers of the model.
         backend: name, threads, dtype integer: as of the projection.
         watched: per connection, whether what its synapses pass on is put down in `log`.
 
-    States: state (n, 2) weight and Kplus; last (n,) step of the last presynaptic spike; post_steps and post_traces
-    (targets, capacity), post_count: the last spikes of the targets (see `kernels.stdp`); full: a flag per device; place,
+    States: state (n, variables); last (n,) step of the last presynaptic spike; post_steps (targets, capacity) and post_traces
+    (targets, capacity, stored), post_count: the last spikes of the targets (see `kernels.plastic`); full: a flag per device; place,
     target_place: number of each synapse in order of (target id, connection, slot), of each target in order of ids.
     """
 
@@ -63,21 +52,26 @@ class Plasticity(Module):
         self,
         shares: Sequence[PlasticShare],
         tables: Sequence[build.RawTable],
-        kinds: Sequence[Stdp],
-        tau_minus: Callable[[np.ndarray], np.ndarray],
+        kinds: Sequence[Changing],
+        of_targets: Callable[[str, np.ndarray], np.ndarray],
         layout: Layout,
         mesh: Mesh,
         *,
         min_delay: int,
         num_delays: int,
+        seed: int,
+        stream: int,
         dt: float,
         backend: Any,
         watched: Sequence[bool],
     ) -> None:
         super().__init__()
         self.layout, self.mesh, self.backend = layout, mesh, backend
-        self.min_delay, self.num_delays = min_delay, num_delays
-        dtype = np.float64 if backend.wide else np.float32
+        self.min_delay, self.num_delays, self.kinds, self.seed, self.stream = min_delay, num_delays, tuple(kinds), seed, stream
+        self.model, dtype = kinds[0].model, np.float64 if backend.wide else np.float32
+        self.text = self.model.text(dtype, max(k.uniforms for k in kinds))
+        if backend.name == "cpp":
+            load_compiled([self.text])
         runs, orders = [], []
         for share, table in zip(shares, tables, strict=True):
             run = build.row_of(share.source, table.present, table.rank) * num_delays + share.delay - min_delay
@@ -90,7 +84,8 @@ class Plasticity(Module):
         self.pointers = self._placed(runs, longest_run, repeat_last=True)
         fixed = [np.stack([s.target, s.kind], axis=1)[o].astype(np.int32) for s, o in zip(shares, orders, strict=True)]
         self.fixed = self._placed(fixed, self._block)
-        initial = [np.stack([s.weight, np.array([k.Kplus for k in kinds])[s.kind]], axis=1) for s in shares]
+        begin = np.array([[k.initial[name] for name in self.text.variables[1:]] for k in kinds])
+        initial = [np.concatenate([s.weight[:, None], begin[s.kind]], axis=1) for s in shares]
         start = [i[o].astype(dtype) for i, o in zip(initial, orders, strict=True)]
         self.state = self._placed(start, self._block, HiddenState)
         self.last = self._placed([np.full(len(s.source), -1, np.int32) for s in shares], self._block, HiddenState)
@@ -107,8 +102,10 @@ class Plasticity(Module):
         self._target_ids = ids = np.flatnonzero(indegree)
         places = [np.searchsorted(ids, s.target_ids).astype(np.uint32) for s in shares]
         self.target_place = self._placed(places, self._target_block, fill=NOWHERE)
-        self._constants(shares, kinds, [tau_minus(s.target_ids) for s in shares], dt, dtype)
-        self._reset_posts(_FIRST_CAPACITY)
+        self._constants(shares, [[of_targets(t, s.target_ids) for t in self.model.target_taus()] for s in shares], dt, dtype)
+        self._reset_posts(_FIRST_CAPACITY if self.text.listens else 1)
+        # Largest weights per connection, where the model does not see to it itself.
+        self.limits = None if all(k.bounded for k in kinds) else np.array([np.inf if k.bounded else k.largest for k in kinds], dtype)
         self.log = WeightLog(np.array(watched), mesh, dtype) if any(watched) else None
 
     def _placed(
@@ -123,27 +120,23 @@ class Plasticity(Module):
         return kind(from_blocks(self.mesh, filled), sharding=sharded(self.mesh, NEURON))
 
     def _constants(
-        self,
-        shares: Sequence[PlasticShare],
-        kinds: Sequence[Stdp],
-        tau_minus: Sequence[np.ndarray],
-        dt: float,
-        dtype: Any,
+        self, shares: Sequence[PlasticShare], target_taus: Sequence[Sequence[np.ndarray]], dt: float, dtype: Any
     ) -> None:
-        tau_plus = np.array([k.tau_plus for k in kinds])
+        text, kinds = self.text, self.kinds
+        own = np.array([[k.parameters[name] for name in text.decays] for k in kinds])
         # Every process holds the tables of all.
-        of_targets = self.processes.gather_ragged(np.unique(np.concatenate(tau_minus)))
-        taus = np.unique(np.concatenate([tau_plus, *of_targets]))
+        of_targets = self.processes.gather_ragged(np.unique(np.concatenate([np.zeros(0), *(t for ts in target_taus for t in ts)])))
+        taus = np.unique(np.concatenate([own.reshape(-1), *of_targets]))
         if len(taus) > _MOST_TAUS:
             raise ParameterError(
-                f"{len(taus):,} different time constants of plasticity (tau_plus, tau_minus of the targets); at most "
-                f"{_MOST_TAUS:,} have a table of their exponential. Round them."
+                f"{len(taus):,} different time constants of {self.model.name} ({', '.join([*text.decays, *self.model.target_taus()])}); "
+                f"at most {_MOST_TAUS:,} have a table of their exponential. Round them."
             )
-        decays = stdp.decays(taus, dt, dtype)
-        self.bits = decays.bits
+        decay = decays(taus, dt, dtype)
+        self.bits = decay.bits
         rows = [
-            np.concatenate([s.place, np.searchsorted(taus, tau)[:, None]], axis=1).astype(np.int32)
-            for s, tau in zip(shares, tau_minus, strict=True)
+            np.stack([*s.place.T, *(np.searchsorted(taus, t) for t in ts)], axis=1).astype(np.int32)
+            for s, ts in zip(shares, target_taus, strict=True)
         ]
         self.targets = self._placed(rows, self._target_block)
         self.scale = self._placed([s.scale.astype(dtype) for s in shares], self._target_block)
@@ -153,11 +146,11 @@ class Plasticity(Module):
             first = int(device) * self.layout.slots_per_device
             index[-1][self.layout.slot[s.target_ids].astype(np.int64) - first] = np.arange(len(s.target_ids))
         self.index = self._placed(index, self.layout.slots_per_device)
-        numbers = [[k.Wmax, k.lambda_, k.alpha, k.mu_plus, k.mu_minus] for k in kinds]
+        numbers = [[dt if name == "dt" else k.parameters[name] for name in text.parameters] for k in kinds]
         everywhere = sharded(self.mesh)
-        self.kinds, self.kind_tau, self.fine, self.coarse = (
+        self.numbers, self.kind_tau, self.fine, self.coarse = (
             LongTermState(spread(a, everywhere), sharding=everywhere)
-            for a in (np.array(numbers, dtype), np.searchsorted(taus, tau_plus).astype(np.int32), decays.fine, decays.coarse)
+            for a in (np.array(numbers, dtype), np.searchsorted(taus, own).astype(np.int32), decay.fine, decay.coarse)
         )
 
     def _reset_posts(self, capacity: int) -> None:
@@ -167,7 +160,8 @@ class Plasticity(Module):
         def zeros(shape: tuple[int, ...], dtype: Any) -> HiddenState:
             return HiddenState(jnp.zeros(shape, dtype, device=where), sharding=where)
 
-        self.post_steps, self.post_traces = zeros((n, capacity), np.int32), zeros((n, capacity), self.state.value.dtype)
+        self.post_steps = zeros((n, capacity), np.int32)
+        self.post_traces = zeros((n, capacity, self.text.stored), self.state.value.dtype)
         self.post_count = zeros((n,), np.uint32)
         full = jnp.zeros(self.layout.num_devices, jnp.uint32, device=where)
         self.full = ShortTermState(full, sharding=where)
@@ -182,14 +176,14 @@ class Plasticity(Module):
     def deliver(
         self, step: jax.Array, history: tuple[jax.Array, jax.Array, jax.Array], arriving: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """The input (threads, devices * size) with what plastic synapses pass on at the end of `step`, and the new counters."""
+        """The input (threads, devices * size) with what the synapses pass on at the end of `step`, and the new counters."""
         backend, neuron, log = self.backend, P(NEURON), self.log
         run = partial(
-            stdp.deliver, min_delay=self.min_delay, num_delays=self.num_delays, threads=backend.threads, period=stdp.PERIOD,
-            bits=self.bits, backend=backend.name,
+            plastic.deliver, self.text, min_delay=self.min_delay, num_delays=self.num_delays, threads=backend.threads,
+            period=plastic.PERIOD, bits=self.bits, seed=self.seed, stream=self.stream, backend=backend.name,
         )  # fmt: skip
-        synapses = self.fixed.value, self.state.value, self.last.value
-        specs = [P(), (neuron,) * 3, neuron, (neuron,) * 3, (neuron,) * 3, self._constant_specs, P(None, NEURON)]
+        synapses = self.fixed.value, self.place.value, self.state.value, self.last.value
+        specs = [P(), (neuron,) * 3, neuron, (neuron,) * 4, (neuron,) * 3, self._constant_specs, P(None, NEURON)]
         operands = [step, history, self.pointers.value, synapses, self._posts, self._constant_values, arriving]
         results = (neuron,) * 3 + (P(None, NEURON),)
         if log is None:
@@ -208,8 +202,12 @@ class Plasticity(Module):
 
     def record(self, step: jax.Array, words: jax.Array) -> None:
         """Takes in the spikes of `step`: (devices * words,) bits in order of source slots."""
+        if not self.text.listens:
+            return
         longest = self.min_delay + self.num_delays - 1
-        run = partial(stdp.record, longest=longest, period=stdp.PERIOD, bits=self.bits, backend=self.backend.name)
+        run = partial(
+            plastic.record, stored=self.text.stored, longest=longest, period=plastic.PERIOD, bits=self.bits, backend=self.backend.name
+        )
         neuron = P(NEURON)
         specs = (P(), neuron, neuron, (neuron,) * 3, neuron, self._constant_specs)
         new = self._island(run, specs, (neuron,) * 4)(
@@ -226,7 +224,7 @@ class Plasticity(Module):
 
     @property
     def _constant_values(self) -> tuple[jax.Array, ...]:
-        states = (self.targets, self.scale, self.kinds, self.kind_tau, self.fine, self.coarse)
+        states = (self.targets, self.scale, self.numbers, self.kind_tau, self.fine, self.coarse)
         return tuple(s.value for s in states)
 
     @property
@@ -252,7 +250,7 @@ class Plasticity(Module):
         row = np.broadcast_to(np.arange(len(count))[:, None], number.shape)
         kept = number >= 0
         for state, old in ((self.post_steps, steps), (self.post_traces, traces)):
-            larger = np.zeros((len(count), 2 * capacity), old.dtype)
+            larger = np.zeros((len(count), 2 * capacity, *old.shape[2:]), old.dtype)
             larger[row[kept], number[kept] % (2 * capacity)] = old[row[kept], number[kept] % capacity]
             state.reset_value(from_blocks(self.mesh, np.split(larger, len(self.local))))
 
@@ -268,14 +266,14 @@ class Plasticity(Module):
         return run // self.num_delays, self.min_delay + run % self.num_delays, target, fixed[synapse, 1], place[synapse]
 
     def synapses(self) -> np.ndarray:
-        """(num_synapses, 2) weight and Kplus in order of (target id, connection, slot); all spikes that have arrived are in.
+        """(num_synapses, variables) in order of (target id, connection, slot); all spikes that have arrived are in.
 
         On several processes each of them calls it.
         """
         return whole(self.state.value)[in_order(whole(self.place.value))]
 
     def traces(self) -> tuple[np.ndarray, np.ndarray]:
-        """Global ids (num_targets,) of the targets, and the traces (num_targets, capacity) after their last spikes."""
+        """Global ids (num_targets,) of the targets, and the traces (num_targets, capacity, stored) after their last spikes."""
         return self._target_ids, whole(self.post_traces.value)[in_order(whole(self.target_place.value))]
 
     # ---- checkpoints ----
@@ -287,9 +285,10 @@ class Plasticity(Module):
             read: this process's part of the value of a State at that moment.
 
         Returns:
-            weight, Kplus, last: (num_synapses,) in order of (target id, connection, slot). post_kept (num_targets,) in order of
-            ids: of each target, how many spikes are still needed; post_steps, post_traces: those, one target after the other. Of
-            one of several processes, synapses and targets: which of the network's these are, as `distances` says.
+            The variables by name, and last: (num_synapses,) in order of (target id, connection, slot). post_kept (num_targets,) in
+            order of ids: of each target, how many spikes are still needed; post_steps, and by the names of the traces: those, one
+            target after the other. Of one of several processes, synapses and targets: which of the network's these are, as
+            `distances` says.
         """
         place, target_place = read(self.place), read(self.target_place)
         order, targets = in_order(place), in_order(target_place)
@@ -297,18 +296,19 @@ class Plasticity(Module):
         steps, traces, count = (read(s)[targets] for s in (self.post_steps, self.post_traces, self.post_count))
         capacity = steps.shape[1]
         number = np.maximum(count.astype(np.int64) - capacity, 0)[:, None] + np.arange(capacity)
-        steps, traces = (np.take_along_axis(a, number % capacity, axis=1) for a in (steps, traces))
+        steps, traces = (a[np.arange(len(a))[:, None], number % capacity] for a in (steps, traces))
         # What no synapse has taken in yet, and one before: the newest that a presynaptic spike can follow.
         longest = self.min_delay + self.num_delays - 1
-        passed = step // stdp.PERIOD * stdp.PERIOD - 1 - 2 * longest + 1
+        passed = step // plastic.PERIOD * plastic.PERIOD - 1 - 2 * longest + 1
         real = number < count.astype(np.int64)[:, None]
         late = real & (steps > passed)
         newest = real & ~late & (np.cumsum(real & ~late, axis=1) == (real & ~late).sum(axis=1, keepdims=True))
         kept = late | newest
         which = {"synapses": place[order], "targets": target_place[targets]} if self.processes.count > 1 else {}
         return {
-            "weight": state[:, 0], "Kplus": state[:, 1], "last": last,
-            "post_kept": kept.sum(axis=1).astype(np.int32), "post_steps": steps[kept], "post_traces": traces[kept],
+            **dict(zip(self.text.variables, state.T, strict=True)), "last": last,
+            "post_kept": kept.sum(axis=1).astype(np.int32), "post_steps": steps[kept],
+            **dict(zip(self.text.traces, traces[kept].T, strict=False)),
             **{name: distances(numbers) for name, numbers in which.items()},
         }  # fmt: skip
 

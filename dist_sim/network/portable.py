@@ -93,7 +93,7 @@ class RestoringPlasticity:
     def take(self, saved: Mapping[str, np.ndarray]) -> None:
         """Takes in what `Plasticity.portable` gave on one process."""
         known, at = found_in(self._real[self._at].astype(np.int64), saved.get("synapses"))
-        self._state[self._at[known]] = np.stack([saved["weight"][at], saved["Kplus"][at]], axis=1)
+        self._state[self._at[known]] = np.stack([saved[name][at] for name in self._plastic.text.variables], axis=1)
         self._last[self._at[known]] = saved["last"][at]
         known, at = found_in(self._posts[self._targets_at].astype(np.int64), saved.get("targets"))
         kept = saved["post_kept"].astype(np.int64)
@@ -102,12 +102,17 @@ class RestoringPlasticity:
         number = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
         which = np.repeat(first, length) + number
         row = np.repeat(self._targets_at[known], length)
-        self._found.append((row, number, saved["post_steps"][which], saved["post_traces"][which]))
+        text = self._plastic.text
+        traces = np.zeros((len(which), text.stored), self._state.dtype)
+        for column, name in enumerate(text.traces[: text.stored]):
+            traces[:, column] = saved[name][which]
+        self._found.append((row, number, saved["post_steps"][which], traces))
 
     def finish(self) -> None:
         """Puts the synapses there."""
         plastic, rows = self._plastic, len(self._posts)
-        steps, traces = np.zeros((rows, self._capacity), np.int32), np.zeros((rows, self._capacity), self._state.dtype)
+        steps = np.zeros((rows, self._capacity), np.int32)
+        traces = np.zeros((rows, self._capacity, plastic.text.stored), self._state.dtype)
         count = np.zeros(rows, np.uint32)
         for row, number, of_row, trace in self._found:
             steps[row, number], traces[row, number] = of_row, trace

@@ -16,12 +16,14 @@ from dist_sim import kernels
 from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, State
 from dist_sim.kernels import build
 from dist_sim.kernels import history as in_flight
+from dist_sim.kernels.plastic import SYNAPSE_STREAMS
 from dist_sim.network import flight
 from dist_sim.network.channels import Channels
 from dist_sim.network.connection import Connection
+from dist_sim.network.plastic_share import PlasticShare
 from dist_sim.network.plasticity import Plasticity
 from dist_sim.network.portable import RestoringFlight
-from dist_sim.network.tables import Backend, draw_table, events_of, first_capacity, history_slots
+from dist_sim.network.tables import Backend, draw_table, events_of, families, first_capacity, history_slots
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
 from dist_sim.partition.processes import processes_of
@@ -42,7 +44,7 @@ class Projection(Module):
         connections: checked connections of the whole network.
         external_steps: per source from outside, in order of `layout.external_ids`: steps of its spikes, ascending.
         capacity: spikes in flight that a device has room for; None chooses. A run that needs more grows it.
-        tau_minus: of neurons by global id (n,), ms: needed where connections are plastic.
+        of_targets: a parameter of neurons [ms] by its name and global ids (n,): needed where synapses change.
         counted: models whose neurons can send several spikes in a step (False), or changes of two states (True), by number.
 
     Each process draws the synapses of its own devices; what must agree (the lengths of the blocks, the out-degrees) is exchanged.
@@ -67,7 +69,7 @@ class Projection(Module):
         backend: Backend,
         capacity: int | None = None,
         watch: Any = None,
-        tau_minus: Callable[[np.ndarray], np.ndarray] | None = None,
+        of_targets: Callable[[str, np.ndarray], np.ndarray] | None = None,
         counted: Mapping[int, bool] | None = None,
     ) -> None:
         super().__init__()
@@ -93,19 +95,28 @@ class Projection(Module):
             )  # fmt: skip
             tables.append(table)
             shares.append(share)
-        kinds = [c.plasticity for c in connections if c.plasticity is not None]
-        self.plastic: Plasticity | None = None
-        if kinds:
-            assert tau_minus is not None
-            self.plastic = Plasticity(
-                shares, tables, kinds, tau_minus, layout, mesh,
-                min_delay=self.min_delay, num_delays=self.num_delays, dt=dt, backend=backend,
-                watched=[c.watched_by is not None for c in connections if c.plasticity is not None],
-            )  # fmt: skip
-        rows = self._place(tables, [share.source for share in shares if share is not None], external_steps)
+        self.plastic = self._changing(connections, tables, shares, of_targets, seed=seed, dt=dt)
+        sources = [share.source for of_families in shares for share in of_families.values()]
+        rows = self._place(tables, sources, external_steps)
         self._reset(capacity or first_capacity(rows, self.slots))
 
     # ---- building ----
+
+    def _changing(
+        self, connections: Sequence[Connection], tables: list[build.RawTable], shares: list[dict[str, PlasticShare]],
+        of_targets: Callable[[str, np.ndarray], np.ndarray] | None, *, seed: int, dt: float,
+    ) -> dict[str, Plasticity]:  # fmt: skip
+        """The synapses that change, by family."""
+        found = {}
+        for number, family in enumerate(families(connections)):
+            assert of_targets is not None
+            mine = [c for c in connections if c.family == family]
+            found[family] = Plasticity(
+                [of_families[family] for of_families in shares], tables, [c.plasticity for c in mine if c.plasticity is not None],
+                of_targets, self.layout, self.mesh, min_delay=self.min_delay, num_delays=self.num_delays, seed=seed,
+                stream=SYNAPSE_STREAMS + number, dt=dt, backend=self.backend, watched=[c.watched_by is not None for c in mine],
+            )  # fmt: skip
+        return found
 
     @property
     def num_source_slots(self) -> int:
@@ -161,7 +172,7 @@ class Projection(Module):
         self.present, self.rank = stacked("present"), stacked("rank")
         self.pointers, self.synapses = stacked("pointers", repeat_last=True), stacked("synapses")
         self.table_bytes = sum(s.value.nbytes for s in (self.present, self.rank, self.pointers, self.synapses))
-        self.table_bytes += self.plastic.table_bytes if self.plastic else 0
+        self.table_bytes += sum(plastic.table_bytes for plastic in self.plastic.values())
         return rows
 
     def _count(self, tables: list[build.RawTable], plastic_sources: np.ndarray) -> None:
@@ -218,8 +229,8 @@ class Projection(Module):
         history = (P(NEURON), P(NEURON), P(NEURON))
         island = self._island(run, (P(), history, P(NEURON), P(NEURON)), (P(None, NEURON), P(NEURON)))
         arriving, self.counters.value = island(step, self._history(), self.pointers.value, self.synapses.value)
-        if self.plastic is not None:
-            arriving, self.counters.value = self.plastic.deliver(step, self._history(), arriving)
+        for plastic in self.plastic.values():
+            arriving, self.counters.value = plastic.deliver(step, self._history(), arriving)
         return arriving
 
     def send(self, step: jax.Array, spikes: Sequence[tuple[jax.Array, jax.Array]]) -> jax.Array:
@@ -255,8 +266,8 @@ class Projection(Module):
             step, tuple(spikes), self.outbox.value, self.events.value, sources, self._history()
         )
         self.ring.value, self.marks.value, self.counters.value = new
-        if self.plastic is not None:
-            self.plastic.record(step, self.bits_of(words))
+        for plastic in self.plastic.values():
+            plastic.record(step, self.bits_of(words))
         return words
 
     def bits_of(self, words: jax.Array) -> jax.Array:
@@ -282,8 +293,8 @@ class Projection(Module):
         )
         # Only those that were too small grow; asked now, because the flags go back with the state.
         growing: list[Callable[[], None]] = [partial(self.grow, live_max)] if small else []
-        if self.plastic is not None:
-            growing += self.plastic.overflow()
+        for plastic in self.plastic.values():
+            growing += plastic.overflow()
 
         def grow() -> None:
             for make_room in growing:
@@ -342,7 +353,7 @@ class Projection(Module):
         """Synaptic events in the histories of this process's devices that are due at `step` or later."""
         devices, nd = len(self.local), self.num_delays
         ring, marks = self._local_history()
-        tables = [local_part(t.pointers.value).reshape(devices, -1) for t in (self, self.plastic) if t is not None]
+        tables = [local_part(t.pointers.value).reshape(devices, -1) for t in (self, *self.plastic.values())]
         total = 0
         last = self.exchanged_until(step)
         for d in range(devices):
@@ -354,12 +365,11 @@ class Projection(Module):
                     total += int((pointers[d, (rows + 1) * nd].astype(np.int64) - pointers[d, rows * nd + passed]).sum())
         return total
 
-    def plastic_synapses(self, device: int, synapse: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Source slot, delay [steps], global id of the target, kind and place of some plastic synapses (n,) of one of this
-        process's devices, given by their numbers on it."""
-        assert self.plastic is not None
+    def plastic_synapses(self, family: str, device: int, synapse: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Source slot, delay [steps], global id of the target, kind and place of some synapses (n,) of a family, of one of
+        this process's devices, given by their numbers on it."""
         sources = flight.sources_of(np.split(local_part(self.present.value), len(self.local))[device])
-        row, delay, target, kind, place = self.plastic.properties(device, synapse)
+        row, delay, target, kind, place = self.plastic[family].properties(device, synapse)
         return sources[row], delay, target, kind, place
 
     # ---- checkpoints ----

@@ -42,8 +42,8 @@ def draw_table(
     num_delays: int,
     seed: int,
     dt: float,
-) -> tuple[build.RawTable, PlasticShare | None]:
-    """The static table of one device, and its plastic synapses if there are any.
+) -> tuple[build.RawTable, dict[str, PlasticShare]]:
+    """The static table of one device, and its changing synapses by family.
 
     Args:
         position: of the device among those of this process.
@@ -65,14 +65,22 @@ def draw_table(
         raise ConnectError(
             "a neuron's synapses are so many and so strong that their sum could leave 32-bit integers. Use precision=64."
         )
-    plastic = [share for share, c in zip(shares, connections, strict=True) if c.plasticity is not None]
-    synapses = plastic_share(plastic, seed=seed, dt=dt) if plastic else None
+    synapses = {}
+    for family in families(connections):
+        members = [share for share, c in zip(shares, connections, strict=True) if c.family == family]
+        synapses[family] = plastic_share(members, seed=seed, dt=dt)
     table = build.build_table(
         [share for share, c in zip(shares, connections, strict=True) if c.plasticity is None],
         num_source_slots=layout.num_source_slots, min_delay=min_delay, num_delays=num_delays, seed=seed, dt=dt,
-        wide=backend.wide, backend=backend.name, threads=threads, also=synapses.source if synapses else None,
+        wide=backend.wide, backend=backend.name, threads=threads,
+        also=np.concatenate([s.source for s in synapses.values()]) if synapses else None,
     )  # fmt: skip
     return table, synapses
+
+
+def families(connections: Sequence[Connection]) -> list[str]:
+    """Names of the families of synapses that change, in order of their first connections."""
+    return list(dict.fromkeys(c.family for c in connections if c.family is not None))
 
 
 def history_slots(min_delay: int, num_delays: int) -> int:

@@ -52,11 +52,11 @@ class WeightLog(Module):
 
     @property
     def values(self) -> tuple[jax.Array, ...]:
-        """The log as `kernels.stdp.deliver` takes it."""
+        """The log as `kernels.plastic.deliver` takes it."""
         return self.synapse.value, self.emitted.value, self.weight.value, self.count.value
 
     def assign(self, values: tuple[jax.Array, ...]) -> None:
-        """Takes what `kernels.stdp.deliver` gives."""
+        """Takes what `kernels.plastic.deliver` gives."""
         self.synapse.value, self.emitted.value, self.weight.value, self.count.value = values
 
     @property

@@ -142,9 +142,8 @@ def read_synapse(synapse: Any, where: str) -> Synapse:
     name = synapse.__name__ if isinstance(synapse, type) else synapse
     if not isinstance(name, str) or name not in SYNAPSES:
         raise UnknownNameError("synapse", name, SYNAPSES, where=where)
-    known = [n for n in inspect.signature(SYNAPSES[name]).parameters if n != "by_name"]
     for option in options:
-        if option not in known and option != "lambda":
+        if option not in (known := SYNAPSES[name].names()) and f"{option}_" not in known:
             raise UnknownNameError("parameter", option, known, where=f"{where}: {name}")
     return SYNAPSES[name](**options)
 

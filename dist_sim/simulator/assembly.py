@@ -133,7 +133,7 @@ def assemble(d: Description, phases: Any) -> Network:
             dt=d.dt,
             backend=backend,
             watch=progress.update,
-            tau_minus=partial(_tau_minus, d),
+            of_targets=partial(_of_targets, d),
             counted={g: m.binary for g, m in enumerate(d.models) if m.several_spikes or m.binary},
         )
     with phases.phase("neurons"):
@@ -208,9 +208,9 @@ def _drawn_at(d: Description, model: type, known: Mapping[str, Parameter], ids: 
     return values
 
 
-def _tau_minus(d: Description, ids: np.ndarray) -> np.ndarray:
-    """(n,) ms, of neurons by global id, of any model."""
-    of_models = (_drawn_at(d, m, {"tau_minus": settable(m)["tau_minus"]}, ids)["tau_minus"] for m in d.models)
+def _of_targets(d: Description, name: str, ids: np.ndarray) -> np.ndarray:
+    """(n,) a parameter of neurons by global id, of any model."""
+    of_models = (_drawn_at(d, m, {name: settable(m)[name]}, ids)[name] for m in d.models)
     return sum(of_models, np.zeros(len(ids)))
 
 

@@ -1,4 +1,4 @@
-"""`get_connections`: which synapses there are, and what their weights are now."""
+"""`get_connections`: which synapses there are, and what they are like now."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
 from dist_sim.nest.neurons.text import receptor_unit
 from dist_sim.nest.synapses import SYNAPSES
+from dist_sim.nest.synapses.declared import WEIGHT
 from dist_sim.network.connection import Connection, on_host
+from dist_sim.network.tables import families
 from dist_sim.simulator.assembly import Description
 
 if TYPE_CHECKING:
     from dist_sim.simulator.simulation import Simulation
 
-_NAMES = ("source", "target", "delay", "weight", "Kplus", "synapse_model")
+_NAMES = ("source", "target", "delay", "weight", "synapse_model")
 
 
 @final
@@ -36,10 +38,10 @@ class SynapseCollection:
     source: np.ndarray
     target: np.ndarray
     delay: u.Quantity
-    _unit: str | None
     _first: np.ndarray
-    _plastic: np.ndarray
+    _connection: np.ndarray
     _place: np.ndarray
+    _description: Description
     _simulation: Callable[[], Simulation | None]
 
     def __len__(self) -> int:
@@ -49,8 +51,9 @@ class SynapseCollection:
         def part(values: Any) -> Any:
             return values[index] if isinstance(index, slice) else values[np.atleast_1d(index)]
 
+        columns = ("source", "target", "delay", "_first", "_connection", "_place")
         try:
-            chosen = {name: part(getattr(self, name)) for name in ("source", "target", "delay", "_first", "_plastic", "_place")}
+            chosen = {name: part(getattr(self, name)) for name in columns}
         except (IndexError, TypeError) as error:
             raise ParameterError(f"{self!r}[{index!r:.40}]: indices from 0, a slice or a mask over them is needed.") from error
         return replace(self, **chosen)
@@ -59,40 +62,62 @@ class SynapseCollection:
         """Properties now: one by its name, or several as a dictionary.
 
         Args:
-            names: source, target, delay [ms], weight [unit of the targets' input], Kplus of plastic synapses, synapse_model.
+            names: source, target, delay [ms], weight [unit of the targets' input], synapse_model, and the variables and parameters
+                of the synapse models (Kplus, x, tau_plus, ...).
 
         Raises:
-            UnknownNameError: no such property. ConnectError: weights in different units, or Kplus of static synapses.
+            UnknownNameError: no such property. ConnectError: weights in different units, or what only some of the synapses have.
         """
         if not isinstance(names, str):
             return {name: self.get(name) for name in names}
         if names in ("source", "target", "delay"):
             return getattr(self, names)
+        connections = [self._description.connections[k] for k in np.unique(self._connection)]
+        models = {c.synapse: SYNAPSES[c.synapse] for c in connections}
         if names == "weight":
-            return self._weight()
-        if names == "Kplus":
-            return self._Kplus()
+            return units.quantity(self._now("weight"), self._unit(connections, names))
         if names == "synapse_model":
-            return np.where(self._plastic >= 0, "stdp_synapse", "static_synapse")
-        raise UnknownNameError("property", names, _NAMES, where="SynapseCollection.get")
+            return np.array([c.synapse for c in self._description.connections], dtype=str)[self._connection]
+        own = f"{names}_" if any(f"{names}_" in m.settable() for m in models.values()) else names
+        known = {n.rstrip("_"): None for m in models.values() for n in m.settable()}
+        if not any(own in m.settable() for m in SYNAPSES.values()):
+            raise UnknownNameError("property", names, [*_NAMES, *known], where="SynapseCollection.get")
+        for model in models.values():
+            if own not in model.settable():
+                others = " or ".join(repr(n) for n, m in SYNAPSES.items() if own in m.settable())
+                raise ConnectError(
+                    f"{self!r}.get({names!r}): {model.__name__.replace('_synapse', '')} synapses have none. Ask for synapse={others}."
+                )
+        declared = [m.settable()[own] for m in models.values()]
+        values = self._now(own)
+        if declared and declared[0].unit is WEIGHT:
+            return units.quantity(values, self._unit(connections, names))
+        if declared and isinstance(declared[0].default, int):
+            return np.rint(values).astype(np.int64)
+        return units.quantity(values, declared[0].unit) if declared else values
 
-    def _weight(self) -> u.Quantity:
-        if self._unit is None:
-            raise ConnectError(f"{self!r}.get('weight'): weights in pA and in mV. Ask for targets of one model at a time.")
-        return units.quantity(self._now(0, self._first), self._unit)
+    def _unit(self, connections: Sequence[Connection], name: str) -> Any:
+        found = list(dict.fromkeys(receptor_unit(self._description.models[c.group], c.receptor) for c in connections))
+        if len(found) > 1:
+            words = " and in ".join(map(str, found))
+            raise ConnectError(f"{self!r}.get({name!r}): weights in {words}. Ask for targets of one model at a time.")
+        return found[0] if found else "pA"
 
-    def _Kplus(self) -> np.ndarray:
-        if (self._plastic < 0).any():
-            raise ConnectError(f"{self!r}.get('Kplus'): static synapses have none. Ask for synapse='stdp_synapse'.")
-        return self._now(1, self._plastic)
-
-    def _now(self, column: int, values: np.ndarray) -> np.ndarray:
-        """Initial values, with those of plastic synapses as they are now."""
-        values, changed = values.copy(), self._plastic >= 0
+    def _now(self, name: str) -> np.ndarray:
+        """Numbers of the connections, initial values, or those of changing synapses as they are now."""
+        values = self._first.copy()
         simulation = self._simulation()
-        plastic = None if simulation is None else simulation.network.projection.plastic
-        if plastic is not None and changed.any():
-            values[changed] = plastic.synapses()[self._place[changed], column]
+        for number in np.unique(self._connection):
+            c, mine = self._description.connections[number], self._connection == number
+            if c.plasticity is None or c.family is None:
+                continue
+            if name in c.plasticity.parameters:
+                values[mine] = c.plasticity.parameters[name]
+            elif simulation is not None:
+                plastic = simulation.network.projection.plastic[c.family]
+                values[mine] = plastic.synapses()[self._place[mine], plastic.text.variables.index(name)]
+            elif name != "weight":
+                values[mine] = c.plasticity.initial[name]
         return values
 
     def __repr__(self) -> str:
@@ -108,66 +133,55 @@ def find(
 ) -> SynapseCollection:
     """The synapses from `source` to `target` (global ids; None: all) of one model, or of all.
 
-    They are drawn again on the host, from the same keys as on the devices; weights are read from the network that `simulation`
+    They are drawn again on the host, from the same keys as on the devices; what changes is read from the network that `simulation`
     gives, once it is built.
     """
     if synapse is not None and synapse not in SYNAPSES:
         raise UnknownNameError("synapse", synapse, SYNAPSES, where="get_connections")
-    place_of = _places([c for c in d.connections if c.plasticity is not None], d)
-    parts: list[tuple[np.ndarray, ...]] = [tuple(np.zeros(0, t) for t in (int, int, int, float, float, int, int, int))]
-    found_units = set()
+    places = {family: _places(d, family) for family in families(d.connections)}
+    parts: list[tuple[np.ndarray, ...]] = [tuple(np.zeros(0, t) for t in (int, int, int, float, int, int, int))]
     for number, c in enumerate(d.connections):
-        plastic = c.plasticity is not None
-        if synapse is not None and (synapse == "stdp_synapse") != plastic:
+        if synapse not in (None, c.synapse):
             continue
         local = np.arange(len(c.post_ids)) if target is None else np.flatnonzero(np.isin(c.post_ids, target))
         drawn = build.draw_values(on_host(c, local, seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
         chosen = np.full(len(drawn.source), True) if source is None else np.isin(drawn.source, source)
         post = c.post_ids[local[drawn.target]]
-        place = place_of[c.stream][local[drawn.target]] + drawn.slot.astype(np.int64) if plastic else np.full(len(post), -1)
-        Kplus = np.full(len(post), c.plasticity.Kplus if c.plasticity is not None else -1.0)
-        order = np.full(len(post), number)
-        columns = (drawn.source, post, drawn.delay, drawn.weight, Kplus, place, order, drawn.slot)
+        place = np.full(len(post), -1)
+        if c.family is not None:
+            place = places[c.family][c.stream][local[drawn.target]] + drawn.slot.astype(np.int64)
+        columns = (drawn.source, post, drawn.delay, drawn.weight, place, np.full(len(post), number), drawn.slot)
         parts.append(tuple(column[chosen] for column in columns))
-        if chosen.any():
-            found_units.add(receptor_unit(d.models[c.group], c.receptor))
-    pre, post, delay, weight, Kplus, place, order, slot = (np.concatenate(column) for column in zip(*parts, strict=True))
+    pre, post, delay, weight, place, order, slot = (np.concatenate(column) for column in zip(*parts, strict=True))
     by = np.lexsort((slot, order, pre, post))
     return SynapseCollection(
-        source=pre[by],
-        target=post[by],
-        delay=units.quantity(delay[by] * d.dt, "ms"),
-        _unit=found_units.pop() if len(found_units) == 1 else None if found_units else "pA",
-        _first=weight[by],
-        _plastic=Kplus[by],
-        _place=place[by],
-        _simulation=simulation,
-    )
+        source=pre[by], target=post[by], delay=units.quantity(delay[by] * d.dt, "ms"),
+        _first=weight[by], _connection=order[by], _place=place[by], _description=d, _simulation=simulation,
+    )  # fmt: skip
 
 
-def plastic_ends(d: Description, place: int) -> tuple[int, int]:
-    """Source and target id of the synapse at a place among all plastic synapses of the network."""
-    plastic = [c for c in d.connections if c.plasticity is not None]
-    places = _places(plastic, d)
+def ends_of(d: Description, family: str, place: int) -> tuple[int, int]:
+    """Source and target id of the synapse at a place among all of a family."""
+    places = _places(d, family)
     # Several begin at one place where some have no synapses.
     begin = max(int(first[first <= place].max(initial=0)) for first in places.values())
-    targets = np.concatenate([c.post_ids[places[c.stream] == begin] for c in plastic])
-    found = find(d, lambda: None, None, targets, "stdp_synapse")
-    (at,) = np.flatnonzero(found._place == place)
+    targets = np.concatenate([c.post_ids[places[c.stream] == begin] for c in d.connections if c.stream in places])
+    found = find(d, lambda: None, None, targets, None)
+    mine = np.array([c.family == family for c in d.connections])[found._connection]
+    (at,) = np.flatnonzero(mine & (found._place == place))
     return int(found.source[at]), int(found.target[at])
 
 
-def _places(plastic: Sequence[Connection], d: Description) -> dict[int, np.ndarray]:
-    """Per plastic connection, by its stream: (num_post,) place of the first synapse of each target among all plastic synapses of
-    the network, in order of (target id, connection, slot)."""
-    degrees = {
-        c.stream: c.rule.sources(c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend)).degrees for c in plastic
-    }
+def _places(d: Description, family: str) -> dict[int, np.ndarray]:
+    """Per connection of a family, by its stream: (num_post,) place of the first synapse of each target among all of the family, in
+    order of (target id, connection, slot)."""
+    mine = [c for c in d.connections if c.family == family]
+    degrees = {c.stream: c.rule.sources(c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend)).degrees for c in mine}
     total = np.zeros(d.num_ids, dtype=np.int64)
-    for c in plastic:
+    for c in mine:
         total[c.post_ids] += degrees[c.stream]
     place, first = {}, np.cumsum(total) - total
-    for c in plastic:
+    for c in mine:
         place[c.stream] = first[c.post_ids].copy()
         first[c.post_ids] += degrees[c.stream]
     return place

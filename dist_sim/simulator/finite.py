@@ -11,9 +11,11 @@ import numpy as np
 
 from dist_sim.core import State
 from dist_sim.errors import NumericalError
+from dist_sim.nest.synapses.synapse import GROWTH
+from dist_sim.network.plasticity import Plasticity
 from dist_sim.partition.mesh import whole
 from dist_sim.simulator.assembly import Description
-from dist_sim.simulator.connections import plastic_ends
+from dist_sim.simulator.connections import ends_of
 from dist_sim.simulator.network import Network
 
 
@@ -30,10 +32,18 @@ def check_finite(network: Network, d: Description, first: int, last: int) -> Non
         NumericalError: one is NaN or infinite; says which population, neuron or synapse, variable and time.
     """
     plastic = network.projection.plastic
-    states = [s for _, _, s in _neuron_states(network)] + ([] if plastic is None else [plastic.state, plastic.post_traces])
-    if not states or bool(_all_finite([s.value for s in states])):
-        return
-    for found in (*_in_neurons(network, d), *_in_plastic(network, d)):
+    states = [s for _, _, s in _neuron_states(network)] + [s for p in plastic.values() for s in (p.state, p.post_traces)]
+    free = {name: p for name, p in plastic.items() if p.limits is not None}
+    if states and not bool(_all_finite([s.value for s in states])):
+        _refuse_infinite(network, d, first, last)
+    for name, p in free.items():
+        if bool(_beyond(p.state.value, p.fixed.value, p.limits)):
+            _refuse_large(d, name, p, first, last)
+
+
+def _refuse_infinite(network: Network, d: Description, first: int, last: int) -> None:
+    in_plastic = (found for name, p in network.projection.plastic.items() for found in _in_plastic(name, p, d))
+    for found in (*_in_neurons(network, d), *in_plastic):
         values = ", ".join(f"{name} became {value}" for name, value in found.values.items())
         raise NumericalError(
             f"{found.where}: {values} between {first * d.dt:g} and {last * d.dt:g} ms, and {found.more} more with it. Weights or "
@@ -61,21 +71,37 @@ def _in_neurons(network: Network, d: Description) -> Iterator[_Found]:
             yield _Found(f"{_population(d, ids[k])}: neuron {ids[k]}", values, more)
 
 
-def _in_plastic(network: Network, d: Description) -> Iterator[_Found]:
-    if (plastic := network.projection.plastic) is None:
-        return
+def _in_plastic(name: str, plastic: Plasticity, d: Description) -> Iterator[_Found]:
     # Traces first: from them it gets into the weights.
     targets, traces = plastic.traces()
-    if (
-        found := _first({"the trace of its spikes (tau_minus)": np.where(np.isfinite(traces), 0, traces).sum(axis=1)})
-    ) is not None:
+    taus = ", ".join(plastic.model.target_taus())
+    sums = np.where(np.isfinite(traces), 0, traces).reshape(len(targets), -1).sum(axis=1)
+    if (found := _first({f"the trace of its spikes ({taus})": sums})) is not None:
         k, values, more = found
         yield _Found(f"{_population(d, targets[k])}: neuron {targets[k]}", values, more)
-    if (found := _first(dict(zip(("weight", "Kplus"), plastic.synapses().T, strict=True)))) is not None:
+    if (found := _first(dict(zip(plastic.text.variables, plastic.synapses().T, strict=True)))) is not None:
         k, values, more = found
-        source, target = plastic_ends(d, k)
-        where = f"{_population(d, target)}: synapse from neuron {source} ({_population(d, source)}) to neuron {target}"
-        yield _Found(where, values, more)
+        yield _Found(_synapse(d, name, k), values, more)
+
+
+def _synapse(d: Description, model: str, place: int) -> str:
+    source, target = ends_of(d, model, place)
+    return f"{_population(d, target)}: synapse from neuron {source} ({_population(d, source)}) to neuron {target}"
+
+
+@jax.jit
+def _beyond(state: jax.Array, fixed: jax.Array, limits: jax.Array) -> jax.Array:
+    return (jnp.abs(state[:, 0]) > limits[fixed[:, 1]]).any()
+
+
+def _refuse_large(d: Description, name: str, plastic: Plasticity, first: int, last: int) -> None:
+    weights = np.abs(plastic.synapses()[:, 0])
+    k = int(np.argmax(weights))
+    raise NumericalError(
+        f"{_synapse(d, name, k)}: its weight grew to {weights[k]:g} between {first * d.dt:g} and {last * d.dt:g} ms, more than "
+        f"{GROWTH:g} times the largest initial one of its connection. {name} has no bound of its own, and sums of such weights could "
+        "leave the integers. Begin with larger weights, or depress more (alpha)."
+    )
 
 
 def _first(rows: Mapping[str, np.ndarray]) -> tuple[int, dict[str, float], int] | None:

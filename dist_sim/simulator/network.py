@@ -143,8 +143,8 @@ class Network(Module):
     def portable(self, read: Callable[[State], np.ndarray], step: int) -> dict[str, np.ndarray]:
         """All that a step writes and a later one needs, when `step` is about to begin, without placement: this process's part.
 
-        States of neurons are (..., num_neurons) in order of global ids, as `iaf_psc_exp.V`; those of `projection` and `plastic`
-        are as they say. Of one of several processes, `neurons.<model>` says which neurons of the model these are, as `distances`.
+        States of neurons are (..., num_neurons) in order of global ids, as `iaf_psc_exp.V`; those of `projection` and of
+        `plastic.<model>` are as they say. Of one of several processes, `neurons.<model>` says which neurons of the model these are, as `distances`.
 
         Args:
             read: this process's part of the value of a State at that moment.
@@ -196,5 +196,4 @@ class Network(Module):
 
     def _portable_parts(self) -> list[tuple[str, Any]]:
         """What has other state than one value per neuron: it says itself how that goes without placement."""
-        plastic = self.projection.plastic
-        return [("projection", self.projection), *([("plastic", plastic)] if plastic is not None else [])]
+        return [("projection", self.projection), *((f"plastic.{name}", p) for name, p in self.projection.plastic.items())]

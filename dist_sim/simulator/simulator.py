@@ -16,7 +16,7 @@ from dist_sim.nest import devices as kinds
 from dist_sim.nest.devices import DEVICES, Meter
 from dist_sim.nest.neurons import NEURONS, NESTNeuron
 from dist_sim.nest.neurons.text import Shape, receptor_unit, recordables_of, settable
-from dist_sim.nest.synapses import Synapse, static_synapse
+from dist_sim.nest.synapses import Synapse
 from dist_sim.network.connection import Connection
 from dist_sim.network.rules import Rule
 from dist_sim.run.planning import stop_if_planning
@@ -202,7 +202,7 @@ class Simulator:
         chosen = read_rule(rule, rule_options, where)
         source, target = pre.nodes[0], post.nodes[0]
         refuse_direction(source, target, where)
-        if not isinstance(model, static_synapse) and not (source.emits_spikes and target.is_neuron):
+        if model.on_pre is not None and not (source.emits_spikes and target.is_neuron):
             raise ConnectError(
                 f"{where}: {type(model).__name__} joins neurons or spike generators to neurons; a {source.model.__name__} to a "
                 f"{target.model.__name__} has no synapses that could change."
@@ -235,7 +235,7 @@ class Simulator:
             synapse: of this model only, or its name.
 
         Returns:
-            The synapses, with `source`, `target`, `delay` and `get("weight")`: plastic weights as they are when asked for.
+            The synapses, with `source`, `target`, `delay` and `get("weight")`: what changes as it is when asked for.
 
         Raises:
             ConnectError: a side that is not of this Simulator. UnknownNameError: no such model.
@@ -263,7 +263,7 @@ class Simulator:
     ) -> Connection:
         model = post_model(post, where)
         receptor, unit = read_receptor(post, receptor_type, where)
-        initial = read_weight(weight, unit, where)
+        initial = read_weight(units.quantity(synapse.default_weight, unit) if weight is None else weight, unit, where)
         refuse_weights(model, receptor, initial, where)
         watched_by = read_recorder(synapse.weight_recorder, self._own, where)
         models = self._models
@@ -283,7 +283,8 @@ class Simulator:
             stream=number,
             where=where,
             receptor=receptor,
-            plasticity=synapse.plasticity(initial, unit, where),
+            synapse=type(synapse).__name__,
+            plasticity=synapse.changing(initial, unit, where),
             watched_by=watched_by,
         )
 

@@ -17,7 +17,7 @@ from dist_sim.simulator.assembly import Description
 from dist_sim.simulator.network import Network
 from dist_sim.simulator.nodes import Node
 
-# `connection` is its number, `place` that of the synapse in it, or among all plastic ones: both the same on any placement.
+# `connection` is its number, `place` that of the synapse in it, or among all of a family: both the same on any placement.
 ROW = np.dtype([
     ("step", "<i4"), ("sender", "<u4"), ("target", "<u4"), ("connection", "<u4"), ("place", "<u4"), ("delay", "<i4"),
     ("weight", "<f8"),
@@ -49,7 +49,6 @@ class WatchedSynapses:
     def __init__(self, d: Description, network: Network):
         self._d, self._network = d, network
         static = [n for n, c in enumerate(d.connections) if c.watched_by is not None and c.plasticity is None]
-        self._plastic = np.array([n for n, c in enumerate(d.connections) if c.plasticity is not None], dtype=np.int64)
         self.any = any(c.watched_by is not None for c in d.connections)
         self._of_source = np.concatenate([np.zeros(0, ROW), *(self._drawn(n) for n in static)])
         self._of_source = self._of_source[np.argsort(self._of_source["sender"], kind="stable")]
@@ -81,17 +80,18 @@ class WatchedSynapses:
 
     def _passed(self) -> list[np.ndarray]:
         projection, layout = self._network.projection, self._network.layout
-        plastic, found = projection.plastic, []
-        if plastic is None or plastic.log is None:
-            return found
-        source_ids = np.concatenate([layout.id_of_slot, layout.external_ids])
-        for device, passed in enumerate(plastic.log.take()):
-            rows = np.zeros(len(passed.synapse), ROW)
-            source, delay, target, kind, place = projection.plastic_synapses(device, passed.synapse)
-            rows["step"], rows["weight"] = passed.emitted, passed.weight
-            rows["sender"], rows["target"], rows["delay"] = source_ids[source], target, delay
-            rows["connection"], rows["place"] = self._plastic[kind], place
-            found.append(rows)
+        source_ids, found = np.concatenate([layout.id_of_slot, layout.external_ids]), []
+        for family, plastic in projection.plastic.items():
+            if plastic.log is None:
+                continue
+            numbers = np.array([n for n, c in enumerate(self._d.connections) if c.family == family])
+            for device, passed in enumerate(plastic.log.take()):
+                rows = np.zeros(len(passed.synapse), ROW)
+                source, delay, target, kind, place = projection.plastic_synapses(family, device, passed.synapse)
+                rows["step"], rows["weight"] = passed.emitted, passed.weight
+                rows["sender"], rows["target"], rows["delay"] = source_ids[source], target, delay
+                rows["connection"], rows["place"] = numbers[kind], place
+                found.append(rows)
         return found
 
     def events(self, recorder: Node, rows: Callable[[int], np.ndarray], step: int) -> WeightEvents:

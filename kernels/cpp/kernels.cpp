@@ -3,7 +3,8 @@
 #include "build.h"
 #include "counts.h"
 #include "gather.h"
-#include "stdp.h"
+#include "lanes.h"
+#include "posts.h"
 #include "step.h"
 
 using namespace dist_sim;
@@ -156,78 +157,95 @@ void poisson(const Tensor step, const Tensor thresholds, const Tensor first, con
   });
 }
 
-// The plastic synapses that spikes reach at the end of `step`, and all of them at the last step of each `period`.
-template <class LogOf>
-void deliver_stdp(int64_t now, const Tensor& ring, const Tensor& marks, const Tensor& pointers, const Tensor& fixed,
-                  const Tensor& targets, const Tensor& scale, const Tensor& kinds, const Tensor& kind_tau, const Tensor& fine,
-                  const Tensor& coarse, const Tensor& post_steps, const Tensor& post_traces, const Tensor& post_count,
-                  const Tensor& counters, const Tensor& state, const Tensor& last, const Tensor& input, int64_t min_delay,
-                  int64_t num_delays, int64_t threads, int64_t period, int64_t bits, LogOf log_of) {
-  const int64_t swept = now / period * period - 1;
+#define INPUT(W, T) const Input<W, T> in{data<W>(input), threads, input.numel() / threads, offset, n, T(quantum)}
+#define COMMON(T) const Common<T> common{Parameter<T>(V_th, n), Parameter<T>(V_reset, n), Parameter<T>(V_min, n), \
+    Parameter<T>(I_e, n), Parameter<T>(current, n), Parameter<int32_t>(refractory_steps, n)}
+
+// @BE iaf_psc_exp
+void iaf_psc_exp(const Tensor input, const Tensor V_th, const Tensor V_reset, const Tensor V_min, const Tensor I_e,
+                 const Tensor current, const Tensor refractory_steps, const Tensor P22, const Tensor P20, const Tensor P21_ex,
+                 const Tensor P11_ex, const Tensor P21_in, const Tensor P11_in, const Tensor V_old, const Tensor I_old,
+                 const Tensor refractory_old, Tensor V, Tensor I, Tensor refractory, Tensor bits, int64_t offset,
+                 int64_t channels, int64_t threads, double quantum) {
+  same(V_old, V); same(I_old, I); same(refractory_old, refractory);
+  const int64_t n = V.numel();
   by_width(input, [&](auto w, auto t) {
     using W = decltype(w); using T = decltype(t);
-    const PlasticTable<T> table{data<uint32_t>(pointers), data<int32_t>(fixed), data<T>(state), data<int32_t>(last),
-                                data<int32_t>(targets), data<T>(scale), data<T>(kinds), data<int32_t>(kind_tau),
-                                {data<T>(fine), data<T>(coarse), bits, coarse.shape(1)},
-                                {data<int32_t>(post_steps), data<T>(post_traces), data<uint32_t>(post_count), post_steps.shape(1)}};
-    const auto due = due_runs(data<uint32_t>(ring), data<uint32_t>(marks), ring.numel(), marks.numel() / 2, now, min_delay, num_delays);
-    const int64_t size = input.numel() / threads;
-    add64(data<uint32_t>(counters) + DELIVERED,
-          deliver_plastic(table, due, data<W>(input), size, swept, int(threads), log_of(t)));
-    if ((now + 1) % period == 0) sweep(table, pointers.numel() - 1, now, swept, min_delay, num_delays, int(threads));
+    INPUT(W, T); COMMON(T);
+    const Parameter<T> p22(P22, n), p20(P20, n);
+    const Parameter<T> p21[2] = {Parameter<T>(P21_ex, n), Parameter<T>(P21_in, n)};
+    const Parameter<T> p11[2] = {Parameter<T>(P11_ex, n), Parameter<T>(P11_in, n)};
+    const auto run = [&](const auto& a, const auto& b) {
+      exp_step(in, common, p22, p20, a, b, data<T>(V), data<T>(I), data<int32_t>(refractory), data<uint32_t>(bits), n, threads);
+    };
+    if (channels == 2) run(p21, p11);
+    else run(reinterpret_cast<const Parameter<T>(&)[1]>(p21), reinterpret_cast<const Parameter<T>(&)[1]>(p11));
   });
 }
 
-// @BE stdp_deliver
-void stdp_deliver(const Tensor step, const Tensor ring, const Tensor marks, const Tensor pointers, const Tensor fixed,
-                  const Tensor targets, const Tensor scale, const Tensor kinds, const Tensor kind_tau, const Tensor fine,
-                  const Tensor coarse, const Tensor post_steps, const Tensor post_traces, const Tensor post_count,
-                  const Tensor counters_in, const Tensor state_in, const Tensor last_in, const Tensor input_in, Tensor counters,
-                  Tensor state, Tensor last, Tensor input, int64_t min_delay, int64_t num_delays, int64_t threads,
-                  int64_t period, int64_t bits) {
-  same(counters_in, counters); same(state_in, state); same(last_in, last); same(input_in, input);
-  deliver_stdp(scalar(step), ring, marks, pointers, fixed, targets, scale, kinds, kind_tau, fine, coarse, post_steps, post_traces,
-               post_count, counters, state, last, input, min_delay, num_delays, threads, period, bits,
-               [](auto t) { return WeightLog<decltype(t)>{}; });
+// @BE iaf_psc_alpha
+void iaf_psc_alpha(const Tensor input, const Tensor V_th, const Tensor V_reset, const Tensor V_min, const Tensor I_e,
+                   const Tensor current, const Tensor refractory_steps, const Tensor P33, const Tensor P30, const Tensor P31_ex,
+                   const Tensor P32_ex, const Tensor P21_ex, const Tensor P11_ex, const Tensor rise_ex, const Tensor P31_in,
+                   const Tensor P32_in, const Tensor P21_in, const Tensor P11_in, const Tensor rise_in, const Tensor V_old,
+                   const Tensor I_old, const Tensor dI_old, const Tensor refractory_old, Tensor V, Tensor I, Tensor dI,
+                   Tensor refractory, Tensor bits, int64_t offset, int64_t channels, int64_t threads, double quantum) {
+  same(V_old, V); same(I_old, I); same(dI_old, dI); same(refractory_old, refractory);
+  const int64_t n = V.numel();
+  by_width(input, [&](auto w, auto t) {
+    using W = decltype(w); using T = decltype(t);
+    INPUT(W, T); COMMON(T);
+    const Parameter<T> p33(P33, n), p30(P30, n);
+    const Parameter<T> p31[2] = {Parameter<T>(P31_ex, n), Parameter<T>(P31_in, n)};
+    const Parameter<T> p32[2] = {Parameter<T>(P32_ex, n), Parameter<T>(P32_in, n)};
+    const Parameter<T> p21[2] = {Parameter<T>(P21_ex, n), Parameter<T>(P21_in, n)};
+    const Parameter<T> p11[2] = {Parameter<T>(P11_ex, n), Parameter<T>(P11_in, n)};
+    const Parameter<T> rise[2] = {Parameter<T>(rise_ex, n), Parameter<T>(rise_in, n)};
+    const auto run = [&](const auto& a, const auto& b, const auto& c, const auto& d, const auto& e) {
+      alpha_step(in, common, p33, p30, a, b, c, d, e, data<T>(V), data<T>(I), data<T>(dI), data<int32_t>(refractory),
+                 data<uint32_t>(bits), n, threads);
+    };
+    using One = const Parameter<T>(&)[1];
+    if (channels == 2) run(p31, p32, p21, p11, rise);
+    else run(reinterpret_cast<One>(p31), reinterpret_cast<One>(p32), reinterpret_cast<One>(p21), reinterpret_cast<One>(p11),
+             reinterpret_cast<One>(rise));
+  });
 }
 
-// The same, with a log of what the synapses of `watched` kinds pass on.
-// @BE stdp_deliver_watched
-void stdp_deliver_watched(const Tensor step, const Tensor ring, const Tensor marks, const Tensor pointers, const Tensor fixed,
-                          const Tensor targets, const Tensor scale, const Tensor kinds, const Tensor kind_tau, const Tensor fine,
-                          const Tensor coarse, const Tensor post_steps, const Tensor post_traces, const Tensor post_count,
-                          const Tensor watched, const Tensor counters_in, const Tensor state_in, const Tensor last_in,
-                          const Tensor input_in, const Tensor log_synapse_in, const Tensor log_emitted_in,
-                          const Tensor log_weight_in, const Tensor log_count_in, Tensor counters, Tensor state, Tensor last,
-                          Tensor input, Tensor log_synapse, Tensor log_emitted, Tensor log_weight, Tensor log_count,
-                          int64_t min_delay, int64_t num_delays, int64_t threads, int64_t period, int64_t bits) {
-  same(counters_in, counters); same(state_in, state); same(last_in, last); same(input_in, input);
-  same(log_synapse_in, log_synapse); same(log_emitted_in, log_emitted); same(log_weight_in, log_weight);
-  same(log_count_in, log_count);
-  deliver_stdp(scalar(step), ring, marks, pointers, fixed, targets, scale, kinds, kind_tau, fine, coarse, post_steps, post_traces,
-               post_count, counters, state, last, input, min_delay, num_delays, threads, period, bits, [&](auto t) {
-                 using T = decltype(t);
-                 return WeightLog<T>{data<int32_t>(watched), data<uint32_t>(log_synapse), data<int32_t>(log_emitted),
-                                     data<T>(log_weight), data<uint32_t>(log_count), log_synapse.numel()};
-               });
+// @BE iaf_psc_delta
+void iaf_psc_delta(const Tensor input, const Tensor V_th, const Tensor V_reset, const Tensor V_min, const Tensor I_e,
+                   const Tensor current, const Tensor refractory_steps, const Tensor P33, const Tensor P30, const Tensor V_old,
+                   const Tensor refractory_old, Tensor V, Tensor refractory, Tensor bits, int64_t offset, int64_t channels,
+                   int64_t threads, double quantum) {
+  same(V_old, V); same(refractory_old, refractory);
+  (void)channels;
+  const int64_t n = V.numel();
+  by_width(input, [&](auto w, auto t) {
+    using W = decltype(w); using T = decltype(t);
+    INPUT(W, T); COMMON(T);
+    delta_step(in, common, Parameter<T>(P33, n), Parameter<T>(P30, n), data<T>(V), data<int32_t>(refractory), data<uint32_t>(bits), n, threads);
+  });
 }
 
-// The spikes of the targets of plastic synapses: `words` a bit per neuron of the device, `index` its number among the targets or -1.
-// @BE stdp_record
-void stdp_record(const Tensor step, const Tensor words, const Tensor index, const Tensor targets, const Tensor fine,
-                 const Tensor coarse, const Tensor steps_in, const Tensor traces_in, const Tensor count_in, const Tensor full_in,
-                 Tensor steps, Tensor traces, Tensor count, Tensor full, int64_t longest, int64_t period, int64_t bits) {
+// The spikes of the targets of changing synapses: `words` a bit per neuron of the device, `index` its number among the targets or -1.
+// @BE plastic_record
+void plastic_record(const Tensor step, const Tensor words, const Tensor index, const Tensor targets, const Tensor fine,
+                    const Tensor coarse, const Tensor steps_in, const Tensor traces_in, const Tensor count_in, const Tensor full_in,
+                    Tensor steps, Tensor traces, Tensor count, Tensor full, int64_t stored, int64_t longest, int64_t period,
+                    int64_t bits) {
   same(steps_in, steps); same(traces_in, traces); same(count_in, count); same(full_in, full);
-  const int64_t now = scalar(step), swept = (now + 1) / period * period - 1;
+  const int64_t now = scalar(step), swept = (now + 1) / period * period - 1, columns = targets.shape(1);
   const auto run = [&](auto t) {
     using T = decltype(t);
-    PostSpikes<T> posts{data<int32_t>(steps), data<T>(traces), data<uint32_t>(count), steps.shape(1)};
+    [[maybe_unused]] const Flushing flushing;
+    Posts<T> posts{data<int32_t>(steps), data<T>(traces), data<uint32_t>(count), steps.shape(1)};
     const Decays<T> decay{data<T>(fine), data<T>(coarse), bits, coarse.shape(1)};
     for (int64_t w = 0; w < words.numel(); ++w)
       for (uint32_t word = data<uint32_t>(words)[w]; word; word &= word - 1) {
         const int64_t target = data<int32_t>(index)[w * 32 + __builtin_ctz(word)];
         if (target < 0) continue;
-        if (!posts.append(target, now, data<int32_t>(targets)[3 * target + 2], decay, longest, swept)) data<uint32_t>(full)[0] = 1;
+        const int32_t* taus = data<int32_t>(targets) + columns * target + 2;
+        if (!posts.append(target, now, taus, stored, decay, longest, swept)) data<uint32_t>(full)[0] = 1;
       }
   };
   if (fine.dtype() == BE::DType::Float64) run(double{});

@@ -127,7 +127,7 @@ def test_a_run_stopped_on_some_processes_goes_on_with_others(start, tmp_path, mo
     assert codes == [75] * stopped_by and said.count("to be resumed") == 1, said
     (saved,) = (tmp_path / "run" / "checkpoints" / "spikes").iterdir()
     parts = json.loads((saved / "manifest.json").read_text())["arrays"]
-    assert len(parts) == stopped_by and sum(part["plastic.weight"]["shape"][0] for part in parts) == 2000
+    assert len(parts) == stopped_by and sum(part["plastic.stdp_synapse.weight"]["shape"][0] for part in parts) == 2000
     monkeypatch.delenv("STOP")
     monkeypatch.setenv("TRACE", str(tmp_path / "found"))
     codes, said, _ = start(*[f"--devices {resumed_by}"] * resumed_by, script=("run",), command="resume")

@@ -53,7 +53,7 @@ def cases(number: int, seed: int) -> list[Case]:
 def spoil(sim: ds.Simulator, case: Case) -> str:
     """Spoils one number; what must be said of it."""
     network: Any = sim._simulation.network  # pyright: ignore
-    table, ids = network.projection.plastic, network.layout.groups[0]
+    table, ids = network.projection.plastic["stdp_synapse"], network.layout.groups[0]
     neuron, target = case.which % len(ids), case.which % 100
     if case.variable in ("V", "I"):
         state, at = getattr(network.populations[0], case.variable), (..., network.layout.positions(0)[neuron])

@@ -8,7 +8,7 @@ from laws.test_placement import EXCHANGES
 from run.checkpointed import StopAt, copied
 
 import dist_sim as ds
-from dist_sim.kernels import stdp
+from dist_sim.kernels import plastic as plastic_kernels
 from dist_sim.network import plasticity, projection
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
@@ -60,7 +60,7 @@ def run(duration=DURATION, **options):
 def synapses_of(sim):
     """Source, target, delay, weight and Kplus of every plastic synapse."""
     found = sim.get_connections(synapse="stdp_synapse")
-    return [found.source, found.target, found.delay.mantissa, sim._simulation.network.projection.plastic.synapses()]
+    return [found.source, found.target, found.delay.mantissa, sim._simulation.network.projection.plastic["stdp_synapse"].synapses()]
 
 
 def assert_same(sim, result, other, wanted):
@@ -107,7 +107,7 @@ def test_threads_change_nothing(monkeypatch, on_one_device):
 
 
 def test_bringing_synapses_up_to_date_earlier_changes_nothing(monkeypatch, on_one_device):
-    monkeypatch.setattr(stdp, "PERIOD", 7)
+    monkeypatch.setattr(plastic_kernels, "PERIOD", 7)
     sim, result = run(devices=2)
     assert_same_when_settled(sim, result, *on_one_device)
 
@@ -123,7 +123,7 @@ def assert_same_when_settled(sim, result, other, wanted):
 def test_rings_that_overflow_are_made_larger(monkeypatch, on_one_device):
     monkeypatch.setattr(plasticity, "_FIRST_CAPACITY", 2)
     sim, result = run(devices=3, chunk=4 * u.ms)
-    assert sim._simulation.network.projection.plastic.post_steps.value.shape[1] > 2
+    assert sim._simulation.network.projection.plastic["stdp_synapse"].post_steps.value.shape[1] > 2
     assert_same(sim, result, *on_one_device)
 
 
@@ -194,7 +194,8 @@ def test_a_device_that_keeps_its_own_time_is_seen(monkeypatch, on_one_device):
 
     def shifted(*args, **options):
         table, share = draw(*args, **options)
-        share.weight[share.target < 10] *= 0.5
+        of_model = share["stdp_synapse"]
+        of_model.weight[of_model.target < 10] *= 0.5
         return table, share
 
     monkeypatch.setattr(projection, "draw_table", shifted)

@@ -228,7 +228,7 @@ def test_dealt_spikes_are_compiled_as_a_networks_own():
         calibration.deal(network, d, 0.01)
         loop = ChunkedLoop(network, network.chunk, overflow=network.projection.overflow)
         program = loop.advance.lower(np.int32(0), np.int32(0)).compile().as_text()
-    shape = ",".join(map(str, network.projection.plastic.post_steps.value.shape))
+    shape = ",".join(map(str, network.projection.plastic["stdp_synapse"].post_steps.value.shape))
     assert f"f32[{shape}]" in program and not re.search(rf"= [fs]32\[{shape}\]\S* copy\(", program)
 
 

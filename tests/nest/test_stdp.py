@@ -227,7 +227,7 @@ def test_all_ways_of_naming_the_synapse_are_one():
         sim, cells, _ = two()
         sim.connect(cells, cells, synapse=way)
         found.append(sim._connections[0].plasticity)
-    assert all(f == found[0] for f in found) and found[0].Wmax == 100.0
+    assert all(f == found[0] for f in found) and found[0].parameters["Wmax"] == 100.0
 
 
 def test_connections_are_found_by_source_target_and_model():

@@ -130,7 +130,7 @@ def test_the_reference_backend_records_the_same():
 def test_a_log_that_overflows_is_made_larger(monkeypatch, on_one_device):
     monkeypatch.setattr(weight_log, "_FIRST_ROOM", 4)
     sim, recorders, result = run(devices=3)
-    assert sim._simulation.network.projection.plastic.log.room > 4
+    assert sim._simulation.network.projection.plastic["stdp_synapse"].log.room > 4
     assert_same(result, recorders, on_one_device[3])
     assert result.digest == on_one_device[2].digest
 
@@ -139,7 +139,7 @@ def test_recording_changes_no_spike_and_costs_nothing_where_there_is_none(on_one
     monkeypatch.setattr("dist_sim.simulator.simulator.read_recorder", lambda *_: None)
     sim, recorders, result = run(devices=2)
     assert result.digest == on_one_device[2].digest
-    assert sim._simulation.network.projection.plastic.log is None
+    assert sim._simulation.network.projection.plastic["stdp_synapse"].log is None
     assert len(result.events(recorders[0]).times) == 0
 
 

@@ -59,14 +59,14 @@ def test_parts_of_several_processes_are_the_whole(monkeypatch, plan):
     wanted, parts = held(sim._simulation), []
     for process in range(2):
         with monkeypatch.context() as patch:
-            for module in (network.projection, network.projection.plastic):
+            for module in (network.projection, network.projection.plastic["stdp_synapse"]):
                 patch.setattr(module, "processes", Processes(process, 2))
                 patch.setattr(module, "local", np.arange(2) + 2 * process)
             network.__dict__.pop("_mine", None)
             parts.append(network.portable(lambda state, half=process: halves(state)[half], step))
     network.__dict__.pop("_mine")
-    weights = [len(part["plastic.weight"]) for part in parts]
-    assert sum(weights) == len(wanted["plastic.weight"]) and min(weights) > 1000
+    weights = [len(part["plastic.stdp_synapse.weight"]) for part in parts]
+    assert sum(weights) == len(wanted["plastic.stdp_synapse.weight"]) and min(weights) > 1000
     assert sum(len(part["iaf_psc_exp.V"]) for part in parts) == len(wanted["iaf_psc_exp.V"])
 
     resumed = plastic(devices=3)

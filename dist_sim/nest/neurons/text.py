@@ -51,6 +51,10 @@ class Shape:
         return dict(self.axes)[axis]
 
 
+# Time constants of the traces of its spikes that synapses meet which change and end on the neuron.
+_TRACES = {"tau_minus": Parameter(u.ms, 20.0, above=0.0), "tau_minus_triplet": Parameter(u.ms, 110.0, above=0.0)}
+
+
 @functools.cache
 def settable(model: type[NESTNeuron]) -> Mapping[str, Parameter]:
     """What a user may give: parameters and initial values."""
@@ -59,7 +63,7 @@ def settable(model: type[NESTNeuron]) -> Mapping[str, Parameter]:
         if state.settable and state.axis is None:
             default = state.start if not isinstance(state.start, str) else model.parameter_declarations[state.start].default
             starts[name] = Parameter(state.unit, default, relative_to=state.relative_to)
-    return {**model.parameter_declarations, **starts, "tau_minus": Parameter(u.ms, 20.0, above=0.0)}
+    return {**model.parameter_declarations, **starts, **_TRACES}
 
 
 def default_shape(model: type[NESTNeuron]) -> Shape:

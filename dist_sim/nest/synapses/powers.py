@@ -1,0 +1,29 @@
+"""Steps of a weight by powers of it, as several models of spike-timing dependent plasticity have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def grown(weight: Any, trace: Any, p: Any) -> Any:
+    """x + lambda (1 - x)^mu_plus K for x = w / Wmax, at most 1."""
+    x = weight / p.Wmax
+    x = x + p.lambda_ * power(1.0 - x, p.mu_plus) * trace
+    # What is not finite must not be hidden by the bound: it is looked for after each chunk.
+    return jnp.where((x < 1.0) | ~jnp.isfinite(x), x * p.Wmax, p.Wmax)
+
+
+def shrunk(weight: Any, trace: Any, p: Any) -> Any:
+    """x - alpha lambda x^mu_minus K for x = w / Wmax, at least 0."""
+    x = weight / p.Wmax
+    x = x - p.alpha * p.lambda_ * power(x, p.mu_minus) * trace
+    return jnp.where((x > 0.0) | ~jnp.isfinite(x), x * p.Wmax, 0.0)
+
+
+def power(x: Any, mu: Any) -> Any:
+    """x^mu; most often mu is 1 or 0, and then nothing is computed."""
+    plain = (mu == 1.0) | (mu == 0.0)
+    return jax.lax.cond(plain, lambda x, mu: jnp.where(mu == 1.0, x, 1.0), jnp.power, x, mu)
