@@ -37,7 +37,11 @@ _NAMES = {
         "dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter",
         "weight_recorder",
     ),
-    "dist_sim.nest.synapses": ("static_synapse", "stdp_synapse"),
+    "dist_sim.nest.synapses": (
+        "bernoulli_synapse", "quantal_stp_synapse", "static_synapse", "static_synapse_hom_w", "stdp_nn_pre_centered_synapse",
+        "stdp_nn_restr_synapse", "stdp_nn_symm_synapse", "stdp_pl_synapse_hom", "stdp_synapse", "stdp_synapse_hom",
+        "stdp_triplet_synapse", "tsodyks2_synapse", "tsodyks_synapse", "tsodyks_synapse_hom", "vogels_sprekeler_synapse",
+    ),
     "dist_sim.network.rules": (
         "all_to_all", "explicit_edges", "fixed_indegree", "fixed_outdegree", "fixed_total_number", "one_to_one",
         "pairwise_bernoulli", "pairwise_poisson",

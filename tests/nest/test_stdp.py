@@ -1,6 +1,7 @@
 """stdp_synapse against NEST, in double precision: weights after protocols, and a network whose weights shape its spikes."""
 
 from dataclasses import replace
+from functools import partial
 
 import brainunit as u
 import numpy as np
@@ -9,13 +10,11 @@ from reference.description import Current, Description, Population, assert_same_
 from reference.networks import on_grid, poisson_trains
 from reference.oracle import run_nest
 from reference.ours import run_dist_sim
+from reference.protocols import DT, FIRED, intervals
 
 import dist_sim as ds
 from dist_sim.errors import ConnectError, ParameterError, UnitError, UnknownNameError
 
-DT = 0.1
-# A neuron that spikes in the step in which its generator's spike arrives, whatever its plastic synapses bring.
-FIRED = dict(E_L=0.0, V_m=0.0, V_reset=0.0, V_th=500.0, t_ref=0.0, tau_m=1.0)
 KINDS = (
     {"Wmax": 1.0, "lambda": 0.1},
     {"Wmax": 1.0, "lambda": 0.05, "mu_plus": 0.0, "mu_minus": 0.0, "alpha": 1.1, "tau_plus": 12.5},
@@ -53,16 +52,6 @@ def assert_same_weights(ours, reference, rtol):
     np.testing.assert_allclose(ours.plastic[:, 3], reference.plastic[:, 3], rtol=rtol, atol=0)
 
 
-def intervals():
-    """Pairs repeated at several rates, the post spike -50 to 50 ms after the pre spike, and a last pre spike that reads all."""
-    for gap in (-50, -20, -10, -1.6, -1.5, -1.4, -1, -0.3, -0.2, -0.1, 0, 0.1, 0.2, 1, 1.4, 1.5, 1.6, 2, 5, 20, 50):
-        for delay in (0.1, 1.0, 1.5):
-            for period, count in ((1000.0, 1), (100.0, 6), (20.0, 20)):
-                times = 60 + period * np.arange(count)
-                kind = len(KINDS) - 1 - (round(gap * 10) + round(delay * 10) + count) % len(KINDS)
-                yield np.append(times, 700.0), times + gap, delay, kind, (20.0, 7.3)[count % 2]
-
-
 def trains():
     """Random trains at low to high rates, with bursts; some synapses see thousands of pairs."""
     rng = np.random.default_rng(4)
@@ -73,7 +62,7 @@ def trains():
 
 
 @pytest.mark.nest
-@pytest.mark.parametrize(("pairs", "duration"), [(intervals, 720.0), (trains, 1620.0)], ids=["intervals", "trains"])
+@pytest.mark.parametrize(("pairs", "duration"), [(partial(intervals, len(KINDS)), 720.0), (trains, 1620.0)], ids=["intervals", "trains"])
 def test_weights_after_protocols_are_nests(pairs, duration):
     description = protocols(list(pairs()), duration=duration)
     reference = run_nest(description)
@@ -150,7 +139,7 @@ def test_a_plastic_network_is_nests(network_in_nest, devices):
 @pytest.mark.parametrize("network", ["pairs", "network"])
 def test_a_weight_recorder_has_nests_events(network):
     """Steps, senders and targets are the same, weights to 1e-10; of spikes that have arrived in both."""
-    description = plastic_network(150.0) if network == "network" else protocols(list(intervals())[::7], duration=720.0)
+    description = plastic_network(150.0) if network == "network" else protocols(list(intervals(len(KINDS)))[::7], duration=720.0)
     description = replace(description, watched=True)
     ours, theirs = run_dist_sim(description, devices=2).passed, run_nest(description).passed
     latest = description.duration / description.dt - 50

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,8 @@ class Description:
         weight: pA, or mV for iaf_psc_delta, (synapses,).
         delay: ms on the grid, (synapses,).
         plastic: which of `stdp` each synapse is, -1 for a static one, (synapses,); empty: all are static.
-        stdp: parameters of stdp_synapse in NEST's names, in ms and the unit of the weights.
+        stdp: parameters in NEST's names, in ms and the unit of the weights, of the `synapse_model`, stdp_synapse if none is named.
+        read: names of variables of the plastic synapses that are read at the end.
         currents: the dc_generators.
         watched: whether the spikes that synapses between neurons pass on are recorded.
         duration, dt: ms.
@@ -71,7 +73,8 @@ class Description:
     weight: np.ndarray = field(default_factory=lambda: np.zeros(0))
     delay: np.ndarray = field(default_factory=lambda: np.zeros(0))
     plastic: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    stdp: tuple[Mapping[str, float], ...] = ()
+    stdp: tuple[Mapping[str, Any], ...] = ()
+    read: tuple[str, ...] = ()
     currents: tuple[Current, ...] = ()
     watched: bool = False
     duration: float
@@ -100,6 +103,7 @@ class Description:
             "populations": [(population.model, population.size) for population in self.populations],
             "generators": len(self.spike_times),
             "stdp": [dict(parameters) for parameters in self.stdp],
+            "read": self.read,
             "currents": [{k: v for k, v in asdict(current).items() if k != "targets"} for current in self.currents],
             "duration": self.duration,
             "dt": self.dt,
@@ -121,7 +125,8 @@ class Recording:
         times: ms, ascending; senders ascend within one time.
         senders: global ids.
         traces: by recordable, (steps, traced): one sample at the end of every step.
-        plastic: (plastic synapses, 4) source, target, delay [steps], weight at the end; rows are sorted.
+        plastic: (plastic synapses, 4 + read) source, target, delay [steps], weight and the variables read at the end, NaN where a
+            model has none of this name; rows are sorted.
         passed: (n, 4) step, source, target and weight of what watched synapses have passed on; rows are sorted.
     """
 

@@ -44,18 +44,25 @@ def main(description_path: str, recording_path: str, threads: int) -> None:
     watched = {"weight_recorder": watcher} if header["watched"] else {}
     nest.CopyModel("static_synapse", "static", watched)
     plastic = [f"stdp_{kind}" for kind in range(len(header["stdp"]))]
-    for name, parameters in zip(plastic, header["stdp"], strict=True):
-        nest.CopyModel("stdp_synapse", name, parameters | {"weight": parameters["Wmax"]} | watched)
+    common = {"static_synapse_hom_w", "tsodyks_synapse_hom"}  # one weight for all
+    of_model = {"static_synapse": "static_synapse", "static": "static_synapse"}
+    for kind, (name, given_parameters) in enumerate(zip(plastic, header["stdp"], strict=True)):
+        parameters = dict(given_parameters)
+        of_model[name] = parameters.pop("synapse_model", "stdp_synapse")
+        # Before the weights are given, they must fit Wmax too.
+        weight = given["weight"][given[f"kind/{kind}"]][0] if of_model[name] in common else parameters.get("Wmax", 1.0)
+        nest.CopyModel(of_model[name], name, parameters | {"weight": weight} | watched)
     generated = given["source"] >= len(neurons)
     static = given["kind/-1"]
     kinds = [("static_synapse", static & generated), ("static", static & ~generated)]
     for name, chosen in [*kinds, *((name, given[f"kind/{kind}"]) for kind, name in enumerate(plastic))]:
         if chosen.any():
+            own = {} if of_model[name] in common else {"weight": given["weight"][chosen]}
             nest.Connect(
                 given["source"][chosen] + first_id,
                 given["target"][chosen] + first_id,
                 {"rule": "one_to_one"},
-                {"synapse_model": name, "weight": given["weight"][chosen], "delay": given["delay"][chosen]},
+                {"synapse_model": name, "delay": given["delay"][chosen], **own},
             )
     for index, current in enumerate(header["currents"]):
         times = {name: current[name] for name in ("start", "stop") if current[name] is not None}
@@ -91,10 +98,20 @@ def main(description_path: str, recording_path: str, threads: int) -> None:
         rows = np.stack(columns, axis=1)
         recording["passed"] = rows[np.lexsort(rows.T[::-1])]
     if plastic:
-        names = ("source", "target", "delay", "weight")
-        found = [nest.GetConnections(synapse_model=name).get(names) for name in plastic]
-        source, target, delay, weight = (np.concatenate([np.atleast_1d(f[name]) for f in found]) for name in names)
-        rows = np.stack([source - first_id, target - first_id, np.rint(delay / dt), weight], axis=1)
+        parts = []
+        for name in plastic:
+            synapses = nest.GetConnections(synapse_model=name)
+            known = [n for n in header["read"] if n in nest.GetDefaults(name)]
+            own = [] if of_model[name] in common else ["weight"]
+            found = synapses.get(["source", "target", "delay", *own, *known])
+            found |= {} if own else {"weight": np.full(len(synapses), nest.GetDefaults(name)["weight"])}
+            missing = np.full(len(synapses), np.nan)
+            columns = [np.atleast_1d(found[n]) for n in ("source", "target", "delay", "weight")]
+            columns += [np.atleast_1d(found[n]) if n in known else missing for n in header["read"]]
+            parts.append(np.stack(columns, axis=1))
+        rows = np.concatenate(parts)
+        rows[:, :2] -= first_id
+        rows[:, 2] = np.rint(rows[:, 2] / dt)
         recording["plastic"] = rows[np.lexsort(rows.T[::-1])]
     np.savez(recording_path, **recording)
 

@@ -6,11 +6,13 @@ import brainunit as u
 import numpy as np
 
 import dist_sim as ds
+from dist_sim.nest.synapses import SYNAPSES
+from dist_sim.nest.synapses.declared import WEIGHT
 from reference.description import Description, Recording
 
 UNITS = {
     "C_m": u.pF, "tau_m": u.ms, "tau_syn_ex": u.ms, "tau_syn_in": u.ms, "t_ref": u.ms,
-    "tau_minus": u.ms,
+    "tau_minus": u.ms, "tau_minus_triplet": u.ms,
     "E_L": u.mV, "V_reset": u.mV, "V_th": u.mV, "V_m": u.mV, "I_e": u.pA, "I_syn_ex": u.pA, "I_syn_in": u.pA,
 }  # fmt: skip
 
@@ -47,8 +49,13 @@ def run_dist_sim(description: Description, *, devices: int = 1, precision: int =
             if parameters is None:
                 sim.connect(blocks[pre], blocks[post], rule=edges, synapse=ds.static_synapse(**watcher, **numbers))
             else:
-                given = {name: value * {"tau_plus": u.ms, "Wmax": unit}.get(name, 1) for name, value in parameters.items()}
-                sim.connect(blocks[pre], blocks[post], rule=edges, synapse=ds.stdp_synapse(**given, **watcher, **numbers))
+                model = SYNAPSES[parameters.get("synapse_model", "stdp_synapse")]
+                declared = {n.rstrip("_"): p.unit for n, p in model.settable().items()}
+                given = {n: value for n, value in parameters.items() if n != "synapse_model"}
+                given = {n: value * (unit if declared[n] is WEIGHT else declared[n]) for n, value in given.items()}
+                if model.common_weight:
+                    numbers["weight"] = numbers["weight"][0]
+                sim.connect(blocks[pre], blocks[post], rule=edges, synapse=model(**given, **watcher, **numbers))
     for current in description.currents:
         stop = {} if current.stop is None else {"stop": current.stop * u.ms}
         source = sim.create(ds.dc_generator, amplitude=current.amplitude * u.pA, start=current.start * u.ms, **stop)
@@ -74,16 +81,16 @@ def run_dist_sim(description: Description, *, devices: int = 1, precision: int =
         columns = {post: result.trace(meter, name).to_decimal(UNITS[name]) for post, meter in meters.items()}
         chosen = zip(description.traced, traced_blocks.tolist(), strict=True)
         traces[name] = np.stack([columns[post][:, i - starts[post]] for i, post in chosen], axis=1)
-    plastic = np.zeros((0, 4))
+    plastic = np.zeros((0, 4 + len(description.read)))
     for post in blocks[: len(description.populations)] if description.stdp else ():
-        found = sim.get_connections(target=post, synapse="stdp_synapse")
-        columns = (
-            found.source,
-            found.target,
-            np.rint(found.delay.to_decimal(u.ms) / description.dt),
-            found.get("weight").mantissa,
-        )
-        plastic = np.concatenate([plastic, np.stack(columns, axis=1)])
+        for model in {parameters.get("synapse_model", "stdp_synapse") for parameters in description.stdp}:
+            found = sim.get_connections(target=post, synapse=model)
+            columns = [found.source, found.target, np.rint(found.delay.to_decimal(u.ms) / description.dt)]
+            columns.append(found.get("weight").mantissa)
+            for name in description.read:
+                known = name in SYNAPSES[model].settable()
+                columns.append(found.get(name) if known else np.full(len(found), np.nan))
+            plastic = np.concatenate([plastic, np.stack(columns, axis=1)])
     plastic = plastic[np.lexsort(plastic.T[::-1])]
     passed = np.zeros((0, 4))
     for watcher in watchers.values():

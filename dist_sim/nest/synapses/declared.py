@@ -43,6 +43,8 @@ class Parameter:
             UnitError, ParameterError: it is not one number of this unit within the bounds.
         """
         if u.have_same_dim(unit, u.UNITLESS):
+            if isinstance(value, u.Quantity) and u.have_same_dim(value, u.UNITLESS):
+                value = u.get_mantissa(value.in_unit(u.UNITLESS))
             if isinstance(value, u.Quantity | Distribution):
                 raise UnitError(f"{where}: one number without unit is needed.")
             try:

@@ -1,4 +1,4 @@
-"""Steps of a weight by powers of it, as several models of spike-timing dependent plasticity have them."""
+"""Steps of a weight within its bounds, as several models of spike-timing dependent plasticity have them."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def power(x: Any, mu: Any) -> Any:
     """x^mu; most often mu is 1 or 0, and then nothing is computed."""
     plain = (mu == 1.0) | (mu == 0.0)
     return jax.lax.cond(plain, lambda x, mu: jnp.where(mu == 1.0, x, 1.0), jnp.power, x, mu)
+
+
+def within(size: Any, Wmax: Any) -> Any:
+    """A weight of this size, at least 0 and at most that of Wmax, with its sign."""
+    limit = jnp.abs(Wmax)
+    bounded = jnp.where(size < limit, jnp.where(size > 0.0, size, 0.0), limit)
+    bounded = jnp.where(jnp.isfinite(size), bounded, size)
+    return jnp.where(Wmax < 0.0, -bounded, bounded)

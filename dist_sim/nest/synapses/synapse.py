@@ -41,6 +41,7 @@ class Synapse:
     variables: ClassVar[Mapping[str, Variable]]
     traces: ClassVar[Mapping[str, Trace]]
     default_weight: ClassVar[float] = 1.0
+    common_weight: ClassVar[bool] = False  # whether all synapses of a connection have one weight
     on_post: ClassVar[Callable[..., Any] | None] = None
     on_pre: ClassVar[Callable[..., Any] | None] = None
 
@@ -103,6 +104,8 @@ class Synapse:
         Raises:
             UnitError, ParameterError: parameters that do not fit each other or the target.
         """
+        if self.common_weight and weight.kind != build.CONSTANT:
+            raise ParameterError(f"{where}: {type(self).__name__} has one weight for all synapses of a connection; give one number.")
         if self.on_pre is None:
             return None
         values = self.values | {n: self._number(n, unit, f"{where}: ") for n, p in self.parameters.items() if p.unit is WEIGHT}
