@@ -10,23 +10,13 @@ from typing import TYPE_CHECKING, Any, final
 import jax.numpy as jnp
 import numpy as np
 
-from dist_sim.errors import UnknownAttributeError, UnknownNameError
+from dist_sim.errors import UnknownNameError
 from dist_sim.kernels.plastic import SynapseText
 from dist_sim.kernels.scalar.text import BOOL, FLOAT, trace
+from dist_sim.nest.neurons.text import Values
 
 if TYPE_CHECKING:
     from dist_sim.nest.synapses.synapse import Synapse
-
-
-class Values:
-    """Numbers by name: `s.weight`, `p.alpha`, `e.decay.tau_plus`."""
-
-    def __init__(self, what: str, values: Mapping[str, Any]):
-        vars(self).update(values)
-        self._what = what
-
-    def __getattr__(self, name: str) -> Any:
-        raise UnknownAttributeError(self._what, name, [n for n in vars(self) if n != "_what"])
 
 
 @final
