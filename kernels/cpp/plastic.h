@@ -16,6 +16,8 @@
 #include "philox.h"
 #include "posts.h"
 
+#define MEMBER inline __attribute__((always_inline))
+
 namespace dist_sim {
 
 // The arithmetic of printed texts on one number: `Operations` without the lanes.
@@ -112,7 +114,7 @@ struct Changing {
   }
 
   // The variables after the target's spikes in (after, until], each arriving `delay` steps later.
-  ON_DEVICE void after_posts(int64_t i, int64_t delay, int64_t after, int64_t until, T* s) const {
+  MEMBER void after_posts(int64_t i, int64_t delay, int64_t after, int64_t until, T* s) const {
     const int64_t target = fixed[2 * i], kind = fixed[2 * i + 1], mask = posts.capacity - 1, n = posts.count[target];
     const int32_t* steps = posts.steps + target * posts.capacity;
     const T* p = kinds + Law::PARAMETERS * kind;
@@ -130,7 +132,7 @@ struct Changing {
   }
 
   // The traces of the target's spikes strictly before a step.
-  ON_DEVICE void traces_before(int64_t target, int64_t step, T* met) const {
+  MEMBER void traces_before(int64_t target, int64_t step, T* met) const {
     const int64_t mask = posts.capacity - 1, n = posts.count[target], oldest = std::max<int64_t>(0, n - posts.capacity);
     const int32_t* steps = posts.steps + target * posts.capacity;
     int64_t k = n - 1;
@@ -142,7 +144,7 @@ struct Changing {
     }
   }
 
-  ON_DEVICE void draw(uint32_t number, int64_t emitted, uint32_t ordinal, T* u) const {
+  MEMBER void draw(uint32_t number, int64_t emitted, uint32_t ordinal, T* u) const {
     constexpr int BLOCKS = (Law::UNIFORMS + 3) / 4;
     for (int b = 0; b < BLOCKS; ++b) {
       const Words words = philox(key0, key1, number, uint32_t(emitted), ordinal * uint32_t(BLOCKS) + uint32_t(b), stream);
@@ -152,7 +154,7 @@ struct Changing {
   }
 
   // What the synapse passes on for a presynaptic spike, and whether it does.
-  ON_DEVICE bool arrive(int64_t i, const DueRun& due, int64_t swept, T& sent) const {
+  MEMBER bool arrive(int64_t i, const DueRun& due, int64_t swept, T& sent) const {
     const int64_t target = fixed[2 * i], kind = fixed[2 * i + 1], delay = due.delay, emitted = due.emitted;
     T s[Law::VARIABLES];
     for (int k = 0; k < Law::VARIABLES; ++k) s[k] = state[Law::VARIABLES * i + k];

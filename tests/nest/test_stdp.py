@@ -201,7 +201,7 @@ def test_wrong_connections_are_refused():
     with pytest.raises(ParameterError, match="tau_minus"):
         sim.create(ds.iaf_psc_alpha, tau_minus=0 * u.ms)
     with pytest.raises(UnknownNameError, match="synapse"):
-        sim.get_connections(synapse="tsodyks_synapse")
+        sim.get_connections(synapse="tsodyks3_synapse")
     with pytest.raises(ConnectError, match="get_connections"):
         sim.get_connections(target=two()[1])
 
