@@ -92,6 +92,7 @@ class State:
         relative_to: the name of a potential that the step has it relative to: `E_L`.
         axis: where there is one for each entry of the lists of an axis.
         settable: whether a user may give the initial value.
+        at_least: bound of the initial value, in that unit.
     """
 
     unit: Any
@@ -99,6 +100,7 @@ class State:
     relative_to: str | None = None
     axis: str | None = None
     settable: bool = True
+    at_least: float | None = None
     name: str = field(default="", init=False, compare=False)
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -131,6 +133,7 @@ class Receptor:
         axis: where there is one for each entry of the lists of an axis.
         at_least: the smallest weight that is allowed.
         counts: it counts the spikes and leaves their weights aside.
+        refused: why no connection to it can be made, where none can.
     """
 
     unit: Any
@@ -139,6 +142,7 @@ class Receptor:
     axis: str | None = None
     at_least: float | None = None
     counts: bool = False
+    refused: str | None = None
 
 
 @final

@@ -66,6 +66,8 @@ def read_receptor(post: NodeView, receptor_type: int | None, where: str) -> tupl
         allowed = f"has {types}{_listed(routes)}" if routes else "receives no spikes"
         signs = " alone, and routes weights by sign" if list(routes) == [0] else ""
         raise ConnectError(f"{where}: receptor_type={receptor_type}: a {model.__name__} {allowed}{signs}.")
+    if (why := receptor_of(model, int(receptor_type)).refused) is not None:
+        raise ConnectError(f"{where}: receptor_type={receptor_type} of a {model.__name__}: {why}")
     return int(receptor_type), receptor_unit(model, int(receptor_type))
 
 

@@ -42,7 +42,7 @@ def test_spikes_and_traces_are_nests(model):
         wanted, found = (r["steps"][r["senders"] == k] for r in (theirs, ours))
         np.testing.assert_array_equal(found, wanted, err_msg=f"spikes with {name} changed")
         fired += len(wanted)
-    assert fired > len(names), "the neurons hardly fire: the comparison says little"
+    assert fired > len(names) or case.silent, "the neurons hardly fire: the comparison says little"
     for recordable, reference in theirs["traces"].items():
         found = ours["traces"][recordable][: len(reference)]
         scale = max(1.0, np.abs(reference[np.isfinite(reference)]).max(initial=0))

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 
 import dist_sim as ds
 from dist_sim.nest.neurons import NEURONS
-from dist_sim.nest.neurons.text import default_shape, recordables_of, routes_of, settable
+from dist_sim.nest.neurons.text import Shape, default_shape, recordables_of, routes_of, settable
 from dist_sim.nest.neurons.text import receptor_unit as unit_of
 
 # What NEST's GetDefaults names besides the parameters and initial values of a model.
@@ -41,6 +42,7 @@ class Case:
         current: pA of a step of current between 60 and 90 ms.
         tolerance: of recordables.
         exclude: names of NEST's defaults that are no parameters of ours, and why.
+        silent: spikes come at random, and the parameters are such that none does.
     """
 
     base: dict[str, Any] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Case:
     duration: float = 120.0
     exclude: dict[str, str] = field(default_factory=dict)
     recordables: tuple[str, ...] | None = None
+    silent: bool = False
 
 
 def run_nest(asked: dict[str, Any]) -> dict[str, Any]:
@@ -70,9 +73,17 @@ def nest_defaults(model: str) -> dict[str, Any]:
     return run_nest({"model": model, "dt": 0.1})["defaults"]
 
 
-def changed(name: str, parameter: Any) -> Any:
+def shape_of(model: str, case: Case) -> Shape:
+    """With as many entries of each axis of lists as the base has."""
+    kind = NEURONS[model]
+    counts = dict(default_shape(kind).axes)
+    counts |= {kind.parameter_declarations[n].axis: len(v) for n, v in case.base.items() if isinstance(v, tuple)}
+    return Shape(axes=tuple(counts.items()))
+
+
+def changed(name: str, parameter: Any, base: Mapping[str, Any]) -> Any:
     """Another value of a parameter: what a sweep would try next."""
-    default = parameter.default
+    default = base.get(name, parameter.default)
     if isinstance(default, bool):
         return not default
     if isinstance(default, tuple):
@@ -91,7 +102,7 @@ def variants(model: str, case: Case) -> dict[str, dict[str, Any]]:
     """Name -> parameters of each neuron that is compared: the base, and every parameter changed alone."""
     found = {"base": dict(case.base)}
     for name, parameter in settable(NEURONS[model]).items():
-        value = case.varied[name] if name in case.varied else changed(name, parameter)
+        value = case.varied[name] if name in case.varied else changed(name, parameter, case.base)
         if name != "tau_minus" and value is not None:
             found[name] = {**case.base, name: value}
     return found | {f"extra {k}": {**case.base, **more} for k, more in enumerate(case.neurons)}
@@ -99,10 +110,8 @@ def variants(model: str, case: Case) -> dict[str, dict[str, Any]]:
 
 def stimuli(model: str, case: Case) -> list[tuple[int, float, list[float]]]:
     """Spikes on every receptor, of both signs where it has them: alone, together, in bursts, at the first step."""
-    kind = NEURONS[model]
-    shape, found = default_shape(kind), []
-    lengths = {len(v) for v in case.base.values() if isinstance(v, tuple)}
-    ports = routes_of(kind, shape if not lengths else shape)
+    kind, found = NEURONS[model], []
+    ports = routes_of(kind, shape_of(model, case))
     for k, port in enumerate(ports):
         weights = case.weights.get(port, SPIKES.get(str(unit_of(kind, port)), (1.0, -0.5)))
         for n, weight in enumerate(weights):
@@ -131,7 +140,7 @@ def compared(model: str, case_key: int) -> tuple[dict[str, Any], dict[str, Any]]
     """(NEST's, ours): steps, senders, traces."""
     case = _CASES[case_key]
     kind, neurons = NEURONS[model], list(variants(model, case).values())
-    names = case.recordables if case.recordables is not None else tuple(recordables_of(kind, default_shape(kind)))
+    names = case.recordables if case.recordables is not None else tuple(recordables_of(kind, shape_of(model, case)))
     asked = {
         "model": model, "dt": 0.1, "duration": case.duration, "neurons": neurons, "stimuli": stimuli(model, case),
         "currents": [(case.current, 60.0, 90.0)] if case.current else [], "recordables": list(names),

@@ -62,7 +62,7 @@ def settable(model: type[NESTNeuron]) -> Mapping[str, Parameter]:
     for name, state in model.state_declarations.items():
         if state.settable and state.axis is None:
             default = state.start if not isinstance(state.start, str) else model.parameter_declarations[state.start].default
-            starts[name] = Parameter(state.unit, default, relative_to=state.relative_to)
+            starts[name] = Parameter(state.unit, default, at_least=state.at_least, relative_to=state.relative_to)
     return {**model.parameter_declarations, **starts, **_TRACES}
 
 
@@ -146,7 +146,7 @@ def recordables_of(model: type[NESTNeuron], shape: Shape) -> dict[str, Any]:
     for name in names:
         if name in axial:
             wanted |= {n: v for n, v in units.items() if n.rpartition("_")[0] == name and n.rpartition("_")[2].isdigit()}
-        else:
+        if name not in axial or name in units:
             wanted[name] = units[name]
     return wanted
 
@@ -208,8 +208,10 @@ def start_values(model: type[NESTNeuron], values: Mapping[str, np.ndarray], dt: 
     for name, state in model.state_declarations.items():
         for entry in entries(name, state.axis, shape):
             value = values.get(entry)
-            if value is None:
-                value = values[state.start] if isinstance(state.start, str) else np.full(n, float(state.start))
+            if value is None and isinstance(state.start, str):
+                value = values[entry.replace(name, state.start, 1)]
+            elif value is None:
+                value = np.full(n, float(state.start))
             starts[entry] = value - values[state.relative_to] if state.relative_to is not None else value
     if isinstance(model.law, Adaptive):
         starts["internal_step"] = np.full(n, dt)
@@ -333,7 +335,7 @@ class _Tracing:
         for name, parameter in self.model.parameter_declarations.items():
             if parameter.is_switch and rows[name] is not _UNREAD:
                 rows[name] = rows[name] != 0
-        return Values(f"parameter of {self.model.__name__}", _tupled(rows))
+        return Values(f"parameter of {self.model.__name__}", _empty(self.model.parameter_declarations) | _tupled(rows))
 
     @staticmethod
     def _named(names: Sequence[str], take: Any) -> dict[str, Any]:
@@ -341,7 +343,7 @@ class _Tracing:
 
     def _state_values(self, rows: Mapping[str, Any]) -> Values:
         zeros = {n: _Nothing() for n in self.merged_away}
-        return Values(f"state of {self.model.__name__}", {**_tupled(rows), **zeros})
+        return Values(f"state of {self.model.__name__}", {**_empty(self.model.state_declarations), **_tupled(rows), **zeros})
 
     def _arrivals(self, take: Any) -> dict[str, Any]:
         rows = self._named(self.channels, take)
@@ -403,6 +405,11 @@ def _tupled(rows: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[name] = value
     return {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
+
+
+def _empty(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists without entries, which have no rows: of those that have, the rows stand in their place."""
+    return {name: () for name, d in declared.items() if d.axis is not None}
 
 
 @functools.cache
