@@ -1,7 +1,7 @@
 """NEST's side of a comparison of single neurons: run as a script, reads a pickle and writes one. NEST is imported here alone.
 
 Asked: {"model", "dt", "duration", "neurons": [params], "stimuli": [(receptor, weight, times)], "currents": [(amplitude, start, stop)],
-"recordables": [names], "seed"}. Given: {"defaults", "recordables", "steps", "senders", "traces": {name: (samples, neurons)}}.
+"recordables": [names], "seed"}. Given: {"defaults", "recordables", "steps", "senders", "offsets", "traces": {name: (samples, neurons)}}.
 """
 
 import pickle
@@ -45,9 +45,7 @@ def main(asked, given):
         for amplitude, start, stop in d["currents"]:
             source = nest.Create("dc_generator", params={"amplitude": amplitude, "start": start, "stop": stop})
             nest.Connect(source, nodes, syn_spec={"delay": 1.0})
-        # The spikes of iaf_bw_2001 carry a jump where others have the time within the step.
-        in_steps = d["model"].startswith("iaf_bw_2001")
-        recorder = nest.Create("spike_recorder", params={"time_in_steps": in_steps})
+        recorder = nest.Create("spike_recorder", params={"time_in_steps": True})
         if d.get("spikes", True):
             nest.Connect(nodes, recorder)
         meters = []
@@ -60,11 +58,12 @@ def main(asked, given):
         nest.Simulate(d["duration"])
         events = recorder.events
         first = nodes[0].global_id
-        # The step in which a spike is, also where the recorder shows an interpolated time within it.
-        steps = np.ceil(np.asarray(events["times"]) / (1 if in_steps else d["dt"]) - 1e-6).astype(int)
+        # Whole steps, whatever a model sends beside them: a time within the step, or a jump.
+        steps = np.asarray(events["times"]).astype(int)
         senders = np.asarray(events["senders"]) - first
         order = np.lexsort((senders, steps))
         result["steps"], result["senders"] = steps[order], senders[order]
+        result["offsets"] = np.asarray(events["offsets"])[order]
         result["traces"] = {name: np.stack([np.asarray(m.events[name]) for m in meters], axis=1) for name in d["recordables"]}
     with open(given, "wb") as file:
         pickle.dump(result, file)

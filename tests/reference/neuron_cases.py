@@ -2,9 +2,128 @@
 
 from reference.neurons import Case
 
+GLIF = {"spike_dependent_threshold": True, "after_spike_currents": True, "adapting_threshold": True}
+GLIF_1 = dict.fromkeys(GLIF, False)
+GLIF_VARIED = {
+    "adapting_threshold": False,
+    "after_spike_currents": None,
+    "spike_dependent_threshold": None,
+    "asc_init": None,
+    "asc_r": (0.7, 0.4),
+}
+GLIF_NEURONS = (
+    GLIF_1,
+    GLIF_1 | {"t_ref": 0.1},
+    GLIF_1 | {"spike_dependent_threshold": True},
+    GLIF_1 | {"after_spike_currents": True},
+    {"adapting_threshold": False, "asc_decay": (0.05, 0.3), "asc_amps": (-20.0, 15.0), "asc_r": (0.5, 0.0), "t_ref": 0.12},
+    {"th_voltage_index": 0.05, "th_voltage_decay": 0.3, "asc_amps": (2.0, -5.0), "voltage_reset_fraction": 0.0},
+)
+GLIF_REST = {
+    "exclude": {"ASCurrents": "asc_init gives them"},
+    # The injected current is recorded one step later than in NEST, which shows that of the step to come.
+    "recordables": ("ASCurrents_sum", "I_syn", "V_m", "threshold", "threshold_spike", "threshold_voltage"),
+}
 CASES = {
     "iaf_psc_exp": Case(varied={"delta": None, "rho": None}),
     "iaf_psc_alpha": Case(),
-    "iaf_psc_delta": Case(),
+    "iaf_psc_delta": Case(
+        neurons=(
+            *({"refractory_input": True, "t_ref": t} for t in (0.0, 0.1, 0.2, 0.7, 5.0)),
+            {"refractory_input": True, "t_ref": 0.7, "V_min": -72.0, "V_reset": -60.0, "tau_m": 2.0},
+            {"t_ref": 0.0},
+            {"t_ref": 0.15, "refractory_input": True},
+        ),
+    ),
+    "iaf_psc_exp_multisynapse": Case(
+        base={"tau_syn": (2.0, 0.4, 8.0)},
+        neurons=({"t_ref": 0.0}, {"t_ref": 0.1}, {"t_ref": 0.25, "V_reset": -80.0}, {"tau_m": 3.0}),
+    ),
+    "iaf_psc_alpha_multisynapse": Case(
+        base={"tau_syn": (2.0, 0.4, 10.0)},
+        neurons=({"t_ref": 0.0}, {"t_ref": 0.1}, {"V_min": -70.5, "V_reset": -70.2}, {"tau_m": 3.0}),
+    ),
+    "iaf_psc_exp_htum": Case(
+        base={"t_ref_tot": 3.0},
+        relative_in_nest=("V_m",),
+        varied={"t_ref_abs": 2.4, "t_ref_tot": 5.2},
+        neurons=(
+            {"t_ref_abs": 0.1},
+            {"t_ref_abs": 0.1, "t_ref_tot": 0.1},
+            {"t_ref_abs": 0.1, "t_ref_tot": 0.2},
+            {"t_ref_abs": 3.0},
+        ),
+    ),
+    "mat2_psc_exp": Case(
+        neurons=(
+            {"alpha_1": 3.0, "alpha_2": 1.0, "t_ref": 0.1},
+            {"alpha_1": -2.0, "alpha_2": 5.0},
+            {"alpha_1": 1.0, "t_ref": 6.0},
+        ),
+    ),
+    "amat2_psc_exp": Case(
+        base={"beta": 0.2, "alpha_2": 1.0},
+        weights={0: (500.0, -300.0)},
+        neurons=(
+            {"beta": 0.0, "t_ref": 0.1},
+            {"beta": -0.3},
+            {"beta": 1.2, "tau_v": 2.0, "tau_m": 6.0},
+            {"tau_v": 8.0, "tau_syn_in": 9.0},
+        ),
+    ),
+    "izhikevich": Case(
+        base={"I_e": 2.0},
+        current=6.0,
+        neurons=(
+            {"consistent_integration": False, "I_e": 5.0},
+            {"consistent_integration": False, "a": 0.1, "d": 2.0},
+            {"consistent_integration": False, "V_min": -66.0},
+            {"c": -50.0, "d": 2.0},
+            {"a": 0.02, "b": 0.25, "I_e": 1.0, "V_min": -66.0},
+        ),
+    ),
+    "iaf_chs_2007": Case(
+        weights={0: (1.0, 0.4)},
+        current=0.0,
+        neurons=({"V_reset": 0.0}, {"V_epsp": 2.0, "tau_reset": 3.0}, {"tau_epsp": 1.0}),
+        exclude={"noise": "generators make noise", "V_noise": "the scale of that list"},
+    ),
     "iaf_cond_exp": Case(tolerance=1e-6),
+    "glif_psc": Case(base=GLIF | {"tau_syn": (2.0, 5.0)}, varied=GLIF_VARIED, neurons=GLIF_NEURONS, **GLIF_REST),
+    "glif_psc_double_alpha": Case(
+        base=GLIF | {"tau_syn_fast": (2.0, 1.0), "tau_syn_slow": (6.0, 9.0), "amp_slow": (0.3, 0.6)},
+        varied=GLIF_VARIED,
+        neurons=GLIF_NEURONS,
+        **GLIF_REST,
+    ),
+    "gif_psc_exp": Case(
+        base={"lambda_0": 0.0, "q_sfa": (3.0, 1.0), "tau_sfa": (10.0, 100.0), "q_stc": (20.0,), "tau_stc": (30.0,)},
+        varied={"lambda_0": None},
+        neurons=({"V_m": -30.0, "E_L": -65.0},),
+        silent=True,
+    ),
+    "gif_psc_exp_multisynapse": Case(
+        base={"lambda_0": 0.0, "tau_syn": (2.0, 0.5, 20.0)},
+        varied={"lambda_0": None},
+        neurons=({"V_m": -30.0, "E_L": -65.0},),
+        silent=True,
+    ),
+    "pp_psc_delta": Case(
+        base={"c_2": 0.0, "q_sfa": (3.0, 1.0), "tau_sfa": (10.0, 100.0)},
+        varied={"c_1": None, "c_2": None},
+        neurons=({"V_m": 3.0, "tau_m": 3.0},),
+        silent=True,
+    ),
+    "ignore_and_fire": Case(
+        base={"rate": 300.0},
+        varied={"phase": 0.7},
+        neurons=tuple(
+            {"rate": rate, "phase": phase}
+            for rate, phase in (
+                *((10.0, 0.5), (1000.0, 1e-6), (10000.0, 1.0), (30000.0, 1.0), (777.7, 0.33), (777.7, 1.0)),
+                *((3.0, 0.1), (99.9, 0.123), (99.9, 0.5), (123.4, 0.777), (6666.0, 1.0), (6666.0, 0.3)),
+            )
+        ),
+    ),
+    "iaf_tum_2000": Case(varied={"delta": None, "rho": None, "tau_psc": 3.0}, neurons=({"t_ref": 0.0}, {"tau_fac": 0.0})),
 }

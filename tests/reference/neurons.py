@@ -42,6 +42,7 @@ class Case:
         current: pA of a step of current between 60 and 90 ms.
         tolerance: of recordables.
         exclude: names of NEST's defaults that are no parameters of ours, and why.
+        relative_in_nest: recordables that NEST gives relative to E_L.
         silent: spikes come at random, and the parameters are such that none does.
     """
 
@@ -54,6 +55,7 @@ class Case:
     duration: float = 120.0
     exclude: dict[str, str] = field(default_factory=dict)
     recordables: tuple[str, ...] | None = None
+    relative_in_nest: tuple[str, ...] = ()
     silent: bool = False
 
 
@@ -145,7 +147,10 @@ def compared(model: str, case_key: int) -> tuple[dict[str, Any], dict[str, Any]]
         "model": model, "dt": 0.1, "duration": case.duration, "neurons": neurons, "stimuli": stimuli(model, case),
         "currents": [(case.current, 60.0, 90.0)] if case.current else [], "recordables": list(names),
     }  # fmt: skip
-    return run_nest(asked), run_ours(asked)
+    theirs, ours = run_nest(asked), run_ours(asked)
+    for name in case.relative_in_nest:
+        theirs["traces"][name] += [p.get("E_L", settable(kind)["E_L"].default) for p in neurons]
+    return theirs, ours
 
 
 _CASES: dict[int, Case] = {}
