@@ -13,7 +13,6 @@ import numpy as np
 
 from dist_sim.errors import ParameterError
 
-
 LONGEST = 1e6  # ms of a time in steps: as steps of 1 us it still fits 32 bits
 
 
@@ -87,8 +86,8 @@ class State:
 
     Attributes:
         unit: a brainunit unit.
-        start: its initial value in that unit, which a user may give as a parameter; the name of a parameter takes that
-            one's value.
+        start: its initial value in that unit, which a user may give as a parameter; the name of a parameter has that one's
+            value, entry by entry along an axis.
         relative_to: the name of a potential that the step has it relative to: `E_L`.
         axis: where there is one for each entry of the lists of an axis.
         settable: whether a user may give the initial value.
@@ -148,12 +147,17 @@ class Receptor:
 @final
 @dataclass(frozen=True)
 class Recordable:
-    """Something to record that is no state itself: `f(y, p)` in `unit`. Made by `@recordable(unit)`."""
+    """Something to record that is no state itself: `f(y, p)` in `unit`. Made by `@recordable(unit)`.
+
+    Attributes:
+        name: where it is not the function's: `I_syn`, the sum of the list of states of that name.
+    """
 
     unit: Any
     f: Callable[[Any, Any], Any]
+    name: str | None = None
 
 
-def recordable(unit: Any) -> Callable[[Callable[[Any, Any], Any]], Recordable]:
+def recordable(unit: Any, name: str | None = None) -> Callable[[Callable[[Any, Any], Any]], Recordable]:
     """Turns a function of a model's states y and parameters p into a recordable of its name."""
-    return lambda f: Recordable(unit, f)
+    return lambda f: Recordable(unit, f, name)

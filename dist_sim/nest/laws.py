@@ -16,13 +16,14 @@ class Linear:
     """Linear dynamics, solved exactly on the grid with propagators that `propagators(p, dt)` computes once on the host in float64.
 
     Attributes:
-        uniforms, with_feature: as of `Discrete`.
+        uniforms, with_feature, more_with: as of `Discrete`.
 
     Source: Rotter & Diesmann (1999), doi:10.1007/s004220050570.
     """
 
     uniforms: int = 0
     with_feature: str | None = None
+    more_with: tuple[str, int] | None = None
 
 
 @final
@@ -33,10 +34,12 @@ class Discrete:
     Attributes:
         uniforms: random numbers that each step takes: `x.uniforms`, in (0, 1), keyed by (seed, global id, step).
         with_feature: they are drawn where a neuron of the network has this feature alone.
+        more_with: a feature, and how many more are drawn where a neuron has it.
     """
 
     uniforms: int = 0
     with_feature: str | None = None
+    more_with: tuple[str, int] | None = None
 
 
 @final
@@ -48,7 +51,7 @@ class Adaptive:
         tolerance: of the error of an internal step, in the units of the states; the name of a parameter takes that one's value.
         control: `y`: the error is at most the tolerance; `dy`: at most tolerance * (|h dy/dt| + 1).
         least_in_float32: the smallest tolerance in precision 32, below which rounding would be taken for an error.
-        uniforms, with_feature: as of `Discrete`.
+        uniforms, with_feature, more_with: as of `Discrete`.
 
     Source: Fehlberg (1969), NASA TR R-315; the control of steps is that of the GSL (Galassi et al., Reference Manual, 27.4).
     """
@@ -58,6 +61,7 @@ class Adaptive:
     least_in_float32: float = 1e-4
     uniforms: int = 0
     with_feature: str | None = None
+    more_with: tuple[str, int] | None = None
 
 
 Law = Linear | Discrete | Adaptive

@@ -111,7 +111,8 @@ class NESTNeuron(Module):
             return {n: v for n, v in declared.items() if isinstance(v, kind)}
 
         cls.parameter_declarations, cls.state_declarations, cls.counter_declarations = of(Parameter), of(State), of(Counter)
-        cls.receptors, cls.derived_recordables = of(Receptor), of(Recordable)
+        cls.receptors = of(Receptor)
+        cls.derived_recordables = {r.name or name: r for name, r in of(Recordable).items()}
 
     # ---- what a model may write ----
 

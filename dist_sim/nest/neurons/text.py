@@ -128,7 +128,9 @@ def mergeable(model: type[NESTNeuron], values: Mapping[str, np.ndarray]) -> bool
 def uniforms_of(model: type[NESTNeuron], shape: Shape) -> int:
     """Random numbers of a step."""
     law = model.law
-    return law.uniforms if law.with_feature is None or law.with_feature in shape.features else 0
+    feature, more = law.more_with or (None, 0)
+    always = law.uniforms if law.with_feature is None or law.with_feature in shape.features else 0
+    return always + (more if feature in shape.features else 0)
 
 
 def recordables_of(model: type[NESTNeuron], shape: Shape) -> dict[str, Any]:
