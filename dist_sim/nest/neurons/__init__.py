@@ -1,10 +1,17 @@
-"""Neuron models under NEST's names. One model, one file."""
+"""Neuron models under NEST's names. One model, one file, and one line here."""
 
-from dist_sim.nest.neurons.iaf_cond_exp import iaf_cond_exp
-from dist_sim.nest.neurons.iaf_psc_alpha import iaf_psc_alpha
-from dist_sim.nest.neurons.iaf_psc_delta import iaf_psc_delta
-from dist_sim.nest.neurons.iaf_psc_exp import iaf_psc_exp
+from dist_sim.nest.neurons.iaf_cond_exp import iaf_cond_exp as iaf_cond_exp
+from dist_sim.nest.neurons.iaf_psc_alpha import iaf_psc_alpha as iaf_psc_alpha
+from dist_sim.nest.neurons.iaf_psc_alpha_multisynapse import iaf_psc_alpha_multisynapse as iaf_psc_alpha_multisynapse
+from dist_sim.nest.neurons.iaf_psc_delta import iaf_psc_delta as iaf_psc_delta
+from dist_sim.nest.neurons.iaf_psc_exp import iaf_psc_exp as iaf_psc_exp
+from dist_sim.nest.neurons.iaf_psc_exp_htum import iaf_psc_exp_htum as iaf_psc_exp_htum
+from dist_sim.nest.neurons.iaf_psc_exp_multisynapse import iaf_psc_exp_multisynapse as iaf_psc_exp_multisynapse
 from dist_sim.nest.neurons.neuron import NESTNeuron as NESTNeuron
-from dist_sim.nest.neurons.parrot_neuron import parrot_neuron
+from dist_sim.nest.neurons.parrot_neuron import parrot_neuron as parrot_neuron
 
-NEURONS = {model.__name__: model for model in (iaf_cond_exp, iaf_psc_alpha, iaf_psc_delta, iaf_psc_exp, parrot_neuron)}
+NEURONS: dict[str, type[NESTNeuron]] = {
+    name: model
+    for name, model in list(globals().items())
+    if isinstance(model, type) and issubclass(model, NESTNeuron) and model is not NESTNeuron
+}

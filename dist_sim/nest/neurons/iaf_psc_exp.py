@@ -35,7 +35,7 @@ class iaf_psc_exp(NESTNeuron):
     V_th = Parameter(u.mV, -55.0, relative_to="E_L")
     V_reset = Parameter(u.mV, -70.0, relative_to="E_L")
     I_e = Parameter(u.pA, 0.0)
-    rho = Parameter(1 / u.second, 0.01, at_least=0.0)
+    rho = Parameter(u.Hz, 0.01, at_least=0.0)
     delta = Parameter(u.mV, 0.0, at_least=0.0)
 
     V_m = State(u.mV, -70.0, relative_to="E_L")
