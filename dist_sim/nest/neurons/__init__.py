@@ -1,6 +1,7 @@
 """Neuron models under NEST's names. One model, one file, and one line here."""
 
 from dist_sim.nest.neurons.amat2_psc_exp import amat2_psc_exp as amat2_psc_exp
+from dist_sim.nest.neurons.iaf_chs_2007 import iaf_chs_2007 as iaf_chs_2007
 from dist_sim.nest.neurons.iaf_cond_exp import iaf_cond_exp as iaf_cond_exp
 from dist_sim.nest.neurons.iaf_psc_alpha import iaf_psc_alpha as iaf_psc_alpha
 from dist_sim.nest.neurons.iaf_psc_alpha_multisynapse import iaf_psc_alpha_multisynapse as iaf_psc_alpha_multisynapse
@@ -8,6 +9,7 @@ from dist_sim.nest.neurons.iaf_psc_delta import iaf_psc_delta as iaf_psc_delta
 from dist_sim.nest.neurons.iaf_psc_exp import iaf_psc_exp as iaf_psc_exp
 from dist_sim.nest.neurons.iaf_psc_exp_htum import iaf_psc_exp_htum as iaf_psc_exp_htum
 from dist_sim.nest.neurons.iaf_psc_exp_multisynapse import iaf_psc_exp_multisynapse as iaf_psc_exp_multisynapse
+from dist_sim.nest.neurons.izhikevich import izhikevich as izhikevich
 from dist_sim.nest.neurons.mat2_psc_exp import mat2_psc_exp as mat2_psc_exp
 from dist_sim.nest.neurons.neuron import NESTNeuron as NESTNeuron
 from dist_sim.nest.neurons.parrot_neuron import parrot_neuron as parrot_neuron
