@@ -1,6 +1,8 @@
 """Neuron models under NEST's names. One model, one file, and one line here."""
 
 from dist_sim.nest.neurons.amat2_psc_exp import amat2_psc_exp as amat2_psc_exp
+from dist_sim.nest.neurons.glif_psc import glif_psc as glif_psc
+from dist_sim.nest.neurons.glif_psc_double_alpha import glif_psc_double_alpha as glif_psc_double_alpha
 from dist_sim.nest.neurons.iaf_chs_2007 import iaf_chs_2007 as iaf_chs_2007
 from dist_sim.nest.neurons.iaf_cond_exp import iaf_cond_exp as iaf_cond_exp
 from dist_sim.nest.neurons.iaf_psc_alpha import iaf_psc_alpha as iaf_psc_alpha
