@@ -1,6 +1,8 @@
 """Neuron models under NEST's names. One model, one file, and one line here."""
 
 from dist_sim.nest.neurons.amat2_psc_exp import amat2_psc_exp as amat2_psc_exp
+from dist_sim.nest.neurons.gif_psc_exp import gif_psc_exp as gif_psc_exp
+from dist_sim.nest.neurons.gif_psc_exp_multisynapse import gif_psc_exp_multisynapse as gif_psc_exp_multisynapse
 from dist_sim.nest.neurons.glif_psc import glif_psc as glif_psc
 from dist_sim.nest.neurons.glif_psc_double_alpha import glif_psc_double_alpha as glif_psc_double_alpha
 from dist_sim.nest.neurons.iaf_chs_2007 import iaf_chs_2007 as iaf_chs_2007
@@ -15,6 +17,7 @@ from dist_sim.nest.neurons.izhikevich import izhikevich as izhikevich
 from dist_sim.nest.neurons.mat2_psc_exp import mat2_psc_exp as mat2_psc_exp
 from dist_sim.nest.neurons.neuron import NESTNeuron as NESTNeuron
 from dist_sim.nest.neurons.parrot_neuron import parrot_neuron as parrot_neuron
+from dist_sim.nest.neurons.pp_psc_delta import pp_psc_delta as pp_psc_delta
 
 NEURONS: dict[str, type[NESTNeuron]] = {
     name: model
