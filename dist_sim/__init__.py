@@ -35,7 +35,8 @@ _NAMES = {
     "dist_sim.nest.neurons": (
         "amat2_psc_exp", "gif_psc_exp", "gif_psc_exp_multisynapse", "glif_psc", "glif_psc_double_alpha", "iaf_chs_2007",
         "iaf_cond_exp", "iaf_psc_alpha", "iaf_psc_alpha_multisynapse", "iaf_psc_delta", "iaf_psc_exp", "iaf_psc_exp_htum",
-        "iaf_psc_exp_multisynapse", "izhikevich", "mat2_psc_exp", "parrot_neuron", "pp_psc_delta",
+        "iaf_psc_exp_multisynapse", "iaf_tum_2000", "ignore_and_fire", "izhikevich", "mat2_psc_exp", "parrot_neuron",
+        "pp_psc_delta",
     ),
     "dist_sim.nest.devices": (
         "dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter",

@@ -13,6 +13,8 @@ from dist_sim.nest.neurons.iaf_psc_delta import iaf_psc_delta as iaf_psc_delta
 from dist_sim.nest.neurons.iaf_psc_exp import iaf_psc_exp as iaf_psc_exp
 from dist_sim.nest.neurons.iaf_psc_exp_htum import iaf_psc_exp_htum as iaf_psc_exp_htum
 from dist_sim.nest.neurons.iaf_psc_exp_multisynapse import iaf_psc_exp_multisynapse as iaf_psc_exp_multisynapse
+from dist_sim.nest.neurons.iaf_tum_2000 import iaf_tum_2000 as iaf_tum_2000
+from dist_sim.nest.neurons.ignore_and_fire import ignore_and_fire as ignore_and_fire
 from dist_sim.nest.neurons.izhikevich import izhikevich as izhikevich
 from dist_sim.nest.neurons.mat2_psc_exp import mat2_psc_exp as mat2_psc_exp
 from dist_sim.nest.neurons.neuron import NESTNeuron as NESTNeuron
