@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference.neuron_cases import CASES
-from reference.neurons import BOOKKEEPING, compare, nest_defaults, variants
+from reference.neurons import BOOKKEEPING, compare, nest_defaults, question, run_ours, variants
 
 from dist_sim.nest.neurons import NEURONS
 from dist_sim.nest.neurons.text import default_shape, recordables_of, settable
@@ -49,3 +49,18 @@ def test_spikes_and_traces_are_nests(model):
         worst = np.abs(found - reference[: len(found)]).max(axis=0)
         bad = {n: float(w) for n, w in zip(names, worst, strict=True) if not w <= case.tolerance * scale}
         assert not bad, f"{recordable}: {bad}"
+
+
+@pytest.mark.parametrize("precision", [32, 64])
+@pytest.mark.parametrize("model", DETERMINISTIC)
+def test_backends_give_the_same_bits(model, precision):
+    case = CASES[model]
+    asked = question(model, case, [*variants(model, case).values(), *({**case.base, **more} for more in case.at_random)])
+    runs = [run_ours({**asked, "duration": 70.0}, precision=precision, backend=name) for name in ("reference", "cpp")]
+    for found in ("steps", "senders"):
+        np.testing.assert_array_equal(runs[1][found], runs[0][found])
+    for name, trace in runs[0]["traces"].items():
+        assert trace.dtype == (np.float32 if precision == 32 else np.float64)
+        np.testing.assert_array_equal(runs[1]["traces"][name], trace, err_msg=name)
+    if case.at_random:
+        assert (runs[0]["senders"] >= len(variants(model, case))).any(), "no spike came at random"

@@ -25,7 +25,7 @@ GLIF_REST = {
     "recordables": ("ASCurrents_sum", "I_syn", "V_m", "threshold", "threshold_spike", "threshold_voltage"),
 }
 CASES = {
-    "iaf_psc_exp": Case(varied={"delta": None, "rho": None}),
+    "iaf_psc_exp": Case(varied={"delta": None, "rho": None}, at_random=({"delta": 2.0, "rho": 50.0},)),
     "iaf_psc_alpha": Case(),
     "iaf_psc_delta": Case(
         neurons=(
@@ -100,18 +100,26 @@ CASES = {
         base={"lambda_0": 0.0, "q_sfa": (3.0, 1.0), "tau_sfa": (10.0, 100.0), "q_stc": (20.0,), "tau_stc": (30.0,)},
         varied={"lambda_0": None},
         neurons=({"V_m": -30.0, "E_L": -65.0},),
+        at_random=({"lambda_0": 5.0, "Delta_V": 4.0}, {"lambda_0": 50.0, "t_ref": 0.0}),
         silent=True,
     ),
     "gif_psc_exp_multisynapse": Case(
         base={"lambda_0": 0.0, "tau_syn": (2.0, 0.5, 20.0)},
         varied={"lambda_0": None},
         neurons=({"V_m": -30.0, "E_L": -65.0},),
+        at_random=({"lambda_0": 5.0, "Delta_V": 4.0}, {"lambda_0": 50.0, "t_ref": 0.0}),
         silent=True,
     ),
     "pp_psc_delta": Case(
         base={"c_2": 0.0, "q_sfa": (3.0, 1.0), "tau_sfa": (10.0, 100.0)},
         varied={"c_1": None, "c_2": None},
         neurons=({"V_m": 3.0, "tau_m": 3.0},),
+        at_random=(
+            {"c_2": 50.0},
+            {"c_1": 30.0, "with_reset": False, "t_ref_remaining": 4.0},
+            {"c_1": 10.0, "dead_time": 0.0, "q_sfa": (0.1, 0.1)},
+            {"c_1": 30.0, "dead_time_random": True, "dead_time_shape": 3},
+        ),
         silent=True,
     ),
     "ignore_and_fire": Case(
@@ -125,5 +133,10 @@ CASES = {
             )
         ),
     ),
-    "iaf_tum_2000": Case(varied={"delta": None, "rho": None, "tau_psc": 3.0}, neurons=({"t_ref": 0.0}, {"tau_fac": 0.0})),
+    "iaf_tum_2000": Case(
+        varied={"delta": None, "rho": None, "tau_psc": 3.0},
+        neurons=({"t_ref": 0.0}, {"tau_fac": 0.0}),
+        weights={1: ()},
+        at_random=({"delta": 2.0, "rho": 50.0},),
+    ),
 }

@@ -43,6 +43,7 @@ class Case:
         tolerance: of recordables.
         exclude: names of NEST's defaults that are no parameters of ours, and why.
         relative_in_nest: recordables that NEST gives relative to E_L.
+        at_random: parameters of neurons that spike at random, for the comparison of our backends.
         silent: spikes come at random, and the parameters are such that none does.
     """
 
@@ -56,6 +57,7 @@ class Case:
     exclude: dict[str, str] = field(default_factory=dict)
     recordables: tuple[str, ...] | None = None
     relative_in_nest: tuple[str, ...] = ()
+    at_random: tuple[dict[str, Any], ...] = ()
     silent: bool = False
 
 
@@ -137,19 +139,24 @@ def in_units(model: str, params: dict[str, Any]) -> dict[str, Any]:
     return {n: v if isinstance(v, bool) else np.asarray(v) * known[n].unit for n, v in params.items()}
 
 
+def question(model: str, case: Case, neurons: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is asked of NEST and of us."""
+    names = case.recordables if case.recordables is not None else tuple(recordables_of(NEURONS[model], shape_of(model, case)))
+    return {
+        "model": model, "dt": 0.1, "duration": case.duration, "neurons": neurons, "stimuli": stimuli(model, case),
+        "currents": [(case.current, 60.0, 90.0)] if case.current else [], "recordables": list(names),
+    }  # fmt: skip
+
+
 @cache
 def compared(model: str, case_key: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """(NEST's, ours): steps, senders, traces."""
     case = _CASES[case_key]
-    kind, neurons = NEURONS[model], list(variants(model, case).values())
-    names = case.recordables if case.recordables is not None else tuple(recordables_of(kind, shape_of(model, case)))
-    asked = {
-        "model": model, "dt": 0.1, "duration": case.duration, "neurons": neurons, "stimuli": stimuli(model, case),
-        "currents": [(case.current, 60.0, 90.0)] if case.current else [], "recordables": list(names),
-    }  # fmt: skip
+    neurons = list(variants(model, case).values())
+    asked = question(model, case, neurons)
     theirs, ours = run_nest(asked), run_ours(asked)
     for name in case.relative_in_nest:
-        theirs["traces"][name] += [p.get("E_L", settable(kind)["E_L"].default) for p in neurons]
+        theirs["traces"][name] += [p.get("E_L", settable(NEURONS[model])["E_L"].default) for p in neurons]
     return theirs, ours
 
 
