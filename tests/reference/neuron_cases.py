@@ -139,4 +139,10 @@ CASES = {
         weights={1: ()},
         at_random=({"delta": 2.0, "rho": 50.0},),
     ),
+CASES = {
+    "iaf_psc_exp": Case(varied={"delta": None, "rho": None}),
+    "iaf_psc_alpha": Case(),
+    "iaf_psc_delta": Case(),
+    "iaf_cond_exp": Case(tolerance=1e-6),
+    "iaf_cond_alpha": Case(neurons=({"t_ref": 0.0}, {"t_ref": 0.1}), tolerance=1e-6),
 }
