@@ -145,4 +145,5 @@ CASES = {
     "iaf_psc_delta": Case(),
     "iaf_cond_exp": Case(tolerance=1e-6),
     "iaf_cond_alpha": Case(neurons=({"t_ref": 0.0}, {"t_ref": 0.1}), tolerance=1e-6),
+    "iaf_cond_beta": Case(neurons=({"t_ref": 0.0}, {"tau_decay_ex": 2.0, "tau_rise_in": 0.5, "dg_in": 1.0}), tolerance=1e-6),
 }
