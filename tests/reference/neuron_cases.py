@@ -146,4 +146,10 @@ CASES = {
     "iaf_cond_exp": Case(tolerance=1e-6),
     "iaf_cond_alpha": Case(neurons=({"t_ref": 0.0}, {"t_ref": 0.1}), tolerance=1e-6),
     "iaf_cond_beta": Case(neurons=({"t_ref": 0.0}, {"tau_decay_ex": 2.0, "tau_rise_in": 0.5, "dg_in": 1.0}), tolerance=1e-6),
+    "iaf_cond_exp_sfa_rr": Case(
+        neurons=({"t_ref": 0.0}, {"q_rr": 0.0, "q_sfa": 30.0}), weights={0: (18.0, -6.0)}, tolerance=1e-6
+    ),
+    "iaf_chxk_2008": Case(
+        neurons=({"ahp_bug": True, "tau_ahp": 4.0},), weights={0: (60.0, -20.0)}, current=1500.0, tolerance=1e-6
+    ),
 }
