@@ -139,6 +139,15 @@ CASES = {
         weights={1: ()},
         at_random=({"delta": 2.0, "rho": 50.0},),
     ),
+# Sharp and rounded upstrokes; with and without refractoriness. Delta_T and V_peak so that NEST itself does not overflow.
+AEIF = (
+    {"t_ref": 2.0, "V_peak": -20.0},
+    {"Delta_T": 0.0, "I_e": 0.0},
+    {"Delta_T": 0.0, "t_ref": 0.2, "I_e": 0.0},
+    {"Delta_T": 0.5, "V_peak": -40.0},
+    {"w": 50.0, "t_ref": 0.1},
+)
+
 CASES = {
     "iaf_psc_exp": Case(varied={"delta": None, "rho": None}),
     "iaf_psc_alpha": Case(),
@@ -152,4 +161,12 @@ CASES = {
     "iaf_chxk_2008": Case(
         neurons=({"ahp_bug": True, "tau_ahp": 4.0},), weights={0: (60.0, -20.0)}, current=1500.0, tolerance=1e-6
     ),
+    # With tau_syn_ex = 0.2 ms the internal steps of the solver are chaotic: V_m of NEST's own neurons differs by 0.05 mV when
+    # that time differs in its last bit.
+    "aeif_cond_exp": Case(
+        base={"I_e": 500.0, "tau_syn_ex": 1.0}, neurons=AEIF, weights={0: (16.0, -6.0)}, current=800.0, tolerance=1e-6
+    ),
+    "aeif_cond_alpha": Case(base={"I_e": 500.0}, neurons=AEIF, weights={0: (14.0, -6.0)}, current=800.0, tolerance=1e-6),
+    "aeif_psc_exp": Case(base={"I_e": 500.0}, neurons=AEIF, weights={0: (2500.0, -400.0)}, current=800.0, tolerance=1e-6),
+    "aeif_psc_alpha": Case(base={"I_e": 500.0}, neurons=AEIF, weights={0: (900.0, -400.0)}, current=800.0, tolerance=1e-6),
 }

@@ -20,6 +20,10 @@ from dist_sim.nest.neurons.mat2_psc_exp import mat2_psc_exp as mat2_psc_exp
 from dist_sim.nest.neurons.neuron import NESTNeuron as NESTNeuron
 from dist_sim.nest.neurons.parrot_neuron import parrot_neuron as parrot_neuron
 from dist_sim.nest.neurons.pp_psc_delta import pp_psc_delta as pp_psc_delta
+from dist_sim.nest.neurons.aeif_cond_alpha import aeif_cond_alpha as aeif_cond_alpha
+from dist_sim.nest.neurons.aeif_cond_exp import aeif_cond_exp as aeif_cond_exp
+from dist_sim.nest.neurons.aeif_psc_alpha import aeif_psc_alpha as aeif_psc_alpha
+from dist_sim.nest.neurons.aeif_psc_exp import aeif_psc_exp as aeif_psc_exp
 from dist_sim.nest.neurons.iaf_chxk_2008 import iaf_chxk_2008 as iaf_chxk_2008
 from dist_sim.nest.neurons.iaf_cond_alpha import iaf_cond_alpha as iaf_cond_alpha
 from dist_sim.nest.neurons.iaf_cond_beta import iaf_cond_beta as iaf_cond_beta
