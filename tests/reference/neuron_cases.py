@@ -147,6 +147,8 @@ AEIF = (
     {"Delta_T": 0.5, "V_peak": -40.0},
     {"w": 50.0, "t_ref": 0.1},
 )
+THREE = {"I_e": 500.0, "E_rev": (0.0, 0.0, -85.0)}
+STATES = {"g": "states by receptor", "dg": "states by receptor"}
 
 CASES = {
     "iaf_psc_exp": Case(varied={"delta": None, "rho": None}),
@@ -169,4 +171,24 @@ CASES = {
     "aeif_cond_alpha": Case(base={"I_e": 500.0}, neurons=AEIF, weights={0: (14.0, -6.0)}, current=800.0, tolerance=1e-6),
     "aeif_psc_exp": Case(base={"I_e": 500.0}, neurons=AEIF, weights={0: (2500.0, -400.0)}, current=800.0, tolerance=1e-6),
     "aeif_psc_alpha": Case(base={"I_e": 500.0}, neurons=AEIF, weights={0: (900.0, -400.0)}, current=800.0, tolerance=1e-6),
+    "aeif_cond_alpha_multisynapse": Case(
+        base={**THREE, "tau_syn": (2.0, 0.5, 5.0)},
+        varied={"E_rev": (5.0, -5.0, -80.0), "tau_syn": (1.5, 0.7, 9.0)},
+        neurons=AEIF,
+        weights={1: (3.0, 1.0), 2: (30.0, 10.0), 3: (2.0, 5.0)},
+        current=800.0,
+        tolerance=1e-6,
+        exclude=STATES,
+        recordables=("V_m", "w", "g_1", "g_2", "g_3"),
+    ),
+    "aeif_cond_beta_multisynapse": Case(
+        base={**THREE, "tau_rise": (2.0, 0.5, 3.0), "tau_decay": (4.0, 0.5, 8.0)},
+        varied={"E_rev": (5.0, -5.0, -80.0), "tau_rise": (1.5, 0.3, 8.0), "tau_decay": (5.0, 0.6, 9.0)},
+        neurons=AEIF,
+        weights={1: (3.0, 1.0), 2: (30.0, 10.0), 3: (2.0, 5.0)},
+        current=800.0,
+        tolerance=1e-6,
+        exclude=STATES,
+        recordables=("V_m", "w", "g_1", "g_2", "g_3"),
+    ),
 }

@@ -21,6 +21,8 @@ from dist_sim.nest.neurons.neuron import NESTNeuron as NESTNeuron
 from dist_sim.nest.neurons.parrot_neuron import parrot_neuron as parrot_neuron
 from dist_sim.nest.neurons.pp_psc_delta import pp_psc_delta as pp_psc_delta
 from dist_sim.nest.neurons.aeif_cond_alpha import aeif_cond_alpha as aeif_cond_alpha
+from dist_sim.nest.neurons.aeif_cond_alpha_multisynapse import aeif_cond_alpha_multisynapse as aeif_cond_alpha_multisynapse
+from dist_sim.nest.neurons.aeif_cond_beta_multisynapse import aeif_cond_beta_multisynapse as aeif_cond_beta_multisynapse
 from dist_sim.nest.neurons.aeif_cond_exp import aeif_cond_exp as aeif_cond_exp
 from dist_sim.nest.neurons.aeif_psc_alpha import aeif_psc_alpha as aeif_psc_alpha
 from dist_sim.nest.neurons.aeif_psc_exp import aeif_psc_exp as aeif_psc_exp

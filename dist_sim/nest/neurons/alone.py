@@ -121,7 +121,8 @@ class Alone:
         given = list(current) if isinstance(current, tuple) else [current] + [None] * (text.currents - 1)
         where = f"{self.model.__name__}.update(current=...)"
         return [
-            jnp.asarray(0.0 if value is None else units.checked(value, u.pA, where).to_decimal(u.pA), text.dtype) for value in given
+            jnp.asarray(0.0 if value is None else units.checked(value, u.pA, where).to_decimal(u.pA), text.dtype)
+            for value in given
         ]
 
     # ---- what a user sees ----
@@ -144,4 +145,6 @@ class Alone:
         names = texts.entries(name, state.axis, self.shape)
         parts = [bare] if state.axis is None else [bare[..., k] for k in range(len(names))]
         offset = 0.0 if state.relative_to is None else self._values[state.relative_to].reshape(self.size)
-        return {n: jnp.broadcast_to(jnp.asarray(v - offset, rows[n].dtype), rows[n].shape) for n, v in zip(names, parts, strict=True)}
+        return {
+            n: jnp.broadcast_to(jnp.asarray(v - offset, rows[n].dtype), rows[n].shape) for n, v in zip(names, parts, strict=True)
+        }
