@@ -37,6 +37,8 @@ _NAMES = {
         "iaf_cond_exp", "iaf_psc_alpha", "iaf_psc_alpha_multisynapse", "iaf_psc_delta", "iaf_psc_exp", "iaf_psc_exp_htum",
         "iaf_psc_exp_multisynapse", "iaf_tum_2000", "ignore_and_fire", "izhikevich", "mat2_psc_exp", "parrot_neuron",
         "pp_psc_delta",
+        "gif_cond_exp", "gif_cond_exp_multisynapse", "glif_cond", "hh_cond_exp_traub", "hh_psc_alpha", "ht_neuron", "iaf_bw_2001",
+        "iaf_bw_2001_exact", "iaf_cond_exp", "iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp",
     ),
     "dist_sim.nest.devices": (
         "dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter",

@@ -149,6 +149,10 @@ AEIF = (
 )
 THREE = {"I_e": 500.0, "E_rev": (0.0, 0.0, -85.0)}
 STATES = {"g": "states by receptor", "dg": "states by receptor"}
+SHARP = {
+    "Delta_V": 1e-4, "V_T_star": -52.0,
+    "tau_stc": (10.0, 40.0), "q_stc": (20.0, 5.0), "tau_sfa": (4.0, 30.0), "q_sfa": (4.0, 1.5),
+}  # fmt: skip
 
 CASES = {
     "iaf_psc_exp": Case(varied={"delta": None, "rho": None}),
@@ -191,4 +195,83 @@ CASES = {
         exclude=STATES,
         recordables=("V_m", "w", "g_1", "g_2", "g_3"),
     ),
+    "hh_psc_alpha": Case(
+        weights={0: (1500.0, -500.0)},
+        current=900.0,
+        tolerance=1e-6,
+        varied={"Act_m": 0.1, "Inact_h": 0.5, "Act_n": 0.4},
+        neurons=({"t_ref": 0.0}, {"t_ref": 0.1}, {"t_ref": 20.0}, {"I_e": 700.0}, {"tau_syn_ex": 2.0}, {"V_m": -39.9}),
+    ),
+    "hh_cond_exp_traub": Case(
+        weights={0: (25.0, -15.0)},
+        current=600.0,
+        tolerance=1e-6,
+        varied={"Act_m": 0.1, "Inact_h": 0.5, "Act_n": 0.4},
+        neurons=({"t_ref": 0.0}, {"t_ref": 0.1}, {"t_ref": 20.0}, {"I_e": 500.0}, {"tau_syn_ex": 0.5}, {"V_m": -45.3}),
+    ),
+    "ht_neuron": Case(
+        weights={1: (6.0,), 2: (3.0,), 3: (2.0,), 4: (3.0,)},
+        current=40.0,
+        tolerance=1e-6,
+        varied={"voltage_clamp": True, "t_ref": 1.0},
+        neurons=(
+            {"t_ref": 0.0},
+            {"N_T": 2.5},
+            {"voltage_clamp": True, "V_m": -40.0},
+            {"instant_unblock_NMDA": True, "N_NaP": 2.0},
+        ),
+    ),
+    # With a Delta_V of a tenth of a microvolt chance decides nothing: a spike where V passes E_sfa.
+    "gif_cond_exp": Case(
+        base=SHARP,
+        tolerance=1e-6,
+        weights={0: (12.0, -6.0)},
+        varied={"Delta_V": 2e-4, "tau_stc": (3.0, 60.0), "tau_sfa": (5.0, 25.0)},
+        neurons=(
+            {"lambda_0": 0.0},
+            {"t_ref": 0.0},
+            {"t_ref": 0.1},
+            {"q_stc": (-30.0, 4.0)},
+            {"q_sfa": (-1.0, 3.0), "t_ref": 8.0},
+        ),
+    ),
+    "gif_cond_exp_multisynapse": Case(
+        base=SHARP | {"tau_syn": (2.0, 5.0, 1.0), "E_rev": (0.0, -80.0, -60.0)},
+        tolerance=1e-6,
+        weights={1: (12.0,), 2: (6.0,), 3: (4.0,)},
+        varied={
+            "Delta_V": 2e-4,
+            "tau_stc": (3.0, 60.0),
+            "tau_sfa": (5.0, 25.0),
+            "tau_syn": (3.0, 4.0, 0.5),
+            "E_rev": (-5.0, -90.0, -30.0),
+        },
+        neurons=(
+            {"lambda_0": 0.0},
+            {"t_ref": 0.0},
+            {"t_ref": 0.1},
+            {"q_stc": (-30.0, 4.0)},
+            {"q_sfa": (-1.0, 3.0), "t_ref": 8.0},
+        ),
+        exclude={"g": "a readout"},
+    ),
+    "glif_cond": Case(
+        base={"spike_dependent_threshold": True, "after_spike_currents": True, "adapting_threshold": True},
+        tolerance=1e-6,
+        weights={1: (60.0,), 2: (4.0,)},
+        current=600.0,
+        varied={"spike_dependent_threshold": None, "after_spike_currents": None, "asc_init": None, "asc_r": (0.5, 0.7)},
+        # NEST shows the current of the next step as I, and here it is that of the step.
+        recordables=("ASCurrents_sum", "V_m", "g_1", "g_2", "threshold", "threshold_spike", "threshold_voltage"),
+        neurons=(
+            {"spike_dependent_threshold": False, "after_spike_currents": False, "adapting_threshold": False},
+            {"after_spike_currents": False, "adapting_threshold": False},
+            {"spike_dependent_threshold": False, "adapting_threshold": False},
+            {"t_ref": 0.1},
+            {"t_ref": 1.04, "adapting_threshold": False},
+        ),
+        exclude={"ASCurrents": "a readout", "g": "a readout", "dg": "a readout"},
+    ),
+    "iaf_bw_2001": Case(tolerance=1e-6, weights={1: (60.0,), 2: (20.0,), 3: ()}, current=900.0),
+    "iaf_bw_2001_exact": Case(tolerance=1e-6, weights={1: (60.0,), 2: (20.0,), 3: ()}, current=900.0),
 }

@@ -17,6 +17,18 @@ from dist_sim.nest.neurons.iaf_tum_2000 import iaf_tum_2000 as iaf_tum_2000
 from dist_sim.nest.neurons.ignore_and_fire import ignore_and_fire as ignore_and_fire
 from dist_sim.nest.neurons.izhikevich import izhikevich as izhikevich
 from dist_sim.nest.neurons.mat2_psc_exp import mat2_psc_exp as mat2_psc_exp
+from dist_sim.nest.neurons.gif_cond_exp import gif_cond_exp
+from dist_sim.nest.neurons.gif_cond_exp_multisynapse import gif_cond_exp_multisynapse
+from dist_sim.nest.neurons.glif_cond import glif_cond
+from dist_sim.nest.neurons.hh_cond_exp_traub import hh_cond_exp_traub
+from dist_sim.nest.neurons.hh_psc_alpha import hh_psc_alpha
+from dist_sim.nest.neurons.ht_neuron import ht_neuron
+from dist_sim.nest.neurons.iaf_bw_2001 import iaf_bw_2001
+from dist_sim.nest.neurons.iaf_bw_2001_exact import iaf_bw_2001_exact
+from dist_sim.nest.neurons.iaf_cond_exp import iaf_cond_exp
+from dist_sim.nest.neurons.iaf_psc_alpha import iaf_psc_alpha
+from dist_sim.nest.neurons.iaf_psc_delta import iaf_psc_delta
+from dist_sim.nest.neurons.iaf_psc_exp import iaf_psc_exp
 from dist_sim.nest.neurons.neuron import NESTNeuron as NESTNeuron
 from dist_sim.nest.neurons.parrot_neuron import parrot_neuron as parrot_neuron
 from dist_sim.nest.neurons.pp_psc_delta import pp_psc_delta as pp_psc_delta
@@ -41,4 +53,20 @@ NEURONS: dict[str, type[NESTNeuron]] = {
     name: model
     for name, model in list(globals().items())
     if isinstance(model, type) and issubclass(model, NESTNeuron) and model is not NESTNeuron
+NEURONS = {
+    model.__name__: model
+    for model in (
+        gif_cond_exp,
+        gif_cond_exp_multisynapse,
+        glif_cond,
+        hh_cond_exp_traub,
+        hh_psc_alpha,
+        ht_neuron,
+        iaf_bw_2001,
+        iaf_bw_2001_exact,
+        iaf_cond_exp,
+        iaf_psc_alpha,
+        iaf_psc_delta,
+        iaf_psc_exp,
+    )
 }
