@@ -75,7 +75,8 @@ class Parameter:
         ):  # fmt: skip
             if bound is not None and refused(bound):
                 raise ParameterError(f"{where}: must be {words} {bound:g}{unit}.{hint}")
-        if isinstance(self.default, int) and (lowest != np.floor(lowest) or highest != np.floor(highest)):
+        fraction = lowest != np.floor(lowest) or highest != np.floor(highest)
+        if isinstance(self.default, int) and (fraction or (self.is_switch and (lowest < 0 or highest > 1))):
             raise ParameterError(f"{where}: must be {'True or False' if self.is_switch else 'a whole number'}.")
 
 
