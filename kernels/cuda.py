@@ -66,7 +66,5 @@ def compile_cubin(texts: Sequence[NeuronText], architecture: str, folder: Path) 
         kernel = re.search(r"'(\w+)'", part)
         registers, spilled = re.search(r"Used (\d+) registers", part), re.search(r"(\d+) bytes spill stores", part)
         assert kernel and registers and spilled, part
-        found.append(
-            Compiled(kernel=kernel[1], architecture=architecture, registers=int(registers[1]), spilled=int(spilled[1]))
-        )
+        found.append(Compiled(kernel=kernel[1], architecture=architecture, registers=int(registers[1]), spilled=int(spilled[1])))
     return found

@@ -143,7 +143,9 @@ def update(
     )  # fmt: skip
 
 
-def advance(text: NeuronText, p: list, y: list, c: list, arrived: list, currents: list, step, uniforms: list) -> tuple[list, list, Any]:
+def advance(
+    text: NeuronText, p: list, y: list, c: list, arrived: list, currents: list, step, uniforms: list
+) -> tuple[list, list, Any]:
     """One step of the reference on arrays that broadcast against each other; differentiable.
 
     Returns:

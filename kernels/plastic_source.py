@@ -58,7 +58,13 @@ def _entry(target: str, number: str, *, watched: bool) -> str:
         "step", "ring", "marks", "pointers", "fixed", "place", "targets", "scale", "kinds", "kind_tau", "fine", "coarse",
         "post_steps", "post_traces", "post_count",
     )  # fmt: skip
-    changing = ["counters", "state", "last", "input", *(["log_synapse", "log_emitted", "log_weight", "log_count"] if watched else [])]
+    changing = [
+        "counters",
+        "state",
+        "last",
+        "input",
+        *(["log_synapse", "log_emitted", "log_weight", "log_count"] if watched else []),
+    ]
     given = [*known, *(["watched"] if watched else []), *(f"{name}_old" for name in changing), *changing]
     name = f"{target}_watched" if watched else target
     log = "{data<int32_t>(watched), data<uint32_t>(log_synapse), data<int32_t>(log_emitted), data<T>(log_weight), " \

@@ -55,7 +55,9 @@ def spikes_in_flight(
             for c in counted:
                 mine = np.flatnonzero((within >= c.slot) & (within < c.slot + c.count))
                 number[mine] = row[c.word + within[mine] - c.slot]
-            found.append(np.stack([np.full(len(within), emitted), layout.id_of_slot[device * per_device + within], number], axis=1))
+            found.append(
+                np.stack([np.full(len(within), emitted), layout.id_of_slot[device * per_device + within], number], axis=1)
+            )
     # Several devices know a spike that has targets on each of them.
     rows = np.unique(np.concatenate(found), axis=0)
     return rows[:, 0], rows[:, 1], rows[:, 2]

@@ -105,7 +105,9 @@ class Plasticity(Module):
         self._constants(shares, [[of_targets(t, s.target_ids) for t in self.model.target_taus()] for s in shares], dt, dtype)
         self._reset_posts(_FIRST_CAPACITY if self.text.listens else 1)
         # Largest weights per connection, where the model does not see to it itself.
-        self.limits = None if all(k.bounded for k in kinds) else np.array([np.inf if k.bounded else k.largest for k in kinds], dtype)
+        self.limits = (
+            None if all(k.bounded for k in kinds) else np.array([np.inf if k.bounded else k.largest for k in kinds], dtype)
+        )
         self.log = WeightLog(np.array(watched), mesh, dtype) if any(watched) else None
 
     def _placed(
@@ -125,7 +127,9 @@ class Plasticity(Module):
         text, kinds = self.text, self.kinds
         own = np.array([[k.parameters[name] for name in text.decays] for k in kinds])
         # Every process holds the tables of all.
-        of_targets = self.processes.gather_ragged(np.unique(np.concatenate([np.zeros(0), *(t for ts in target_taus for t in ts)])))
+        of_targets = self.processes.gather_ragged(
+            np.unique(np.concatenate([np.zeros(0), *(t for ts in target_taus for t in ts)]))
+        )
         taus = np.unique(np.concatenate([own.reshape(-1), *of_targets]))
         if len(taus) > _MOST_TAUS:
             raise ParameterError(
@@ -206,7 +210,12 @@ class Plasticity(Module):
             return
         longest = self.min_delay + self.num_delays - 1
         run = partial(
-            plastic.record, stored=self.text.stored, longest=longest, period=plastic.PERIOD, bits=self.bits, backend=self.backend.name
+            plastic.record,
+            stored=self.text.stored,
+            longest=longest,
+            period=plastic.PERIOD,
+            bits=self.bits,
+            backend=self.backend.name,
         )
         neuron = P(NEURON)
         specs = (P(), neuron, neuron, (neuron,) * 3, neuron, self._constant_specs)

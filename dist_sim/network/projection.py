@@ -409,9 +409,7 @@ class Projection(Module):
         present = np.split(local_part(self.present.value), len(self.local))
         events = np.split(local_part(self.events.value, axis=1), len(self.local), axis=1)
         found = [
-            flight.history_of(
-                layout, flight.sources_of(p), e, steps, ids, number, self.counted, sent=sent, reach=self.slots
-            )
+            flight.history_of(layout, flight.sources_of(p), e, steps, ids, number, self.counted, sent=sent, reach=self.slots)
             for p, e in zip(present, events, strict=True)
         ]
         (live,) = self.processes.largest([max(len(rows) for rows, _ in found)])

@@ -84,7 +84,9 @@ class Network(Module):
         self.amplitudes = [c.amplitude for c in currents]
         self._devices = local_positions(mesh)
         where = sharded(mesh, None, NEURON)
-        self.log = ShortTermState(jnp.zeros((chunk, projection.words * layout.num_devices), jnp.uint32, device=where), sharding=where)
+        self.log = ShortTermState(
+            jnp.zeros((chunk, projection.words * layout.num_devices), jnp.uint32, device=where), sharding=where
+        )
 
     def update(self, step: jax.Array, first: jax.Array) -> None:
         """The step number `step` of a chunk that began at `first`.

@@ -38,8 +38,19 @@ def problem(rng, text, defaults, capacity):
     run = np.sort(rng.integers(0, ROWS * DELAYS, n))
     pointers = np.concatenate([[0], np.cumsum(np.bincount(run, minlength=ROWS * DELAYS))]).astype(np.uint32)
     fixed = np.stack([rng.integers(0, TARGETS, n), rng.integers(0, kinds, n)], axis=1).astype(np.int32)
-    given = {"Wmax": [2, 2, 2, -2], "mu_plus": [1, 0, 0.4, 0.02], "mu_minus": [1, 0, 0.7, 1], "mu": [0.4, 1, 0, 0.2], "n": [5, 5, 3, 1]}
-    given |= {"lambda_": [0.1, 0.05, 0.2, 0.1], "alpha": [1, 1.2, 1, 0.7], "p_transmit": [0.5, 0.1, 0.9, 1.0], "dt": [0.1] * kinds}
+    given = {
+        "Wmax": [2, 2, 2, -2],
+        "mu_plus": [1, 0, 0.4, 0.02],
+        "mu_minus": [1, 0, 0.7, 1],
+        "mu": [0.4, 1, 0, 0.2],
+        "n": [5, 5, 3, 1],
+    }
+    given |= {
+        "lambda_": [0.1, 0.05, 0.2, 0.1],
+        "alpha": [1, 1.2, 1, 0.7],
+        "p_transmit": [0.5, 0.1, 0.9, 1.0],
+        "dt": [0.1] * kinds,
+    }
     numbers = np.array([given.get(name, [defaults.get(name)] * kinds) for name in text.parameters], dtype).T
     weight = rng.uniform(0.2, 1.9, n) * np.sign(np.array(given["Wmax"])[fixed[:, 1]] if "Wmax" in text.parameters else 1)
     start = np.stack([weight, *(np.full(n, defaults.get(name, 0.0)) for name in text.variables[1:])], axis=1)
@@ -55,8 +66,19 @@ def problem(rng, text, defaults, capacity):
         table.fine,
         table.coarse,
     )
-    posts = np.zeros((TARGETS, capacity), np.int32), np.zeros((TARGETS, capacity, text.stored), dtype), np.zeros(TARGETS, np.uint32)
-    return pointers, [fixed, rng.permutation(n).astype(np.uint32), start.astype(dtype), np.full(n, -1, np.int32)], posts, constants, index, table.bits
+    posts = (
+        np.zeros((TARGETS, capacity), np.int32),
+        np.zeros((TARGETS, capacity, text.stored), dtype),
+        np.zeros(TARGETS, np.uint32),
+    )
+    return (
+        pointers,
+        [fixed, rng.permutation(n).astype(np.uint32), start.astype(dtype), np.full(n, -1, np.int32)],
+        posts,
+        constants,
+        index,
+        table.bits,
+    )
 
 
 def simulated(backend, wide, name="stdp_synapse", *, steps=130, capacity=64, threads=1, period=PERIOD):
@@ -70,7 +92,9 @@ def simulated(backend, wide, name="stdp_synapse", *, steps=130, capacity=64, thr
     pointers, (fixed, place, state, last), posts, constants, index = jax.tree.map(jnp.asarray, arrays)
     options = dict(period=period, bits=int(bits), backend=backend)
     deliver = jax.jit(
-        functools.partial(plastic.deliver, text, min_delay=MIN_DELAY, num_delays=DELAYS, threads=threads, seed=3, stream=7, **options)
+        functools.partial(
+            plastic.deliver, text, min_delay=MIN_DELAY, num_delays=DELAYS, threads=threads, seed=3, stream=7, **options
+        )
     )
     record = jax.jit(functools.partial(plastic.record, stored=text.stored, longest=LONGEST, **options))
     ring, marks = np.zeros(512, np.uint32), np.zeros((LONGEST + 1, 2), np.uint32)

@@ -60,7 +60,12 @@ def run(duration=DURATION, **options):
 def synapses_of(sim):
     """Source, target, delay, weight and Kplus of every plastic synapse."""
     found = sim.get_connections(synapse="stdp_synapse")
-    return [found.source, found.target, found.delay.mantissa, sim._simulation.network.projection.plastic["stdp_synapse"].synapses()]
+    return [
+        found.source,
+        found.target,
+        found.delay.mantissa,
+        sim._simulation.network.projection.plastic["stdp_synapse"].synapses(),
+    ]
 
 
 def assert_same(sim, result, other, wanted):

@@ -62,7 +62,9 @@ def trains():
 
 
 @pytest.mark.nest
-@pytest.mark.parametrize(("pairs", "duration"), [(partial(intervals, len(KINDS)), 720.0), (trains, 1620.0)], ids=["intervals", "trains"])
+@pytest.mark.parametrize(
+    ("pairs", "duration"), [(partial(intervals, len(KINDS)), 720.0), (trains, 1620.0)], ids=["intervals", "trains"]
+)
 def test_weights_after_protocols_are_nests(pairs, duration):
     description = protocols(list(pairs()), duration=duration)
     reference = run_nest(description)

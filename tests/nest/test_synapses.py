@@ -52,7 +52,10 @@ def protocols(name, pairs, *, duration):
     n, kinds = len(pairs), KINDS[name]
     kind = np.arange(n) % len(kinds)
     half = np.array([0.5 * k.get("Wmax", 1.0) for k in kinds])
-    params = FIRED | {"tau_minus": np.tile([p[4] for p in pairs], 2), "tau_minus_triplet": np.tile([60.0 + p[4] for p in pairs], 2)}
+    params = FIRED | {
+        "tau_minus": np.tile([p[4] for p in pairs], 2),
+        "tau_minus_triplet": np.tile([60.0 + p[4] for p in pairs], 2),
+    }
     fired = [on_grid(np.asarray(times) - DT) for side in (0, 1) for times in (p[side] for p in pairs)]
     variables = tuple(v for v, declared in CHANGING[name].variables.items() if not declared.hidden)
     return Description(
@@ -110,7 +113,11 @@ def test_random_ones_pass_on_what_nests_do_in_distribution(name):
         kind = passed[:, 1].astype(int) % len(KINDS[name])
         step = np.searchsorted(times, passed[:, 0] * DT - 1.0)
         released = np.rint(passed[:, 3] / 0.5).astype(int)
-        counts.append(np.bincount(np.ravel_multi_index((kind, step, released), (len(KINDS[name]), 31, 7)), minlength=7 * 31 * len(KINDS[name])))
+        counts.append(
+            np.bincount(
+                np.ravel_multi_index((kind, step, released), (len(KINDS[name]), 31, 7)), minlength=7 * 31 * len(KINDS[name])
+            )
+        )
     theirs, ours = np.array(counts, float)
     assert theirs.sum() > 5000
     # Two samples of the same binomial numbers differ by a few of their deviations; the sum of squares is that of so many numbers.
@@ -133,7 +140,11 @@ def test_defaults_are_nests():
         known = {n: v for n, v in theirs[name].items() if n in ours}
         assert known == {n: ours[n] for n in known}, name
         assert set(ours) - set(known) == set(), name
-        unknown = set(theirs[name]) - set(ours) - {"delay", "num_connections", "sizeof", "synapse_id", "synapse_modelid", "receptor_type"}
+        unknown = (
+            set(theirs[name])
+            - set(ours)
+            - {"delay", "num_connections", "sizeof", "synapse_id", "synapse_modelid", "receptor_type"}
+        )
         assert all(isinstance(theirs[name][n], bool) for n in unknown), (name, unknown)
 
 
@@ -166,7 +177,13 @@ def network(name, **options):
 def outcome(sim, watcher, result, name):
     found = sim.get_connections(synapse=name)
     values = [np.asarray(getattr(v, "mantissa", v)) for v in found.get(["weight", *SYNAPSES[name].settable()]).values()]
-    return [result.digest, found.source, found.target, *values, *(np.asarray(getattr(c, "mantissa", c)) for c in result.events(watcher))]
+    return [
+        result.digest,
+        found.source,
+        found.target,
+        *values,
+        *(np.asarray(getattr(c, "mantissa", c)) for c in result.events(watcher)),
+    ]
 
 
 def assert_equal(ours, wanted):
@@ -231,7 +248,10 @@ def test_several_models_in_one_network():
     for name in ("stdp_synapse", "tsodyks2_synapse"):
         alone, together = weights[name]
         for variable, values in alone.items():
-            np.testing.assert_array_equal(np.asarray(getattr(values, "mantissa", values)), np.asarray(getattr(together[variable], "mantissa", together[variable])))
+            np.testing.assert_array_equal(
+                np.asarray(getattr(values, "mantissa", values)),
+                np.asarray(getattr(together[variable], "mantissa", together[variable])),
+            )
 
 
 WRONG = [

@@ -24,6 +24,21 @@ GLIF_REST = {
     # The injected current is recorded one step later than in NEST, which shows that of the step to come.
     "recordables": ("ASCurrents_sum", "I_syn", "V_m", "threshold", "threshold_spike", "threshold_voltage"),
 }
+# Sharp and rounded upstrokes; with and without refractoriness. Delta_T and V_peak so that NEST itself does not overflow.
+AEIF = (
+    {"t_ref": 2.0, "V_peak": -20.0},
+    {"Delta_T": 0.0, "I_e": 0.0},
+    {"Delta_T": 0.0, "t_ref": 0.2, "I_e": 0.0},
+    {"Delta_T": 0.5, "V_peak": -40.0},
+    {"w": 50.0, "t_ref": 0.1},
+)
+THREE = {"I_e": 500.0, "E_rev": (0.0, 0.0, -85.0)}
+STATES = {"g": "states by receptor", "dg": "states by receptor"}
+SHARP = {
+    "Delta_V": 1e-4, "V_T_star": -52.0,
+    "tau_stc": (10.0, 40.0), "q_stc": (20.0, 5.0), "tau_sfa": (4.0, 30.0), "q_sfa": (4.0, 1.5),
+}  # fmt: skip
+
 CASES = {
     "iaf_psc_exp": Case(varied={"delta": None, "rho": None}, at_random=({"delta": 2.0, "rho": 50.0},)),
     "iaf_psc_alpha": Case(),
@@ -139,26 +154,6 @@ CASES = {
         weights={1: ()},
         at_random=({"delta": 2.0, "rho": 50.0},),
     ),
-# Sharp and rounded upstrokes; with and without refractoriness. Delta_T and V_peak so that NEST itself does not overflow.
-AEIF = (
-    {"t_ref": 2.0, "V_peak": -20.0},
-    {"Delta_T": 0.0, "I_e": 0.0},
-    {"Delta_T": 0.0, "t_ref": 0.2, "I_e": 0.0},
-    {"Delta_T": 0.5, "V_peak": -40.0},
-    {"w": 50.0, "t_ref": 0.1},
-)
-THREE = {"I_e": 500.0, "E_rev": (0.0, 0.0, -85.0)}
-STATES = {"g": "states by receptor", "dg": "states by receptor"}
-SHARP = {
-    "Delta_V": 1e-4, "V_T_star": -52.0,
-    "tau_stc": (10.0, 40.0), "q_stc": (20.0, 5.0), "tau_sfa": (4.0, 30.0), "q_sfa": (4.0, 1.5),
-}  # fmt: skip
-
-CASES = {
-    "iaf_psc_exp": Case(varied={"delta": None, "rho": None}),
-    "iaf_psc_alpha": Case(),
-    "iaf_psc_delta": Case(),
-    "iaf_cond_exp": Case(tolerance=1e-6),
     "iaf_cond_alpha": Case(neurons=({"t_ref": 0.0}, {"t_ref": 0.1}), tolerance=1e-6),
     "iaf_cond_beta": Case(neurons=({"t_ref": 0.0}, {"tau_decay_ex": 2.0, "tau_rise_in": 0.5, "dg_in": 1.0}), tolerance=1e-6),
     "iaf_cond_exp_sfa_rr": Case(

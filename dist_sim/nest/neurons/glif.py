@@ -27,8 +27,7 @@ def check_mechanisms(model: str, p: Mapping[str, np.ndarray]) -> None:
     spike, after, adapting = (p[n] != 0 for n in ("spike_dependent_threshold", "after_spike_currents", "adapting_threshold"))
     if np.any(adapting & ~(spike & after)):
         raise ParameterError(
-            f"{model}(adapting_threshold=True): needs spike_dependent_threshold=True and "
-            "after_spike_currents=True: GLIF model 5."
+            f"{model}(adapting_threshold=True): needs spike_dependent_threshold=True and after_spike_currents=True: GLIF model 5."
         )
 
 

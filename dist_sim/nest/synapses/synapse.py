@@ -105,7 +105,9 @@ class Synapse:
             UnitError, ParameterError: parameters that do not fit each other or the target.
         """
         if self.common_weight and weight.kind != build.CONSTANT:
-            raise ParameterError(f"{where}: {type(self).__name__} has one weight for all synapses of a connection; give one number.")
+            raise ParameterError(
+                f"{where}: {type(self).__name__} has one weight for all synapses of a connection; give one number."
+            )
         if self.on_pre is None:
             return None
         values = self.values | {n: self._number(n, unit, f"{where}: ") for n, p in self.parameters.items() if p.unit is WEIGHT}
