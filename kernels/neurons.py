@@ -39,8 +39,8 @@ class NeuronText:
         several: whether a neuron can send more than one spike in a step.
         update: its inputs are numbers, wholes, states, counters, channels, currents, step, uniforms, in this order, and of a model
             with `substep` the states and counters as they were before the solve; its outputs states, counters, and spikes (INT).
-        substep: one trial of an adaptive solver: numbers, wholes, states, counters, currents, time; gives states, counters, the
-            time, spikes. It is repeated until no time is below the first number, which is dt.
+        substep: one trial of an adaptive solver: numbers, wholes, states, counters, channels, currents, time; gives states, counters,
+            the time, spikes. It is repeated until no time is below the first number, which is dt.
     """
 
     name: str
@@ -154,7 +154,7 @@ def advance(
     before, spikes = [], jnp.int32(0)
     if text.substep is not None:
         before = [*y, *c]
-        y, c, spikes = _solve(text, (p, y, c, currents))
+        y, c, spikes = _solve(text, (p, y, c, [*arrived, *currents]))
     results = run(text.update, [*p, *y, *c, *arrived, *currents, step, *uniforms, *before])
     return results[: len(y)], results[len(y) : -1], results[-1].astype(jnp.int32) + spikes
 
@@ -164,10 +164,10 @@ _MOST_TRIALS = 64  # of a step, that a gradient goes back through
 
 def _trial(text: NeuronText, given: tuple[list, list, list, list], t, spikes) -> tuple:
     assert text.substep is not None
-    p, y, c, currents = given
-    results = run(text.substep, [*p, *y, *c, *currents, t])
+    p, y, c, arriving = given
+    results = run(text.substep, [*p, *y, *c, *arriving, t])
     counted = [jnp.broadcast_to(v, t.shape).astype(jnp.int32) for v in results[len(y) : -2]]
-    return (p, results[: len(y)], counted, currents), results[-2], spikes + results[-1].astype(jnp.int32)
+    return (p, results[: len(y)], counted, arriving), results[-2], spikes + results[-1].astype(jnp.int32)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -238,7 +238,7 @@ def struct_of(text: NeuronText) -> str:
     solving: list[str] = []
     given = [*common, *rows["x"], *rows["a"], "step", *rows["u"]]
     if text.substep is not None:
-        lines, results = body(text.substep, [*common, *rows["a"], "t"], source)
+        lines, results = body(text.substep, [*common, *rows["x"], *rows["a"], "t"], source)
         changed = [*rows["y"], *rows["c"], "t", "more"]
         solving = [
             *(f"const V y{k}_ = y[{k}];" for k in range(names["y"])), *(f"const I c{k}_ = c[{k}];" for k in range(names["c"])),

@@ -276,10 +276,11 @@ class _Tracing:
         model, parameters = self.model, (FLOAT,) * len(self.numbers) + (INT,) * len(self.wholes)
         state = (FLOAT,) * len(self.states) + (INT,) * len(self.counters)
         currents, uniforms = (FLOAT,) * model.current_ports, (FLOAT,) * uniforms_of(model, self.shape)
-        inputs = (*parameters, *state, *(FLOAT,) * len(self.channels), *currents, INT, *uniforms)
+        arriving = (*(FLOAT,) * len(self.channels), *currents)
+        inputs = (*parameters, *state, *arriving, INT, *uniforms)
         if not isinstance(model.law, Adaptive):
             return trace(model.__name__, self.update, inputs, self.dtype), None
-        substep = trace(model.__name__, self.substep, (*parameters, *state, *currents, FLOAT), self.dtype)
+        substep = trace(model.__name__, self.substep, (*parameters, *state, *arriving, FLOAT), self.dtype)
         return trace(model.__name__, self.update, (*inputs, *state), self.dtype), substep
 
     def used(self) -> set[str]:
@@ -309,8 +310,9 @@ class _Tracing:
         law, model, take = self.model.law, self.model, iter(given)
         assert isinstance(law, Adaptive) and model.derivatives is not None
         p, y, c = self._parameters(take), self._named(self.states, take), self._named(self.counters, take)
-        x = Values("input", {**self._currents(take), "features": self.shape.features})
+        given_x = {**self._arrivals(take), **self._currents(take), "features": self.shape.features}
         t = next(take)
+        x = Values("input", {**given_x, "first": t == 0})
         solved = [n for n in self._flat(model.derivatives(self._state_values({**y, **c}), p, x))]
 
         def derivatives(state: Mapping[str, Any]) -> dict[str, Any]:
