@@ -170,6 +170,15 @@ CASES = {
     "aeif_cond_alpha": Case(base={"I_e": 500.0}, neurons=AEIF, weights={0: (14.0, -6.0)}, current=800.0, tolerance=1e-6),
     "aeif_psc_exp": Case(base={"I_e": 500.0}, neurons=AEIF, weights={0: (2500.0, -400.0)}, current=800.0, tolerance=1e-6),
     "aeif_psc_alpha": Case(base={"I_e": 500.0}, neurons=AEIF, weights={0: (900.0, -400.0)}, current=800.0, tolerance=1e-6),
+    # With refractory_input and a t_ref above 0 the potentials of NEST's neurons are NaN after their first spike.
+    "aeif_psc_delta": Case(
+        base={"I_e": 500.0},
+        varied={"E_L": -72.0},
+        neurons=AEIF,
+        weights={0: (4.0, -1.0)},
+        current=800.0,
+        tolerance=1e-6,
+    ),
     "aeif_cond_alpha_multisynapse": Case(
         base={**THREE, "tau_syn": (2.0, 0.5, 5.0)},
         varied={"E_rev": (5.0, -5.0, -80.0), "tau_syn": (1.5, 0.7, 9.0)},

@@ -5,6 +5,7 @@ from dist_sim.nest.neurons.aeif_cond_alpha_multisynapse import aeif_cond_alpha_m
 from dist_sim.nest.neurons.aeif_cond_beta_multisynapse import aeif_cond_beta_multisynapse as aeif_cond_beta_multisynapse
 from dist_sim.nest.neurons.aeif_cond_exp import aeif_cond_exp as aeif_cond_exp
 from dist_sim.nest.neurons.aeif_psc_alpha import aeif_psc_alpha as aeif_psc_alpha
+from dist_sim.nest.neurons.aeif_psc_delta import aeif_psc_delta as aeif_psc_delta
 from dist_sim.nest.neurons.aeif_psc_exp import aeif_psc_exp as aeif_psc_exp
 from dist_sim.nest.neurons.amat2_psc_exp import amat2_psc_exp as amat2_psc_exp
 from dist_sim.nest.neurons.gif_cond_exp import gif_cond_exp as gif_cond_exp

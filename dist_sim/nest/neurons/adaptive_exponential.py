@@ -62,21 +62,9 @@ class AdaptiveExponential(NESTNeuron):
                 f"must be below {LARGEST_EXPONENT:.0f}: the upstroke would overflow. Lower V_peak or raise Delta_T; 0 is allowed."
             )
 
-    @staticmethod
-    def accepted(y, p, x):
-        """After each internal step: refractory neurons are held at V_reset, others spike at V_peak."""
-        waits = y.refractory > 0
-        spike = ~waits & (y.V_m >= p.V_cut) & (y.V_m < jnp.inf)
-        return {
-            "V_m": jnp.where(waits | spike, p.V_reset, y.V_m),
-            "w": jnp.where(spike, y.w + p.b, y.w),
-            # One more, for this step's end counts too; without a refractory time several spikes may be in a step.
-            "refractory": jnp.where(spike & (p.t_ref > 0), p.t_ref + 1, y.refractory),
-        }, spike
-
 
 def membrane_propagators(p: Any) -> dict[str, np.ndarray]:
-    """What `membrane` and `accepted` read besides parameters."""
+    """What `membrane` and `reset_at_peak` read besides parameters."""
     exponential = p.Delta_T > 0
     return {
         "V_cut": np.where(exponential, p.V_peak, p.V_th),
@@ -102,6 +90,18 @@ def membrane(y: Any, p: Any, x: Any, V: Any, I_syn: Any) -> dict[str, Any]:
         "V_m": jnp.where(y.refractory > 0, 0.0, current * p.per_C),
         "w": (p.a * (V - p.E_L) - y.w) * p.rate_w,
     }
+
+
+def reset_at_peak(y: Any, p: Any, V: Any) -> tuple[dict[str, Any], Any]:
+    """What an internal step ends with: refractory neurons are held at V_reset, others spike at V_peak. V: the potential [mV]."""
+    waits = y.refractory > 0
+    spike = ~waits & (V >= p.V_cut) & (V < jnp.inf)
+    return {
+        "V_m": jnp.where(waits | spike, p.V_reset, V),
+        "w": jnp.where(spike, y.w + p.b, y.w),
+        # One more, for this step's end counts too; without a refractory time several spikes may be in a step.
+        "refractory": jnp.where(spike & (p.t_ref > 0), p.t_ref + 1, y.refractory),
+    }, spike
 
 
 def counted_down(y: Any) -> Any:

@@ -5,7 +5,14 @@ from typing import final
 import brainunit as u
 
 from dist_sim.nest.declared import Parameter, Receptor, State
-from dist_sim.nest.neurons.adaptive_exponential import AdaptiveExponential, counted_down, membrane, membrane_propagators, seen
+from dist_sim.nest.neurons.adaptive_exponential import (
+    AdaptiveExponential,
+    counted_down,
+    membrane,
+    membrane_propagators,
+    reset_at_peak,
+    seen,
+)
 from dist_sim.nest.neurons.conductance import jump
 
 
@@ -17,8 +24,9 @@ class aeif_cond_alpha_multisynapse(AdaptiveExponential):
         \tau_w \dot w = a (V - E_L) - w
 
     An incoming spike adds an alpha function of time tau_syn to g_k.
-    A spike where V >= V_peak (V_th where Delta_T = 0) after an internal step of the solver: V = V_reset for t_ref, w += b. Receptor
-    types are 1 to the length of E_rev and tau_syn. Weights [nS] are the peaks of the conductances and must not be negative.
+    A spike where V >= V_peak (V_th where Delta_T = 0) after an internal step of the solver: V = V_reset for t_ref, w += b.
+    Receptor types are 1 to the length of E_rev and tau_syn.
+    Weights [nS] are the peaks of the conductances and must not be negative.
 
     Source: Brette & Gerstner (2005), doi:10.1152/jn.00686.2005.
     Checked against NEST 3.10 spike for spike.
@@ -50,6 +58,10 @@ class aeif_cond_alpha_multisynapse(AdaptiveExponential):
             "dg": [-dg * rate for dg, rate in zip(y.dg, p.rate, strict=True)],
             "g": [dg - g * rate for dg, g, rate in zip(y.dg, y.g, p.rate, strict=True)],
         }
+
+    @staticmethod
+    def accepted(y, p, x):
+        return reset_at_peak(y, p, y.V_m)
 
     @staticmethod
     def step(y, p, x):

@@ -3,9 +3,18 @@ from __future__ import annotations
 from typing import final
 
 import brainunit as u
+import numpy as np
 
+from dist_sim.errors import ParameterError
 from dist_sim.nest.declared import Parameter, Receptor, State
-from dist_sim.nest.neurons.adaptive_exponential import AdaptiveExponential, counted_down, membrane, membrane_propagators, seen
+from dist_sim.nest.neurons.adaptive_exponential import (
+    AdaptiveExponential,
+    counted_down,
+    membrane,
+    membrane_propagators,
+    reset_at_peak,
+    seen,
+)
 from dist_sim.nest.neurons.conductance import jump
 
 
@@ -16,10 +25,11 @@ class aeif_cond_beta_multisynapse(AdaptiveExponential):
     .. math:: C_m \dot V = -g_L (V - E_L) + g_L \Delta_T e^{(V - V_{th})/\Delta_T} - \sum_k g_k (V - E_{rev,k}) - w + I, \quad
         \tau_w \dot w = a (V - E_L) - w
 
-    An incoming spike adds a difference of exponentials, of times tau_decay and tau_rise, to g_k; an alpha function where they meet.
-    A spike where V >= V_peak (V_th where Delta_T = 0) after an internal step of the solver: V = V_reset for t_ref, w += b. Receptor
-    types are 1 to the length of E_rev, tau_rise
-    and tau_decay. Weights [nS] are the peaks of the conductances and must not be negative.
+    An incoming spike adds a difference of exponentials, of times tau_decay and tau_rise, to g_k: an alpha function where
+    they meet.
+    A spike where V >= V_peak (V_th where Delta_T = 0) after an internal step of the solver: V = V_reset for t_ref, w += b.
+    Receptor types are 1 to the length of E_rev, tau_rise and tau_decay.
+    Weights [nS] are the peaks of the conductances and must not be negative.
 
     Source: Brette & Gerstner (2005), doi:10.1152/jn.00686.2005;
     Roth & van Rossum (2010), doi:10.7551/mitpress/9780262013277.003.0007.
@@ -35,6 +45,19 @@ class aeif_cond_beta_multisynapse(AdaptiveExponential):
 
     spikes = Receptor(u.nS, port=1, axis="receptor", at_least=0.0)
     records = ("V_m", "w", "g")
+
+    @classmethod
+    def check(cls, p):
+        super().check(p)
+        for name in (n for n in p if n.startswith("tau_rise[")):
+            than = name.replace("rise", "decay")
+            if np.any(p[name] > p[than]):
+                k = int(np.argmax(p[name] > p[than]))
+                rise, decay = (np.broadcast_to(p[n], np.shape(p[name] > p[than]))[k] for n in (name, than))
+                raise ParameterError(
+                    f"{cls.__name__}({name}={rise:g} ms, {than}={decay:g} ms): a conductance cannot rise more slowly than it "
+                    "decays. Exchange the times: the conductance is the same."
+                )
 
     @staticmethod
     def propagators(p, dt):
@@ -54,6 +77,10 @@ class aeif_cond_beta_multisynapse(AdaptiveExponential):
             "dg": [-dg * rate for dg, rate in zip(y.dg, p.rise, strict=True)],
             "g": [dg - g * rate for dg, g, rate in zip(y.dg, y.g, p.decay, strict=True)],
         }
+
+    @staticmethod
+    def accepted(y, p, x):
+        return reset_at_peak(y, p, y.V_m)
 
     @staticmethod
     def step(y, p, x):

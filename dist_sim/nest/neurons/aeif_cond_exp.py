@@ -5,7 +5,14 @@ from typing import final
 import brainunit as u
 
 from dist_sim.nest.declared import Parameter, Receptor, State
-from dist_sim.nest.neurons.adaptive_exponential import AdaptiveExponential, counted_down, membrane, membrane_propagators, seen
+from dist_sim.nest.neurons.adaptive_exponential import (
+    AdaptiveExponential,
+    counted_down,
+    membrane,
+    membrane_propagators,
+    reset_at_peak,
+    seen,
+)
 
 
 @final
@@ -46,6 +53,10 @@ class aeif_cond_exp(AdaptiveExponential):
             "g_ex": -y.g_ex * p.rate_ex,
             "g_in": -y.g_in * p.rate_in,
         }
+
+    @staticmethod
+    def accepted(y, p, x):
+        return reset_at_peak(y, p, y.V_m)
 
     @staticmethod
     def step(y, p, x):

@@ -5,7 +5,14 @@ from typing import final
 import brainunit as u
 
 from dist_sim.nest.declared import Parameter, Receptor, State
-from dist_sim.nest.neurons.adaptive_exponential import AdaptiveExponential, counted_down, membrane, membrane_propagators, seen
+from dist_sim.nest.neurons.adaptive_exponential import (
+    AdaptiveExponential,
+    counted_down,
+    membrane,
+    membrane_propagators,
+    reset_at_peak,
+    seen,
+)
 
 
 @final
@@ -43,6 +50,10 @@ class aeif_psc_exp(AdaptiveExponential):
             "I_syn_ex": -y.I_syn_ex * p.rate_ex,
             "I_syn_in": -y.I_syn_in * p.rate_in,
         }
+
+    @staticmethod
+    def accepted(y, p, x):
+        return reset_at_peak(y, p, y.V_m)
 
     @staticmethod
     def step(y, p, x):
