@@ -133,7 +133,7 @@ def update(
     arrived = [as_it_is(row.astype(text.dtype) * quantum) for row, quantum in zip(new, quanta, strict=True)]
     u = _uniforms(text, ids, step, seed, stream)
     y, c, spikes = advance(
-        text, parameters.values(len(text.numbers)), list(states), list(counters), arrived, list(currents), step, u
+        text, parameters.values(len(text.numbers)), list(states), list(counters), arrived, list(currents)[: text.currents], step, u
     )
     y, c = ([jnp.broadcast_to(v, (n,)).astype(old.dtype) for v in vs] for vs, old in ((y, states), (c, counters)))
     spikes = jnp.broadcast_to(spikes, (n,))

@@ -23,6 +23,8 @@ import jax
 import pytest
 from jax._src import lru_cache
 
+import dist_sim as ds
+
 jax.config.update("jax_num_cpu_devices", 8)
 
 CACHE_BYTES = 2 << 30
@@ -140,3 +142,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def checkout() -> Path:
     """The root of the checkout that these tests belong to."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def numbers_of_a_fresh_process() -> None:
+    """What a file draws without a seed of its own does not depend on the files before it on the same worker."""
+    ds.random.seed(0)

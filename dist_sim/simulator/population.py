@@ -13,8 +13,9 @@ from jax.sharding import PartitionSpec as P
 
 from dist_sim.core import HiddenState, LongTermState, Module, ParamState
 from dist_sim.kernels import neurons as kernels
+from dist_sim.kernels.scalar.guarded import run as run_text
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import Shape, Values, gathered, host_parameters, neuron_text, recorded_state, start_values
+from dist_sim.nest.neurons.text import Shape, host_parameters, neuron_text, recordable_text, recorded_state, start_values
 from dist_sim.network.tables import Channels
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import NEURON, joined, sharded, spread
@@ -109,10 +110,11 @@ class Population(Module):
         self.shared_whole, self.own_whole = kind(list(range(len(text.numbers), len(names))), np.int32)
 
     def _keep_recorded(self, rows: Mapping[str, np.ndarray], recorded: Collection[str]) -> None:
-        """What recordables read of parameters, (1,) or (n,) each: all of them where a derived one is asked for."""
+        """What recordables read of parameters, (1,) or (n,) each."""
         model = self.model
-        derived = any(name in model.derived_recordables for name in recorded)
-        needed = set(rows) if derived else {s.relative_to for s in model.state_declarations.values() if s.relative_to is not None}
+        needed = {s.relative_to for s in model.state_declarations.values() if s.relative_to is not None}
+        for name in set(recorded) & set(model.derived_recordables):
+            needed |= set(recordable_text(model, self.shape, self.dtype, name)[1])
         self.read = {}
         for name in sorted(needed):
             row = rows[name][None].astype(self.dtype if rows[name].dtype.kind == "f" else np.int32)
@@ -164,9 +166,9 @@ class Population(Module):
         if row is not None:
             value = self.variables.value[self.text.states.index(row), index]
             return value + of(self.read[relative_to].value) if relative_to is not None else value
-        states = {row: self.variables.value[k, index] for k, row in enumerate(self.text.states)}
-        states |= {row: self.counters.value[k, index] for k, row in enumerate(self.text.counters)}
-        axes = {n: s.axis for n, s in self.model.state_declarations.items()} | dict.fromkeys(self.model.counter_declarations)
-        y = Values("state", gathered(states, axes, self.shape))
-        p = Values("parameter", gathered({n: of(s.value) for n, s in self.read.items()}, None, self.shape))
-        return jnp.broadcast_to(self.model.derived_recordables[name].f(y, p), index.shape).astype(self.dtype)
+        # By the reference's arithmetic: what XLA makes of a formula depends on the program around it.
+        text, read = recordable_text(self.model, self.shape, self.dtype, name)
+        values = [of(self.read[n].value) for n in read]
+        values += [*self.variables.value[:, index], *self.counters.value[:, index]]
+        (value,) = run_text(text, values)
+        return jnp.broadcast_to(value, index.shape)

@@ -223,8 +223,6 @@ def settings():
 
 
 def test_the_readme(document, settings):
-    # Where the global source of random numbers stands is a matter of the tests before.
-    ds.random.seed(0)
     program = document("brainpy_state_readme", 3)
     # As printed, hardly anything is coupled: every neuron spikes with the period of a membrane alone, like clockwork.
     spikes, period = np.asarray(program.spikes), 20.0 * np.log((20.0 - 0.0) / (20.0 - 10.0)) + 5.0

@@ -241,6 +241,24 @@ def neuron_text(model: type[NESTNeuron], shape: Shape, dtype: Any) -> NeuronText
     )  # fmt: skip
 
 
+@functools.cache
+def recordable_text(model: type[NESTNeuron], shape: Shape, dtype: Any, name: str) -> tuple[Text, tuple[str, ...]]:
+    """The text of a derived recordable, and the parameters that it reads; its inputs are these, the states and the counters."""
+    sample = host_parameters(model, _sample(model, shape), 0.1, shape, dtype)
+    everything = _Tracing(
+        model,
+        shape,
+        np.dtype(dtype),
+        [n for n, v in sample.items() if v.dtype.kind == "f"],
+        [n for n, v in sample.items() if v.dtype.kind == "i"],
+    )
+    used = everything.read_by(everything.recordable(name))
+    tracing = _Tracing(
+        model, shape, np.dtype(dtype), [n for n in everything.numbers if n in used], [n for n in everything.wholes if n in used]
+    )
+    return tracing.recordable(name), (*tracing.numbers, *tracing.wholes)
+
+
 def _sample(model: type[NESTNeuron], shape: Shape) -> dict[str, np.ndarray]:
     """Default values of one neuron."""
     values = {}
@@ -283,15 +301,27 @@ class _Tracing:
         substep = trace(model.__name__, self.substep, (*parameters, *state, *arriving, FLOAT), self.dtype)
         return trace(model.__name__, self.update, (*inputs, *state), self.dtype), substep
 
+    def recordable(self, name: str) -> Text:
+        model = self.model
+        inputs = (FLOAT,) * len(self.numbers) + (INT,) * len(self.wholes)
+        inputs += (FLOAT,) * len(self.states) + (INT,) * len(self.counters)
+
+        def recorded(*given: Any) -> tuple:
+            take = iter(given)
+            p, y, c = self._parameters(take), self._named(self.states, take), self._named(self.counters, take)
+            return (jnp.asarray(model.derived_recordables[name].f(self._state_values({**y, **c}), p), self.dtype),)
+
+        return trace(f"{model.__name__}.{name}", recorded, inputs, self.dtype)
+
     def used(self) -> set[str]:
         update, substep = self.texts()
-        names = [*self.numbers, *self.wholes]
-        found: set[str] = set()
-        for text in (update, substep):
-            if text is not None:
-                read = {id(v) for eqn in text.jaxpr.jaxpr.eqns for v in eqn.invars} | {id(v) for v in text.jaxpr.jaxpr.outvars}
-                found |= {n for n, v in zip(names, text.jaxpr.jaxpr.invars[: len(names)], strict=True) if id(v) in read}
-        return found
+        return self.read_by(update) | (self.read_by(substep) if substep is not None else set())
+
+    def read_by(self, text: Text) -> set[str]:
+        """Parameters that a text reads."""
+        names, jaxpr = [*self.numbers, *self.wholes], text.jaxpr.jaxpr
+        read = {id(v) for eqn in jaxpr.eqns for v in eqn.invars} | {id(v) for v in jaxpr.outvars}
+        return {n for n, v in zip(names, jaxpr.invars[: len(names)], strict=True) if id(v) in read}
 
     def update(self, *given: Any) -> tuple:
         take = iter(given)
