@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dist_sim import units
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
 from dist_sim.network.distributions import bounds
@@ -73,11 +74,10 @@ class Connection:
                 )
         low, high = self.delay_bounds(dt)
         shortest = bounds(self.delay)[0]
-        # What is drawn is rounded; what is written out is meant.
-        if low < 1 or (self.delay.kind in (build.CONSTANT, build.ARRAY) and shortest < dt * (1 - 1e-9)):
+        if low < 1:
             raise ConnectError(
-                f"{self.where}: a delay of {shortest:g} ms is less than one step (dt={dt:g} ms), and it takes at least "
-                f"one to reach the target. Give delays of at least {dt:g} ms, or a distribution with min={dt / 2:g} ms."
+                f"{self.where}: a delay of {shortest:g} ms rounds to no step (dt={dt:g} ms), and it takes at least one to reach "
+                f"the target. Give delays of at least {dt:g} ms, or a distribution with min={dt / 2:g} ms."
             )
         if high > 1_000_000:
             raise ConnectError(
@@ -87,7 +87,7 @@ class Connection:
 
     def delay_bounds(self, dt: float) -> tuple[int, int]:
         """Smallest and largest delay that can be drawn, in steps."""
-        low, high = (int(np.floor(np.clip(x / dt, -1e15, 1e15) + 0.5)) for x in bounds(self.delay))
+        low, high = (int(units.steps_of(np.clip(x, -1e15 * dt, 1e15 * dt), dt)) for x in bounds(self.delay))
         return low, high
 
     def largest_weight(self) -> float:
