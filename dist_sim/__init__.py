@@ -34,8 +34,9 @@ _NAMES = {
     "dist_sim.simulator": ("Simulator", "SimulationResult", "NodeView", "SynapseCollection"),
     "dist_sim.nest.neurons": ("iaf_psc_alpha", "iaf_psc_delta", "iaf_psc_exp"),
     "dist_sim.nest.devices": (
-        "dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter",
-        "weight_recorder",
+        "ac_generator", "dc_generator", "gamma_sup_generator", "inhomogeneous_poisson_generator", "mip_generator", "multimeter",
+        "noise_generator", "poisson_generator", "ppd_sup_generator", "pulsepacket_generator", "sinusoidal_poisson_generator",
+        "spike_generator", "spike_recorder", "step_current_generator", "step_rate_generator", "voltmeter", "weight_recorder",
     ),
     "dist_sim.nest.synapses": ("static_synapse", "stdp_synapse"),
     "dist_sim.network.rules": (

@@ -7,31 +7,27 @@ import socket
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
 from dist_sim import kernels, units
-from dist_sim.core import LongTermState
-from dist_sim.errors import ConnectError
-from dist_sim.kernels import build
-from dist_sim.kernels.poisson import count_tables
-from dist_sim.nest.devices import Meter, dc_generator, poisson_generator, spike_generator
+from dist_sim.nest.devices import Meter, TrainGenerator
 from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.nest.parameter import Parameter
-from dist_sim.network import Backend, Channels, Connection, PoissonDrive, Projection, poisson_inputs
-from dist_sim.network.connection import on_host
+from dist_sim.network import Backend, Channels, Connection, Projection
 from dist_sim.network.tables import quantum_for
 from dist_sim.partition.layout import NOWHERE, Ids, Layout, span
-from dist_sim.partition.mesh import NEURON, joined, local_positions, sharded
+from dist_sim.partition.mesh import local_positions
 from dist_sim.partition.processes import processes_of
 from dist_sim.partition.share import Share
-from dist_sim.simulator.network import Current, Network
 from dist_sim.simulator.network import Meter as Sampler
+from dist_sim.simulator.network import Network
 from dist_sim.simulator.nodes import Node
 from dist_sim.simulator.parameters import values_of
+from dist_sim.simulator.stimuli import Drawn, Stimulus, add_bounds, draw_stimuli, stimulus_inputs
 
 # What a synaptic event costs relative to the update of a neuron, and a rate [Hz] to expect: for plans that balance work.
 _EVENT_COST, _EXPECTED_RATE = 3.0, 5.0
@@ -39,33 +35,28 @@ _LOG_BYTES = 2**25  # of the log of spikes of a chunk, on all devices together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drive:
-    """Poisson generators connected to neurons; `edges.pre_ids` are their numbers."""
-
-    generator: Any
-    edges: Connection
-
-
-@dataclass(frozen=True, kw_only=True)
-class DirectCurrent:
-    """Current generators connected to neurons; `edges.pre_ids` are their numbers."""
-
-    generator: Any
-    edges: Connection
-
-
-@dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """A meter connected to neurons of one model."""
+    """Meters connected to neurons of one model.
+
+    Attributes:
+        ids: (k,) of the neurons; number: (k,) which of the meters samples each.
+        order: (k,) place among all that the meters sample.
+    """
 
     meter: Node
     group: int
     ids: np.ndarray
+    number: np.ndarray
+    order: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """Everything that `create` and `connect` said, and how to run it."""
+    """Everything that `create` and `connect` said, and how to run it.
+
+    Attributes:
+        recorded: per spike_recorder, the number of one of them and global ids of what it records, as often as it does.
+    """
 
     dt: float
     seed: int
@@ -78,9 +69,8 @@ class Description:
     nodes: Sequence[Node]
     num_ids: int
     connections: Sequence[Connection]
-    drives: Sequence[Drive]
-    currents: Sequence[DirectCurrent]
-    recorded: Mapping[Node, np.ndarray]
+    stimuli: Sequence[Stimulus]
+    recorded: Mapping[Node, Sequence[tuple[int, np.ndarray]]]
     sampled: Sequence[Sampling]
 
     @property
@@ -89,7 +79,13 @@ class Description:
         return list(dict.fromkeys(n.model for n in self.nodes if n.is_neuron))
 
     def nodes_of(self, model: type) -> list[Node]:
-        return [n for n in self.nodes if n.model is model]
+        return [n for n in self.nodes if issubclass(n.model, model)]
+
+    @cached_property
+    def trains(self) -> dict[Node, list[np.ndarray]]:
+        """Of each node of generators that send all targets the same: per generator, the steps of its spikes."""
+        numbered = [(number, n, n.device) for number, n in enumerate(self.nodes) if isinstance(n.device, TrainGenerator)]
+        return {node: device.trains(self.seed, number) for number, node, device in numbered}
 
 
 def assemble(d: Description, phases: Any) -> Network:
@@ -106,19 +102,17 @@ def assemble(d: Description, phases: Any) -> Network:
         share = Share(layout=layout, devices=local_positions(d.mesh), processes=processes_of(d.mesh))
     # Of this process's neurons alone.
     values = [values_of_share(d, share, group) for group in range(len(d.models))]
-    drives = [drive for k in d.drives for drive in poisson_drives(k, d, share)]
-    number_drives(drives, share)
-    channels = input_channels(d, values, share, drives)
+    stimuli = draw_stimuli(d, share)
+    channels = input_channels(d, values, share, stimuli)
     backend = Backend(name=d.backend, threads=_threads(d.mesh), wide=d.precision == 64)
     with phases.phase("connect") as progress:
-        generators = [steps for node in d.nodes_of(spike_generator) for steps in _device(node, spike_generator).steps]
         projection = Projection(
             d.connections,
             layout,
             d.mesh,
             channels,
             exchange=d.exchange,
-            external_steps=generators,
+            external_steps=[steps for trains in d.trains.values() for steps in trains],
             seed=d.seed,
             dt=d.dt,
             backend=backend,
@@ -139,13 +133,14 @@ def assemble(d: Description, phases: Any) -> Network:
             for g, model in enumerate(d.models)
         ]
         chunk = chunk_steps(d, layout)
+        drives, currents = stimulus_inputs(d, stimuli, share, d.mesh, channels, backend)
         return Network(
             layout,
             d.mesh,
             populations,
             projection,
-            poisson_inputs(drives, share, d.mesh, channels, seed=d.seed, backend=backend),
-            [_current(k, d, share, dtype) for k in d.currents],
+            drives,
+            currents,
             [_sampler(s, d, layout, populations, chunk) for s in d.sampled],
             chunk,
         )
@@ -216,7 +211,7 @@ def layout_on(d: Description, num_devices: int) -> Layout:
 
 
 def input_channels(
-    d: Description, values: Sequence[Mapping[str, np.ndarray]], share: Share, drives: Sequence[PoissonDrive]
+    d: Description, values: Sequence[Mapping[str, np.ndarray]], share: Share, stimuli: Sequence[Drawn]
 ) -> list[Channels]:
     """How many input channels each model has, and the quantum of its weights, from what its neurons could at most receive in
     one step: known from the description alone, hence the same on every placement. Each process bounds its own neurons; the
@@ -225,9 +220,7 @@ def input_channels(
     for c in d.connections:
         mean = c.mean_indegree()
         bound[share.find(c.post_ids)[1]] += (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight()
-    for drive in drives:
-        largest = {m: float(count_tables(np.array([m])).largest[0]) for m in np.unique(drive.mean) if m > 0}
-        bound[drive.place] += np.array([largest.get(m, 0.0) for m in drive.mean]) * np.abs(drive.weight)
+    add_bounds(bound, stimuli)
     bounds = [share.of_group(g, bound).max(initial=0.0) for g in range(len(d.models))]
     merging = [float(not model.mergeable(v)) for model, v in zip(d.models, values, strict=True)]
     bounds, apart = share.processes.gather(np.array([bounds, merging])).max(axis=0)
@@ -238,71 +231,6 @@ def input_channels(
         channels.append(Channels(count=count, offset=offset, quantum=quantum_for(float(bounds[g]), d.precision == 64)))
         offset += count * share.layout.block[g]
     return channels
-
-
-def _edges(c: Connection, d: Description, share: Share) -> tuple[np.ndarray, build.Drawn]:
-    """Places of the targets that lie in a share, and the edges from stimulating devices to them, on the host."""
-    local, place = share.find(c.post_ids)
-    return place, build.draw_values(on_host(c, local, seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
-
-
-def poisson_drives(k: Drive, d: Description, share: Share) -> list[PoissonDrive]:
-    """Generators and their connections as drives of the neurons of a share."""
-    generator: poisson_generator = k.generator
-    place, drawn = _edges(k.edges, d, share)
-    slot, target, weight = drawn.slot.astype(np.int64), drawn.target, drawn.weight
-    mean = generator.rate[drawn.source] * d.dt * 1e-3
-    delay = k.edges.delay_bounds(d.dt)[0]
-    if k.edges.weight.kind == build.CONSTANT:
-        # Trains of one weight add up to one train.
-        n = len(place)
-        slot, target, mean = np.zeros(n, np.int64), np.arange(n), np.bincount(target, mean, minlength=n)
-        weight = np.full(n, k.edges.weight.a)
-    (most,) = share.processes.largest([slot.max(initial=0)])
-    if most >= 256:
-        raise ConnectError(f"{k.edges.where}: {most + 1} generators with different weights on one neuron; at most 256.")
-    drives = []
-    for number in np.unique(slot):
-        chosen = (slot == number) & (mean > 0)
-        if chosen.any():
-            drives.append(
-                PoissonDrive(
-                    place=place[target[chosen]],
-                    group=k.edges.group,
-                    mean=mean[chosen],
-                    weight=weight[chosen],
-                    delay=delay,
-                    start=generator.start,
-                    stop=generator.stop,
-                    order=np.zeros(chosen.sum(), np.int64),
-                )
-            )
-    return drives
-
-
-def number_drives(drives: Sequence[PoissonDrive], share: Share) -> None:
-    """The stream of a drive is how many its neuron had before, in order of the script."""
-    seen = np.zeros(share.num_slots, dtype=np.int64)
-    for drive in drives:
-        drive.order[:] = seen[drive.place]
-        seen[drive.place] += 1
-
-
-def _current(k: DirectCurrent, d: Description, share: Share, dtype: Any) -> Current:
-    generator: dc_generator = k.generator
-    place, drawn = _edges(k.edges, d, share)
-    amplitude = np.zeros(share.num_slots)
-    np.add.at(amplitude, place[drawn.target], generator.amplitude[drawn.source] * drawn.weight)
-    padded = share.of_group(k.edges.group, amplitude)
-    # As in NEST: the current of [start, stop) is sent one step ahead, so that it acts from start + delay on; one that starts at 0
-    # cannot be sent before the first step.
-    delay = k.edges.delay_bounds(d.dt)[0]
-    return Current(
-        group=k.edges.group,
-        amplitude=LongTermState(joined(d.mesh, padded.astype(dtype)), sharding=sharded(d.mesh, NEURON)),
-        start=max(generator.start, 1) + delay,
-        stop=min(generator.stop + delay, 2**31 - 1),
-    )
 
 
 def _sampler(s: Sampling, d: Description, layout: Layout, populations: Sequence[NESTNeuron], chunk: int) -> Sampler:

@@ -123,7 +123,7 @@ def find(
         drawn = build.draw_values(on_host(c, local, seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
         chosen = np.full(len(drawn.source), True) if source is None else np.isin(drawn.source, source)
         post = c.post_ids[local[drawn.target]]
-        place = place_of[c.stream][local[drawn.target]] + drawn.slot.astype(np.int64) if plastic else np.full(len(post), -1)
+        place = place_of[id(c)][local[drawn.target]] + drawn.slot.astype(np.int64) if plastic else np.full(len(post), -1)
         Kplus = np.full(len(post), c.plasticity.Kplus if c.plasticity is not None else -1.0)
         order = np.full(len(post), number)
         columns = (drawn.source, post, drawn.delay, drawn.weight, Kplus, place, order, drawn.slot)
@@ -150,23 +150,23 @@ def plastic_ends(d: Description, place: int) -> tuple[int, int]:
     places = _places(plastic, d)
     # Several begin at one place where some have no synapses.
     begin = max(int(first[first <= place].max(initial=0)) for first in places.values())
-    targets = np.concatenate([c.post_ids[places[c.stream] == begin] for c in plastic])
+    targets = np.concatenate([c.post_ids[places[id(c)] == begin] for c in plastic])
     found = find(d, lambda: None, None, targets, "stdp_synapse")
     (at,) = np.flatnonzero(found._place == place)
     return int(found.source[at]), int(found.target[at])
 
 
 def _places(plastic: Sequence[Connection], d: Description) -> dict[int, np.ndarray]:
-    """Per plastic connection, by its stream: (num_post,) place of the first synapse of each target among all plastic synapses of
-    the network, in order of (target id, connection, slot)."""
+    """Per plastic connection, by its identity: (num_post,) place of the first synapse of each target among all plastic synapses
+    of the network, in order of (target id, connection, slot)."""
     degrees = {
-        c.stream: c.rule.sources(c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend)).degrees for c in plastic
+        id(c): c.rule.sources(c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend)).degrees for c in plastic
     }
     total = np.zeros(d.num_ids, dtype=np.int64)
     for c in plastic:
-        total[c.post_ids] += degrees[c.stream]
+        total[c.post_ids] += degrees[id(c)]
     place, first = {}, np.cumsum(total) - total
     for c in plastic:
-        place[c.stream] = first[c.post_ids].copy()
-        first[c.post_ids] += degrees[c.stream]
+        place[id(c)] = first[c.post_ids].copy()
+        first[c.post_ids] += degrees[id(c)]
     return place

@@ -49,7 +49,7 @@ def values_of(
     for name, parameter in known.items():
         if name in draws:
             # Keyed by the name: another parameter of the model does not change what this one draws.
-            values[name] = _drawn(
+            values[name] = drawn_values(
                 draws[name], ids, first_id, seed, PARAMETER_STREAMS + zlib.crc32(name.encode()) % PARAMETER_STREAMS
             )
         elif isinstance(parameter.default, str):
@@ -66,7 +66,8 @@ def pieces(draws: Mapping[str, build.Draw], first_id: int, size: int) -> Iterato
         yield first_id + np.arange(start, 1 if alike else min(size, start + _PIECE))
 
 
-def _drawn(draw: build.Draw, ids: np.ndarray, first_id: int, seed: int, stream: int) -> np.ndarray:
+def drawn_values(draw: build.Draw, ids: np.ndarray, first_id: int, seed: int, stream: int) -> np.ndarray:
+    """(n,) values for some ids of a population that begins at `first_id`."""
     if draw.kind == build.CONSTANT:
         return np.full(len(ids), draw.a)
     if draw.kind == build.ARRAY:
