@@ -28,6 +28,7 @@ class Connection:
         where: how error messages call it.
         plasticity: how the weights change; None if they do not.
         watched_by: name of the weight_recorder of its synapses, if there is one.
+        at_once: the largest number of spikes that a source sends in one step.
     """
 
     pre_ids: np.ndarray
@@ -42,6 +43,7 @@ class Connection:
     where: str
     plasticity: Stdp | None = None
     watched_by: str | None = None
+    at_once: int = 1
 
     def ends(self, local: np.ndarray, *, seed: int = 0, backend: str = "reference", threads: int = 1) -> Ends:
         """Both sides, with the targets of one device."""

@@ -69,7 +69,7 @@ def draw_table(
             seed=seed, backend=backend.name, threads=threads,
         )  # fmt: skip
         shares.append(share)
-        weights = np.diff(share.offsets) * (c.largest_weight() / channel.quantum + 1)
+        weights = np.diff(share.offsets) * c.at_once * (c.largest_weight() / channel.quantum + 1)
         np.add.at(load[c.group], layout.place(c.group, share.target_id), weights)
     # No sum may ever leave the integers: the bound holds even if all sources of a neuron spike at once.
     heaviest = max((x.max(initial=0.0) for x in load), default=0.0)

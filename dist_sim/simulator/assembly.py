@@ -6,7 +6,7 @@ import os
 import socket
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -87,6 +87,22 @@ class Description:
         numbered = [(number, n, n.device) for number, n in enumerate(self.nodes) if isinstance(n.device, TrainGenerator)]
         return {node: device.trains(self.seed, number) for number, node, device in numbered}
 
+    @cached_property
+    def bounded(self) -> Sequence[Connection]:
+        """The connections, each with how many spikes its sources can send in one step: neurons one, generators what they hold."""
+        most = {
+            node: max((int(np.unique(train, return_counts=True)[1].max(initial=1)) for train in trains), default=1)
+            for node, trains in self.trains.items()
+        }
+        several = [(node.first_id, node.first_id + node.size, n) for node, n in most.items() if n > 1]
+        if not several:
+            return self.connections
+        found = []
+        for c in self.connections:
+            there = [n for first, last, n in several if ((c.pre_ids >= first) & (c.pre_ids < last)).any()]
+            found.append(replace(c, at_once=max(there)) if there else c)
+        return found
+
 
 def assemble(d: Description, phases: Any) -> Network:
     """Builds the network, each device's synapses on their own, and on the process that has the device.
@@ -107,7 +123,7 @@ def assemble(d: Description, phases: Any) -> Network:
     backend = Backend(name=d.backend, threads=_threads(d.mesh), wide=d.precision == 64)
     with phases.phase("connect") as progress:
         projection = Projection(
-            d.connections,
+            d.bounded,
             layout,
             d.mesh,
             channels,
@@ -217,9 +233,9 @@ def input_channels(
     one step: known from the description alone, hence the same on every placement. Each process bounds its own neurons; the
     largest of all bounds counts."""
     bound = np.zeros(share.num_slots)
-    for c in d.connections:
+    for c in d.bounded:
         mean = c.mean_indegree()
-        bound[share.find(c.post_ids)[1]] += (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight()
+        bound[share.find(c.post_ids)[1]] += (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight() * c.at_once
     add_bounds(bound, stimuli)
     bounds = [share.of_group(g, bound).max(initial=0.0) for g in range(len(d.models))]
     merging = [float(not model.mergeable(v)) for model, v in zip(d.models, values, strict=True)]

@@ -47,8 +47,8 @@ class pulsepacket_generator(TrainGenerator):
                 purpose, stream = np.uint32(COMMON + pulse), np.uint32(STIMULUS_STREAMS + number)
                 words = philox4x32(*split_key(seed), np.uint32(device), spikes, purpose, stream)
                 times.append(centre + self.sdev[device] * exact.normal_quantile(words[0]))
-            at = np.concatenate(times) / self.resolution
+            at = np.sort(np.concatenate(times)) / self.resolution + self.origin[device]
             # The step that holds a time ends at the next point of the grid, where the step begins that sends the spike.
-            steps = np.sort(np.ceil(at - 1e-6).astype(np.int64) + self.origin[device])
+            steps = np.ceil(at[at >= self.start[device] - 1e-6] - 1e-6).astype(np.int64)
             found.append(steps[self.within(steps, device)])
         return found

@@ -20,7 +20,7 @@ class sinusoidal_poisson_generator(CountGenerator):
 
     .. math:: \lambda(t) = \max(0, \mathrm{rate} + \mathrm{amplitude} \sin(2 \pi f t + \phi))
 
-    `rate`, `amplitude`, `frequency` [Hz], `phase` [radians]; t from the start of the simulation. Every target has a train of its
+    `rate`, `amplitude`, `frequency` [Hz], `phase` [degrees]; t from the start of the simulation. Every target has a train of its
     own, or with `individual_spike_trains=False` all targets of a generator have the same. Unlike other spiking generators, NEST's
     can send its first spike in the step that ends at `start`. Checked against NEST 3.10: window, rate, phase, Fano factor.
     """
@@ -43,8 +43,8 @@ class sinusoidal_poisson_generator(CountGenerator):
         self.most = largest_counts((self.rate + self.amplitude) * self.resolution * 1e-3, self.where("rate"))
 
     def numbers(self) -> Mapping[str, np.ndarray]:
-        degrees = self.phase * 180.0 / np.pi
-        return {"rate": self.rate, "amplitude": self.amplitude, **wave_numbers(self.frequency, degrees, self.resolution)}
+        waves = wave_numbers(self.frequency, self.phase, self.resolution)
+        return {"rate": self.rate, "amplitude": self.amplitude, **waves}
 
     def counts(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets) -> jax.Array:
         mean = mean_per_step(p["rate"] + apart(p["amplitude"] * wave(p, step, to.dtype)), self.resolution)
