@@ -18,6 +18,8 @@ from dist_sim.simulator.nodes import Node, NodeView
 from dist_sim.simulator.samples import Trace
 from dist_sim.simulator.weights import WeightEvents
 
+ALWAYS = (0, FOREVER)  # steps
+
 
 @final
 class SimulationResult:
@@ -95,15 +97,15 @@ class SimulationResult:
         return self._traces[meter.node]
 
 
-def recorded_times(d: Description) -> tuple[np.ndarray, np.ndarray]:
-    """(num_ids,) int64 each: the first step from which on any recorder records the spikes of a node, and where the last one ends;
-    0 where none does."""
-    first, last = np.full(d.num_ids, FOREVER), np.zeros(d.num_ids, np.int64)
+def recorded_in(d: Description) -> dict[tuple[int, int], np.ndarray]:
+    """For each window [first step, last) of the recorders, and for all of time, a flag for each global id that one of them
+    records."""
+    flags = {ALWAYS: np.zeros(d.num_ids, dtype=bool)}
     for node, parts in d.recorded.items():
         device = node.device
         assert isinstance(device, SpikeRecorder)
         for number, ids in parts:
-            if device.start[number] < device.stop[number]:
-                first[ids] = np.minimum(first[ids], device.start[number])
-                last[ids] = np.maximum(last[ids], device.stop[number])
-    return first, last
+            window = int(device.start[number]), int(device.stop[number])
+            if window[0] < window[1]:
+                flags.setdefault(window, np.zeros(d.num_ids, dtype=bool))[ids] = True
+    return flags

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from dist_sim.errors import OutputError
-from dist_sim.nest.devices.settings import FOREVER
 from dist_sim.network.portable import split_part
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.processes import processes_of
@@ -28,7 +27,7 @@ from dist_sim.simulator.assembly import Description, assemble
 from dist_sim.simulator.finite import check_finite
 from dist_sim.simulator.identity import identity
 from dist_sim.simulator.nodes import Node
-from dist_sim.simulator.result import SimulationResult, recorded_times
+from dist_sim.simulator.result import ALWAYS, SimulationResult, recorded_in
 from dist_sim.simulator.samples import Samples
 
 
@@ -54,7 +53,7 @@ class Simulation:
         self.build_s = time.perf_counter() - begin
         projection, layout = self.network.projection, self.network.layout
         self._num_local = max(1, sum(int((layout.owner == device).sum()) for device in projection.local))
-        self._recorded_from, self._recorded_until = recorded_times(description)
+        self._recorded_in = recorded_in(description)
         self._begin()
 
     def restart(self) -> None:
@@ -121,7 +120,9 @@ class Simulation:
         self._spike_counts.append(len(ids))
         generated = self._generated(first, last)
         self.samples.collect(first, last, *(np.concatenate(both) for both in zip((steps, ids), generated, strict=True)))
-        chosen = (steps >= self._recorded_from[ids]) & (steps < self._recorded_until[ids])
+        chosen = np.zeros(len(ids), dtype=bool)
+        for (begin, end), flags in self._recorded_in.items():
+            chosen |= flags[ids] & (steps >= begin) & (steps < end)
         steps, ids = steps[chosen], ids[chosen]
         order = np.lexsort((ids, steps))
         self.recording.append(first, last, steps[order], ids[order])
@@ -255,13 +256,13 @@ class Simulation:
 
     def _recorded(self) -> list[tuple[str, int, int]]:
         """Name, first id and size of the neuron populations of which spikes are recorded."""
-        some = self._recorded_until > 0
         nodes = [n for n in self.description.nodes if n.is_neuron]
-        return [(n.name, n.first_id, n.size) for n in nodes if some[n.first_id : n.first_id + n.size].any()]
+        some = [n for n in nodes if any(f[n.first_id : n.first_id + n.size].any() for f in self._recorded_in.values())]
+        return [(n.name, n.first_id, n.size) for n in some]
 
     def _populations(self) -> list[Node]:
         """Neuron populations of which all spikes are recorded."""
-        always = (self._recorded_from == 0) & (self._recorded_until == FOREVER)
+        always = self._recorded_in[ALWAYS]
         return [n for n in self.description.nodes if n.is_neuron and always[n.first_id : n.first_id + n.size].all()]
 
     def _summary(self) -> dict[str, Any]:
