@@ -42,8 +42,9 @@ _NAMES = {
         "parrot_neuron", "pp_psc_delta",
     ),
     "dist_sim.nest.devices": (
-        "dc_generator", "multimeter", "poisson_generator", "spike_generator", "spike_recorder", "voltmeter",
-        "weight_recorder",
+        "ac_generator", "dc_generator", "gamma_sup_generator", "inhomogeneous_poisson_generator", "mip_generator", "multimeter",
+        "noise_generator", "poisson_generator", "ppd_sup_generator", "pulsepacket_generator", "sinusoidal_poisson_generator",
+        "spike_generator", "spike_recorder", "step_current_generator", "step_rate_generator", "voltmeter", "weight_recorder",
     ),
     "dist_sim.nest.synapses": (
         "bernoulli_synapse", "quantal_stp_synapse", "static_synapse", "static_synapse_hom_w", "stdp_nn_pre_centered_synapse",

@@ -71,6 +71,11 @@ def quantity(values: Any, unit: Any) -> Any:
     return values if u.have_same_dim(wanted, u.UNITLESS) else values * wanted
 
 
+# What is added before a time in steps is cut to a whole number: halves go up, and what floating-point noise has made of a half is
+# one (0.15 ms are 1.4999999999999998 steps of 0.1 ms). NEST's rule, exact in binary; `kernels/cpp/build.h` has the same number.
+HALF_UP = 0.5 + 2.0**-20
+
+
 def steps(value: Any, dt: float, where: str) -> np.ndarray:
     """A time as a number of steps, rounded to the nearest one (halves up, as NEST does).
 
@@ -83,7 +88,7 @@ def steps(value: Any, dt: float, where: str) -> np.ndarray:
 
 def steps_of(milliseconds: np.ndarray | float, dt: float) -> np.ndarray:
     """Milliseconds as a number of steps, rounded to the nearest one (halves up)."""
-    return np.floor(np.asarray(milliseconds, dtype=np.float64) / dt + 0.5).astype(np.int64)
+    return np.floor(np.asarray(milliseconds, dtype=np.float64) / dt + HALF_UP).astype(np.int64)
 
 
 def steps_up(milliseconds: np.ndarray, dt: float) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dist_sim import units
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import backend as backends
 from dist_sim.kernels import exact
@@ -335,7 +336,7 @@ def draw_values(c: Connection, *, seed: int, dt: float) -> Drawn:
             again = again[~((x[again] >= d.low) & (x[again] <= d.high))]
         return x
 
-    delay = np.floor(values(c.delay, 3) / dt + 0.5).astype(np.int64)
+    delay = np.floor(values(c.delay, 3) / dt + units.HALF_UP).astype(np.int64)
     return Drawn(target=t, slot=slot, source=source.astype(np.int64), weight=values(c.weight, 2), delay=delay)
 
 

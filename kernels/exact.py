@@ -13,7 +13,7 @@ LN2_HIGH, LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
 LOG2_E = 1.4426950408889634
 
 # Wichura (1988), Algorithm AS 241, PPND16, doi:10.2307/2347330: coefficients from the highest power down.
-_CENTRE_P = (
+CENTRE_P = (
     2509.0809287301226727,
     33430.575583588128105,
     67265.770927008700853,
@@ -23,7 +23,7 @@ _CENTRE_P = (
     133.14166789178437745,
     3.387132872796366608,
 )
-_CENTRE_Q = (
+CENTRE_Q = (
     5226.495278852545925,
     28729.085735721942674,
     39307.89580009271061,
@@ -33,7 +33,7 @@ _CENTRE_Q = (
     42.313330701600911252,
     1.0,
 )
-_TAIL_P = (
+TAIL_P = (
     7.7454501427834140764e-4,
     0.0227238449892691845833,
     0.24178072517745061177,
@@ -43,7 +43,7 @@ _TAIL_P = (
     4.6303378461565452959,
     1.42343711074968357734,
 )
-_TAIL_Q = (
+TAIL_Q = (
     1.05075007164441684324e-9,
     5.475938084995344946e-4,
     0.0151986665636164571966,
@@ -95,9 +95,9 @@ def normal_quantile(word: np.ndarray) -> np.ndarray:
     p = unit_interval(word)
     q = p - 0.5
     r = 0.180625 - q * q
-    centre = q * (_horner(_CENTRE_P, r) / _horner(_CENTRE_Q, r))
+    centre = q * (_horner(CENTRE_P, r) / _horner(CENTRE_Q, r))
     t = np.sqrt(-log(np.where(q < 0, p, 1.0 - p))) - 1.6
-    tail = _horner(_TAIL_P, t) / _horner(_TAIL_Q, t)
+    tail = _horner(TAIL_P, t) / _horner(TAIL_Q, t)
     return np.where(np.abs(q) <= 0.425, centre, np.where(q < 0, -tail, tail))
 
 

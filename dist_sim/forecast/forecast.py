@@ -15,7 +15,7 @@ import numpy as np
 from dist_sim.errors import DeviceError
 from dist_sim.forecast.machines import Machine
 from dist_sim.kernels.neurons import BLOCK
-from dist_sim.nest.devices import Meter, spike_generator
+from dist_sim.nest.devices import Meter
 from dist_sim.nest.neurons.text import Shape
 from dist_sim.network import Channels, Connection
 from dist_sim.network.drive import layers
@@ -37,12 +37,11 @@ from dist_sim.simulator.assembly import (
     chunk_steps,
     input_channels,
     layout_on,
-    number_drives,
-    poisson_drives,
     shapes_of,
     values_at,
 )
 from dist_sim.simulator.population import Population
+from dist_sim.simulator.stimuli import draw_stimuli
 
 # Per neuron of the whole network a process keeps its device, its source slot, and the ids that the script has of it.
 WHOLE_BYTES = 24
@@ -116,17 +115,22 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     device = int(np.argmax(per_device))
     share = Share(layout=layout, devices=np.array([device]))
     values = [values_at(d, model, _typical(d, model)) for model in d.models]
-    drives = [drive for k in d.drives for drive in poisson_drives(k, d, share)]
-    number_drives(drives, share)
     shapes = shapes_of(d, values, share)
-    channels = input_channels(d, shapes, share, drives)
+    stimuli = draw_stimuli(d, share)
+    drives = [drive for s in stimuli for drive in s.drives]
+    channels = input_channels(d, shapes, share, stimuli)
     rows = _rows(d, layout, device, [t[device] for t in targets])
 
     local, words = layout.slots_per_device, layout.slots_per_device // 32
     sources = -(-(layout.num_slots + len(layout.external_ids)) // 32)
     slots = history_slots(min_delay, num_delays)
     integer = 8 if wide else 4
-    outside = sum(len(steps) for node in d.nodes_of(spike_generator) for steps in getattr(node.device, "steps", ()))
+    outside = sum(len(steps) for trains in d.trains.values() for steps in trains)
+    stimulated = sum(
+        (int(s.edges.layer.max(initial=-1)) + 1) * sum(layout.block[group] for group in s.stimulus.groups)
+        for s in stimuli
+        if s.edges is not None
+    )
     num_layers = len(layers(drives))
     chunk = chunk_steps(d, layout)
     states = _state_bytes(d, shapes, values, channels)
@@ -143,7 +147,7 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
         "spikes from outside": outside * 8,
         "neurons": sum(fixed + per_neuron * block for (fixed, per_neuron), block in zip(states, layout.block, strict=True)),
         "Poisson input": num_layers * local * (12 + integer),
-        "direct currents": sum(layout.block[k.edges.group] for k in d.currents) * integer,
+        "other stimuli": stimulated * (16 + integer),
         "log of spikes": chunk * words * 4,
         "samples": sum(_sample_bytes(s, chunk, integer) for s in d.sampled),
     }  # fmt: skip

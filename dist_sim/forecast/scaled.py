@@ -18,7 +18,7 @@ from dist_sim.network.rules import (
     pairwise_bernoulli,
     pairwise_poisson,
 )
-from dist_sim.simulator.assembly import Description
+from dist_sim.simulator.assembly import Description, Sampling
 from dist_sim.simulator.nodes import Node
 
 _NONE = -1
@@ -41,11 +41,14 @@ def scaled(d: Description, fraction: float) -> Description:
         nodes=nodes,
         num_ids=count,
         connections=[_joined(c, new_id) for c in d.connections],
-        drives=[replace(k, edges=_driven(k.edges, new_id)) for k in d.drives],
-        currents=[replace(k, edges=_driven(k.edges, new_id)) for k in d.currents],
+        stimuli=[replace(k, node=of[k.node], edges=_driven(k.edges, new_id)) for k in d.stimuli],
         recorded={},
-        sampled=[replace(s, meter=of[s.meter], ids=_kept(s.ids, new_id)) for s in d.sampled],
+        sampled=[_sampled(s, of[s.meter], _kept(s.ids, new_id)) for s in d.sampled],
     )
+
+
+def _sampled(s: Sampling, meter: Node, ids: np.ndarray) -> Sampling:
+    return replace(s, meter=meter, ids=ids, number=np.zeros_like(ids), order=np.arange(len(ids)))
 
 
 def _cut(node: Node, size: int, first_id: int) -> Node:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dist_sim import units
 from dist_sim.errors import ConnectError
 from dist_sim.kernels import build
 from dist_sim.network.changing import Changing
@@ -30,6 +31,7 @@ class Connection:
         synapse: name of the synapse model.
         plasticity: how the synapses change; None if they do not.
         watched_by: name of the weight_recorder of its synapses, if there is one.
+        at_once: the largest number of spikes that a source sends in one step.
     """
 
     pre_ids: np.ndarray
@@ -46,6 +48,7 @@ class Connection:
     synapse: str = "static_synapse"
     plasticity: Changing | None = None
     watched_by: str | None = None
+    at_once: int = 1
 
     @property
     def family(self) -> str | None:
@@ -85,11 +88,10 @@ class Connection:
                 )
         low, high = self.delay_bounds(dt)
         shortest = bounds(self.delay)[0]
-        # What is drawn is rounded; what is written out is meant.
-        if low < 1 or (self.delay.kind in (build.CONSTANT, build.ARRAY) and shortest < dt * (1 - 1e-9)):
+        if low < 1:
             raise ConnectError(
-                f"{self.where}: a delay of {shortest:g} ms is less than one step (dt={dt:g} ms), and it takes at least "
-                f"one to reach the target. Give delays of at least {dt:g} ms, or a distribution with min={dt / 2:g} ms."
+                f"{self.where}: a delay of {shortest:g} ms rounds to no step (dt={dt:g} ms), and it takes at least one to reach "
+                f"the target. Give delays of at least {dt:g} ms, or a distribution with min={dt / 2:g} ms."
             )
         if high > 1_000_000:
             raise ConnectError(
@@ -99,7 +101,7 @@ class Connection:
 
     def delay_bounds(self, dt: float) -> tuple[int, int]:
         """Smallest and largest delay that can be drawn, in steps."""
-        low, high = (int(np.floor(np.clip(x / dt, -1e15, 1e15) + 0.5)) for x in bounds(self.delay))
+        low, high = (int(units.steps_of(np.clip(x, -1e15 * dt, 1e15 * dt), dt)) for x in bounds(self.delay))
         return low, high
 
     def largest_weight(self) -> float:

@@ -17,12 +17,11 @@ from dist_sim import kernels
 from dist_sim.core import LongTermState, Module
 from dist_sim.kernels.poisson import alike_blocks, count_tables
 from dist_sim.network.channels import Channels
+from dist_sim.network.stimulus import STIMULUS_STREAMS
 from dist_sim.network.tables import Backend
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import NEURON, joined, sharded, spread
 from dist_sim.partition.share import Share
-
-POISSON_STREAMS = 1 << 31  # synapses have the streams from 0, parameters those from 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ class PoissonInput(Module):
         backend: Backend,
     ) -> None:
         super().__init__()
-        self.mesh, self.backend, self.seed, self.stream = mesh, backend, seed, POISSON_STREAMS + key[0]
+        self.mesh, self.backend, self.seed, self.stream = mesh, backend, seed, STIMULUS_STREAMS + key[0]
         self.delay, self.start, self.stop = key[1:]
         layout, n = share.layout, share.num_slots
         mean, weight, index = np.zeros(n), np.zeros(n, dtype=backend.integer), np.zeros(n, dtype=np.uint32)

@@ -56,7 +56,7 @@ def draw_table(
         channel = channels[c.group]
         share = on_device(c, layout, device, channel, position, seed=seed, backend=backend.name, threads=threads)
         shares.append(share)
-        weights = np.diff(share.offsets) * (c.largest_weight() * share.per_quantum + 1)
+        weights = np.diff(share.offsets) * c.at_once * (c.largest_weight() * share.per_quantum + 1)
         for row in set(channel.routes[c.receptor]):
             np.add.at(load[c.group][row], layout.place(c.group, share.target_id), weights)
     # No sum may ever leave the integers: the bound holds even if all sources of a neuron spike at once.

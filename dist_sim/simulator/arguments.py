@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import brainunit as u
@@ -12,8 +12,7 @@ import numpy as np
 from dist_sim import units
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
-from dist_sim.nest import devices as kinds
-from dist_sim.nest.devices import Meter
+from dist_sim.nest.devices import WeightRecorder
 from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.nest.neurons.text import Shape, receptor_of, receptor_unit, routes_of
 from dist_sim.nest.synapses import SYNAPSES, Synapse
@@ -24,38 +23,11 @@ from dist_sim.simulator.nodes import Node, NodeView
 ARGUMENTS = ("rule", "weight", "delay", "synapse", "receptor_type", "allow_autapses", "allow_multapses")  # of connect
 
 
-def refuse_direction(source: Node, target: Node, where: str) -> None:
-    def turned(allowed: bool) -> str:
-        return f" Say connect({target.name}, {source.name})." if allowed else " Connect it with neurons."
-
-    if kinds.weight_recorder in (source.model, target.model):
-        raise ConnectError(
-            f"{where}: a weight_recorder is given to synapses: connect(pre, post, synapse=ds.stdp_synapse(weight_recorder=...))."
-        )
-    if source.model is kinds.spike_recorder:
-        raise ConnectError(f"{where}: a spike_recorder receives.{turned(target.emits_spikes)}")
-    if issubclass(target.model, Meter):
-        raise ConnectError(f"{where}: a meter asks the neurons.{turned(source.is_neuron)}")
-    if target.device is not None and target.model is not kinds.spike_recorder:
-        raise ConnectError(f"{where}: a {target.model.__name__} sends and cannot be a target.{turned(source.is_neuron)}")
-    if target.model is kinds.spike_recorder and not source.emits_spikes:
-        hint = "It sends every target a train of its own." if source.model is kinds.poisson_generator else "It has no spikes."
-        raise ConnectError(f"{where}: a {source.model.__name__} cannot be recorded by a spike_recorder. {hint}")
-
-
-def post_model(post: NodeView, where: str) -> type[NESTNeuron]:
-    models = {n.model for n in post.nodes}
-    if len(models) != 1 or not post.nodes[0].is_neuron:
-        raise ConnectError(
-            f"{where}: the targets must be neurons of one model; got {', '.join(sorted(m.__name__ for m in models))}."
-        )
-    return models.pop()
-
-
-def read_receptor(post: NodeView, receptor_type: int | None, where: str) -> tuple[int, Any]:
-    """The receptor type of a connection, and the unit of its weights."""
-    model, axes = post_model(post, where), post.nodes[0].axes
-    shape = Shape(axes=tuple((axis, min(n.axes[axis] for n in post.nodes)) for axis in axes))
+def read_receptor(
+    model: type[NESTNeuron], nodes: Sequence[Node], receptor_type: int | None, where: str
+) -> tuple[int, Any]:
+    """The receptor type of a connection to nodes of one model, and the unit of its weights."""
+    shape = Shape(axes=tuple((axis, min(n.axes[axis] for n in nodes)) for axis in nodes[0].axes))
     routes = routes_of(model, shape)
     if receptor_type is None:
         if 0 not in routes and len(routes) > 1:
@@ -151,14 +123,21 @@ def read_synapse(synapse: Any, where: str) -> Synapse:
 
 
 def read_recorder(recorder: Any, own: Collection[Node], where: str) -> str | None:
-    """The name of the weight_recorder of a connection, None for none."""
+    """The name of the weight_recorder of a connection, None for none; of one of several, also its number."""
     if recorder is None:
         return None
-    if not isinstance(recorder, NodeView) or len(recorder.nodes) != 1 or recorder.node.model is not kinds.weight_recorder:
+    if not isinstance(recorder, NodeView) or len(recorder.nodes) != 1 or not issubclass(recorder.node.model, WeightRecorder):
         raise ConnectError(f"{where}: weight_recorder={recorder!r:.60}: what create(ds.weight_recorder) returned is needed.")
     if recorder.node not in own:
         raise ConnectError(f"{where}: the weight_recorder {recorder.name} was created by another Simulator.")
-    return recorder.name
+    if len(recorder) != 1:
+        raise ConnectError(f"{where}: {len(recorder)} weight_recorders; a synapse has one. Choose it: {recorder.name}[0].")
+    return watcher(recorder.node, int(recorder.ids[0]))
+
+
+def watcher(recorder: Node, number: int) -> str:
+    """How a connection calls one of some weight_recorders."""
+    return recorder.name if recorder.size == 1 else f"{recorder.name}[{number}]"
 
 
 def once(name: str, given: Any, of_synapse: Any, where: str) -> Any:

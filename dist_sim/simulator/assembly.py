@@ -7,70 +7,63 @@ import socket
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
 from dist_sim import kernels
-from dist_sim.core import LongTermState
 from dist_sim.errors import ConnectError
-from dist_sim.kernels import build
-from dist_sim.kernels.neurons import NEURON_STREAMS
-from dist_sim.kernels.poisson import count_tables
+from dist_sim.kernels.neurons import NEURON_STREAMS, load_compiled
 from dist_sim.nest.declared import Parameter
-from dist_sim.nest.devices import Meter, dc_generator, poisson_generator, spike_generator
+from dist_sim.nest.devices import Meter, TrainGenerator
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import Shape, channels_of, counts_of, mergeable, receptor_unit, routes_of, settable
-from dist_sim.network import Backend, Channels, Connection, PoissonDrive, Projection, poisson_inputs
+from dist_sim.nest.neurons.text import Shape, channels_of, counts_of, mergeable, neuron_text, receptor_unit, routes_of, settable
+from dist_sim.network import Backend, Channels, Connection, Projection
 from dist_sim.network.channels import quantum_for
-from dist_sim.network.connection import on_host
 from dist_sim.network.distributions import smallest_size, typical_size
 from dist_sim.partition.layout import NOWHERE, Ids, Layout, span
-from dist_sim.partition.mesh import NEURON, joined, local_positions, sharded
+from dist_sim.partition.mesh import local_positions
 from dist_sim.partition.processes import processes_of
 from dist_sim.partition.share import Share
-from dist_sim.simulator.network import Current, Network
 from dist_sim.simulator.network import Meter as Sampler
+from dist_sim.simulator.network import Network
 from dist_sim.simulator.nodes import Node
 from dist_sim.simulator.parameters import values_of
 from dist_sim.simulator.population import Population
+from dist_sim.simulator.stimuli import Drawn, Stimulus, add_bounds, draw_stimuli, stimulus_inputs
 
 # What a synaptic event costs relative to the update of a neuron, and a rate [Hz] to expect: for plans that balance work.
 _EVENT_COST, _EXPECTED_RATE = 3.0, 5.0
+_SEVERAL = 16  # spikes in a step to leave room for, of each neuron that can send several
 _LOG_BYTES = 2**25  # of the log of spikes of a chunk, on all devices together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drive:
-    """Poisson generators connected to neurons; `edges.pre_ids` are their numbers."""
-
-    generator: Any
-    edges: Connection
-
-
-@dataclass(frozen=True, kw_only=True)
-class DirectCurrent:
-    """Current generators connected to neurons; `edges.pre_ids` are their numbers."""
-
-    generator: Any
-    edges: Connection
-
-
-@dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """A meter connected to neurons of one model."""
+    """Meters connected to neurons of one model.
+
+    Attributes:
+        ids: (k,) of the neurons; number: (k,) which of the meters samples each.
+        order: (k,) place among all that the meters sample.
+    """
 
     meter: Node
     group: int
     ids: np.ndarray
+    number: np.ndarray
+    order: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """Everything that `create` and `connect` said, and how to run it."""
+    """Everything that `create` and `connect` said, and how to run it.
+
+    Attributes:
+        recorded: per spike_recorder, the number of one of them and global ids of what it records, as often as it does.
+    """
 
     dt: float
     seed: int
@@ -83,9 +76,8 @@ class Description:
     nodes: Sequence[Node]
     num_ids: int
     connections: Sequence[Connection]
-    drives: Sequence[Drive]
-    currents: Sequence[DirectCurrent]
-    recorded: Mapping[Node, np.ndarray]
+    stimuli: Sequence[Stimulus]
+    recorded: Mapping[Node, Sequence[tuple[int, np.ndarray]]]
     sampled: Sequence[Sampling]
 
     @property
@@ -98,7 +90,30 @@ class Description:
         return {axis: max(n.axes[axis] for n in self.nodes_of(model)) for axis in model.axes()}
 
     def nodes_of(self, model: type) -> list[Node]:
-        return [n for n in self.nodes if n.model is model]
+        return [n for n in self.nodes if issubclass(n.model, model)]
+
+    @cached_property
+    def trains(self) -> dict[Node, list[np.ndarray]]:
+        """Of each node of generators that send all targets the same: per generator, the steps of its spikes."""
+        numbered = [(number, n, n.device) for number, n in enumerate(self.nodes) if isinstance(n.device, TrainGenerator)]
+        return {node: device.trains(self.seed, number) for number, node, device in numbered}
+
+    @cached_property
+    def bounded(self) -> Sequence[Connection]:
+        """The connections, each with how many spikes its sources can send in one step: neurons one, generators what they hold."""
+        most = {
+            node: max((int(np.unique(train, return_counts=True)[1].max(initial=1)) for train in trains), default=1)
+            for node, trains in self.trains.items()
+        }
+        most |= {n: _SEVERAL for n in self.nodes if n.is_neuron and n.model.several_spikes}
+        several = [(node.first_id, node.first_id + node.size, n) for node, n in most.items() if n > 1]
+        if not several:
+            return self.connections
+        found = []
+        for c in self.connections:
+            there = [n for first, last, n in several if ((c.pre_ids >= first) & (c.pre_ids < last)).any()]
+            found.append(replace(c, at_once=max(there)) if there else c)
+        return found
 
 
 def assemble(d: Description, phases: Any) -> Network:
@@ -115,20 +130,21 @@ def assemble(d: Description, phases: Any) -> Network:
         share = Share(layout=layout, devices=local_positions(d.mesh), processes=processes_of(d.mesh))
     # Of this process's neurons alone.
     values = [values_of_share(d, share, group) for group in range(len(d.models))]
-    shapes = shapes_of(d, values, share)
-    drives = [drive for k in d.drives for drive in poisson_drives(k, d, share)]
-    number_drives(drives, share)
-    channels = input_channels(d, shapes, share, drives)
+    shapes, dtype = shapes_of(d, values, share), np.dtype(np.float64 if d.precision == 64 else np.float32)
+    if d.backend == "cpp":
+        with phases.phase("kernels"):
+            load_compiled([neuron_text(model, shape, dtype) for model, shape in zip(d.models, shapes, strict=True)])
+    stimuli = draw_stimuli(d, share)
+    channels = input_channels(d, shapes, share, stimuli)
     backend = Backend(name=d.backend, threads=_threads(d.mesh), wide=d.precision == 64)
     with phases.phase("connect") as progress:
-        generators = [steps for node in d.nodes_of(spike_generator) for steps in _device(node, spike_generator).steps]
         projection = Projection(
-            d.connections,
+            d.bounded,
             layout,
             d.mesh,
             channels,
             exchange=d.exchange,
-            external_steps=generators,
+            external_steps=[steps for trains in d.trains.values() for steps in trains],
             seed=d.seed,
             dt=d.dt,
             backend=backend,
@@ -137,7 +153,6 @@ def assemble(d: Description, phases: Any) -> Network:
             counted={g: m.binary for g, m in enumerate(d.models) if m.several_spikes or m.binary},
         )
     with phases.phase("neurons"):
-        dtype = np.float64 if backend.wide else np.float32
         populations = [
             Population(
                 model,
@@ -156,13 +171,14 @@ def assemble(d: Description, phases: Any) -> Network:
             for g, model in enumerate(d.models)
         ]
         chunk = chunk_steps(d, layout)
+        drives, currents = stimulus_inputs(d, stimuli, share, d.mesh, channels, backend)
         return Network(
             layout,
             d.mesh,
             populations,
             projection,
-            poisson_inputs(drives, share, d.mesh, channels, seed=d.seed, backend=backend),
-            [_current(k, d, share, dtype) for k in d.currents],
+            drives,
+            currents,
             [_sampler(s, d, layout, populations, chunk) for s in d.sampled],
             chunk,
         )
@@ -246,7 +262,7 @@ def shapes_of(d: Description, values: Sequence[Mapping[str, np.ndarray]], share:
     return found
 
 
-def input_channels(d: Description, shapes: Sequence[Shape], share: Share, drives: Sequence[PoissonDrive]) -> list[Channels]:
+def input_channels(d: Description, shapes: Sequence[Shape], share: Share, stimuli: Sequence[Drawn]) -> list[Channels]:
     """The input channels of each model, and the quanta of its neurons, from what these could at most receive in one step: known
     from the description alone, hence the same on every placement.
 
@@ -257,15 +273,12 @@ def input_channels(d: Description, shapes: Sequence[Shape], share: Share, drives
     for g, (model, shape) in enumerate(zip(d.models, shapes, strict=True)):
         names, routes = channels_of(model, shape), routes_of(model, shape)
         bound = np.zeros((len(names), share.num_slots))
-        for c in (c for c in d.connections if c.group == g):
+        for c in (c for c in d.bounded if c.group == g):
             mean = c.mean_indegree()
-            at_most = (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight()
+            at_most = (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight() * c.at_once
             for row in set(routes[c.receptor]):
                 bound[row, share.find(c.post_ids)[1]] += at_most
-        for drive in (drive for drive in drives if drive.group == g):
-            largest = {m: float(count_tables(np.array([m])).largest[0]) for m in np.unique(drive.mean) if m > 0}
-            for row in set(routes[drive.receptor]):
-                bound[row, drive.place] += np.array([largest.get(m, 0.0) for m in drive.mean]) * np.abs(drive.weight)
+        add_bounds(bound, g, routes, stimuli, share)
         bounds = (
             np.stack([share.of_group(g, row) for row in bound]) if names else np.zeros((0, layout.block[g] * len(share.devices)))
         )
@@ -304,72 +317,6 @@ def _refuse_coarse(d: Description, channels: Sequence[Channels], share: Share) -
         if size < 500 * quantum:
             raise ConnectError(told)
         warnings.warn(told, stacklevel=2)
-
-
-def _edges(c: Connection, d: Description, share: Share) -> tuple[np.ndarray, build.Drawn]:
-    """Places of the targets that lie in a share, and the edges from stimulating devices to them, on the host."""
-    local, place = share.find(c.post_ids)
-    return place, build.draw_values(on_host(c, local, seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
-
-
-def poisson_drives(k: Drive, d: Description, share: Share) -> list[PoissonDrive]:
-    """Generators and their connections as drives of the neurons of a share."""
-    generator: poisson_generator = k.generator
-    place, drawn = _edges(k.edges, d, share)
-    slot, target, weight = drawn.slot.astype(np.int64), drawn.target, drawn.weight
-    mean = generator.rate[drawn.source] * d.dt * 1e-3
-    delay = k.edges.delay_bounds(d.dt)[0]
-    if k.edges.weight.kind == build.CONSTANT:
-        # Trains of one weight add up to one train.
-        n = len(place)
-        slot, target, mean = np.zeros(n, np.int64), np.arange(n), np.bincount(target, mean, minlength=n)
-        weight = np.full(n, k.edges.weight.a)
-    (most,) = share.processes.largest([slot.max(initial=0)])
-    if most >= 256:
-        raise ConnectError(f"{k.edges.where}: {most + 1} generators with different weights on one neuron; at most 256.")
-    drives = []
-    for number in np.unique(slot):
-        chosen = (slot == number) & (mean > 0)
-        if chosen.any():
-            drives.append(
-                PoissonDrive(
-                    place=place[target[chosen]],
-                    group=k.edges.group,
-                    mean=mean[chosen],
-                    weight=weight[chosen],
-                    delay=delay,
-                    start=generator.start,
-                    stop=generator.stop,
-                    order=np.zeros(chosen.sum(), np.int64),
-                    receptor=k.edges.receptor,
-                )
-            )
-    return drives
-
-
-def number_drives(drives: Sequence[PoissonDrive], share: Share) -> None:
-    """The stream of a drive is how many its neuron had before, in order of the script."""
-    seen = np.zeros(share.num_slots, dtype=np.int64)
-    for drive in drives:
-        drive.order[:] = seen[drive.place]
-        seen[drive.place] += 1
-
-
-def _current(k: DirectCurrent, d: Description, share: Share, dtype: Any) -> Current:
-    generator: dc_generator = k.generator
-    place, drawn = _edges(k.edges, d, share)
-    amplitude = np.zeros(share.num_slots)
-    np.add.at(amplitude, place[drawn.target], generator.amplitude[drawn.source] * drawn.weight)
-    padded = share.of_group(k.edges.group, amplitude)
-    # As in NEST: the current of [start, stop) is sent one step ahead, so that it acts from start + delay on; one that starts at 0
-    # cannot be sent before the first step.
-    delay = k.edges.delay_bounds(d.dt)[0]
-    return Current(
-        group=k.edges.group,
-        amplitude=LongTermState(joined(d.mesh, padded.astype(dtype)), sharding=sharded(d.mesh, NEURON)),
-        start=max(generator.start, 1) + delay,
-        stop=min(generator.stop + delay, 2**31 - 1),
-    )
 
 
 def _sampler(s: Sampling, d: Description, layout: Layout, populations: Sequence[Population], chunk: int) -> Sampler:

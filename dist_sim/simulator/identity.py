@@ -29,12 +29,12 @@ def identity(d: Description) -> dict[str, str]:
         kind = f"{node.model.__name__} x {node.size}"
         lines[f"create {node.name}"] = ", ".join([kind, *(f"{name}={text}" for name, text in parts.items())])
     told: list[tuple[str, str]] = []
-    for number, c in enumerate((*d.connections, *(x.edges for x in d.drives), *(x.edges for x in d.currents))):
+    for number, c in enumerate((*d.connections, *(x.edges for x in d.stimuli))):
         told.append((f"{c.where} [{number}]", _text(c)))
-    for node, ids in d.recorded.items():
-        told.append((f"recorder {node.name}", _text(ids)))
+    for node, parts in d.recorded.items():
+        told.append((f"recorder {node.name}", _text([[number, ids] for number, ids in parts])))
     for number, s in enumerate(d.sampled):
-        told.append((f"meter {s.meter.name} [{number}]", _text(s.ids)))
+        told.append((f"meter {s.meter.name} [{number}]", _text([s.ids, s.number])))
     return lines | _shortened(told)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
@@ -15,19 +14,10 @@ from jax.sharding import Mesh
 from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, State
 from dist_sim.network import Projection
 from dist_sim.network.portable import distances, found_in
+from dist_sim.network.stimulus import CountInput, CurrentInput
 from dist_sim.partition.layout import NOWHERE, Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
 from dist_sim.simulator.population import Population
-
-
-@dataclass(frozen=True, kw_only=True)
-class Current:
-    """A direct current into neurons of one model: `amplitude` (n,) pA in padded global order, during the steps [start, stop)."""
-
-    group: int
-    amplitude: LongTermState
-    start: int
-    stop: int
 
 
 @final
@@ -75,13 +65,12 @@ class Network(Module):
 
     def __init__(
         self, layout: Layout, mesh: Mesh, populations: Sequence[Population], projection: Projection, drives: Sequence[Module],
-        currents: Sequence[Current], meters: Sequence[Meter], chunk: int,
+        currents: Sequence[CurrentInput], meters: Sequence[Meter], chunk: int,
     ) -> None:  # fmt: skip
         super().__init__()
         self.layout, self.mesh, self.chunk = layout, mesh, chunk
         self.populations, self.projection, self.drives, self.meters = list(populations), projection, list(drives), list(meters)
         self.currents = list(currents)
-        self.amplitudes = [c.amplitude for c in currents]
         self._devices = local_positions(mesh)
         where = sharded(mesh, None, NEURON)
         self.log = ShortTermState(
@@ -107,7 +96,7 @@ class Network(Module):
         total: Any = jnp.zeros(1, self.populations[group].dtype)
         for c in self.currents:
             if c.group == group:
-                total = total + jnp.where((step >= c.start) & (step < c.stop), c.amplitude.value, 0)
+                total = total + c(step)
         return total
 
     def _currents(self, group: int, step: jax.Array) -> jax.Array:
@@ -195,6 +184,9 @@ class Network(Module):
         for group, population in enumerate(self.populations):
             for path, state in population.states(HiddenState).items():
                 yield ".".join([population.model.__name__, *map(str, path)]), group, state
+        for number, drive in enumerate(self.drives):
+            if isinstance(drive, CountInput) and drive.keeps:
+                yield f"stimulus.{number}.kept", drive.group, drive.kept
 
     def _portable_parts(self) -> list[tuple[str, Any]]:
         """What has other state than one value per neuron: it says itself how that goes without placement."""

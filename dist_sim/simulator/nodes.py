@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -10,19 +10,20 @@ import numpy as np
 
 from dist_sim.errors import ConnectError, ParameterError
 from dist_sim.kernels import build
-from dist_sim.nest.devices import Device, spike_generator
+from dist_sim.nest.devices import Device, TrainGenerator
 from dist_sim.nest.neurons import NESTNeuron
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class Node:
     """One call of `create`.
 
     Attributes:
         first_id: global id of the first neuron or spike generator; -1 for devices without ids.
         draws: parameters given, of a neuron model, by row; axes: entries of each axis of lists.
-        device: the description, of a device.
+        given: parameters given, of a device; device: made from them.
+        tell: checks a parameter of some of the nodes, given by their ids, and returns what sets it: until the network is built.
     """
 
     name: str
@@ -30,7 +31,9 @@ class Node:
     size: int
     first_id: int
     draws: Mapping[str, build.Draw]
+    given: Mapping[str, Any]
     device: Device | None
+    tell: Callable[[Node, np.ndarray, str, Any], Callable[[], None]]
     axes: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -38,22 +41,60 @@ class Node:
         return issubclass(self.model, NESTNeuron)
 
     @property
+    def has_spikes(self) -> bool:
+        """Whether its spikes are the same for all targets, so that they can be recorded."""
+        return self.is_neuron or issubclass(self.model, TrainGenerator)
+
+    @property
     def emits_spikes(self) -> bool:
         """Whether its spikes travel along synapses."""
-        return self.is_neuron or self.model is spike_generator
+        return self.is_neuron or (isinstance(self.device, TrainGenerator) and self.device.by_synapses)
 
 
 @final
 class NodeView:
     """Nodes of a network, to connect and to look up: `len`, indices and slices, `+`.
 
+    Until the network is built, `nodes.I_e = 800 * u.pA` says what `create` could have been told: one quantity for all, an array
+    with one for each, or a distribution; `nodes.set(I_e=..., C_m=...)` says several.
+
     Attributes:
         nodes: what they were created by.
         ids: (n,) global ids; of devices without ids, their numbers from 0.
     """
 
+    nodes: tuple[Node, ...]
+    ids: np.ndarray
+
     def __init__(self, nodes: tuple[Node, ...], ids: np.ndarray):
-        self.nodes, self.ids = nodes, ids
+        vars(self).update(nodes=nodes, ids=ids)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("nodes", "ids"):
+            raise ParameterError(f"{self.name}.{name}: which nodes these are does not change. Take another view.")
+        listed = hasattr(value, "__len__") and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
+        if listed and len(self.nodes) > 1 and len(value) != len(self):
+            raise ParameterError(f"{self.name}.{name}: {len(value)} values for {len(self)} nodes. Give one, or one for each.")
+        changes = []
+        for node in self.nodes:
+            first = max(node.first_id, 0)
+            mine = np.flatnonzero((self.ids >= first) & (self.ids < first + node.size))
+            given = value
+            if listed and len(self.nodes) > 1:
+                given = [value[k] for k in mine] if isinstance(value, list | tuple) else value[mine]
+            changes.append(node.tell(node, self.ids[mine], name, given))
+        # All or none: a value that does not fit one population is not half set.
+        for change in changes:
+            change()
+
+    def set(self, params: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Several parameters at once, by name.
+
+        Raises:
+            UnknownNameError, UnitError, ParameterError: one that does not fit. ConnectError: the network is built.
+        """
+        for name, value in {**(params or {}), **more}.items():
+            setattr(self, name, value)
 
     @property
     def node(self) -> Node:
@@ -77,7 +118,9 @@ class NodeView:
             raise ParameterError(f"{self.name}[{index}]: it has {len(self)} nodes, with indices from 0.") from error
         if not isinstance(index, int | slice) and len(np.unique(chosen)) != len(chosen):
             raise ParameterError(f"{self.name}[...]: a node is chosen more than once. Each may be in a view once.")
-        return NodeView(self.nodes, chosen)
+        first = [max(n.first_id, 0) for n in self.nodes]
+        there = [bool(((chosen >= f) & (chosen < f + n.size)).any()) for f, n in zip(first, self.nodes, strict=True)]
+        return NodeView(tuple(n for n, kept in zip(self.nodes, there, strict=True) if kept) or self.nodes[:1], chosen)
 
     def __iter__(self) -> Iterator[NodeView]:
         return (self[k] for k in range(len(self)))

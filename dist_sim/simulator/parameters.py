@@ -113,7 +113,7 @@ def _value(name: str, default: float, draws: Mapping[str, build.Draw], ids: np.n
     if name not in draws:
         return np.full(len(ids), float(default))
     # Keyed by the name: another parameter of the model does not change what this one draws.
-    return _drawn(draws[name], ids, first_id, seed, PARAMETER_STREAMS + zlib.crc32(name.encode()) % PARAMETER_STREAMS)
+    return drawn_values(draws[name], ids, first_id, seed, PARAMETER_STREAMS + zlib.crc32(name.encode()) % PARAMETER_STREAMS)
 
 
 def pieces(draws: Mapping[str, build.Draw], first_id: int, size: int) -> Iterator[np.ndarray]:
@@ -123,7 +123,8 @@ def pieces(draws: Mapping[str, build.Draw], first_id: int, size: int) -> Iterato
         yield first_id + np.arange(start, 1 if alike else min(size, start + _PIECE))
 
 
-def _drawn(draw: build.Draw, ids: np.ndarray, first_id: int, seed: int, stream: int) -> np.ndarray:
+def drawn_values(draw: build.Draw, ids: np.ndarray, first_id: int, seed: int, stream: int) -> np.ndarray:
+    """(n,) values for some ids of a population that begins at `first_id`."""
     if draw.kind == build.CONSTANT:
         return np.full(len(ids), draw.a)
     if draw.kind == build.ARRAY:

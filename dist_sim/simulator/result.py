@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import brainunit as u
@@ -10,10 +10,15 @@ import numpy as np
 
 from dist_sim import units
 from dist_sim.errors import ConnectError, UnknownNameError
-from dist_sim.nest.devices import Meter, spike_recorder
+from dist_sim.nest.devices import Meter, SpikeRecorder
+from dist_sim.nest.devices.settings import FOREVER
 from dist_sim.run.recording import Recording
+from dist_sim.simulator.assembly import Description
 from dist_sim.simulator.nodes import Node, NodeView
+from dist_sim.simulator.samples import Trace
 from dist_sim.simulator.weights import WeightEvents
+
+ALWAYS = (0, FOREVER)  # steps
 
 
 @final
@@ -25,12 +30,13 @@ class SimulationResult:
     """
 
     def __init__(
-        self, recording: Recording, recorded: Mapping[Node, np.ndarray], generated: tuple[np.ndarray, np.ndarray],
-        traces: Mapping[Node, tuple[np.ndarray, Mapping[str, Any]]], weights: Mapping[Node, Callable[[], WeightEvents]],
-        dt: float, summary: Mapping[str, Any],
+        self, recording: Recording, recorded: Mapping[Node, Sequence[tuple[int, np.ndarray]]],
+        generated: tuple[np.ndarray, np.ndarray], traces: Mapping[Node, Trace],
+        weights: Mapping[Node, Callable[[np.ndarray], WeightEvents]], num_ids: int, dt: float, summary: Mapping[str, Any],
     ) -> None:  # fmt: skip
         self.summary, self._weights = summary, weights
         self._recording, self._recorded, self._generated, self._traces, self._dt = recording, recorded, generated, traces, dt
+        self._num_ids = num_ids
 
     @property
     def digest(self) -> str:
@@ -38,25 +44,30 @@ class SimulationResult:
         return self.summary["digest"]
 
     def events(self, recorder: NodeView) -> Any:
-        """Spike times (n,) [ms] and senders (n,), global ids; sorted by time, then id.
+        """Spike times (n,) [ms] and senders (n,), global ids; sorted by time, then id. Of several recorders, what all of them
+        recorded; `recorder[1]` is one of them.
 
         Of a weight_recorder, `WeightEvents`: times, senders, targets, weights and receptors of what its synapses have passed on.
 
         Raises:
             ConnectError: neither a spike_recorder nor a weight_recorder. OutputError: what was recorded cannot be read.
         """
+        device = recorder.node.device
         if recorder.node in self._weights:
-            return self._weights[recorder.node]()
-        if recorder.node.model is not spike_recorder:
+            return self._weights[recorder.node](recorder.ids)
+        if not isinstance(device, SpikeRecorder):
             raise ConnectError(
                 f"events({recorder.name}): needs a recorder of spikes or weights; for a meter use trace({recorder.name})."
             )
-        wanted = self._recorded[recorder.node]
         steps, ids = (
             np.concatenate([a, b]) for a, b in zip((self._recording.steps, self._recording.ids), self._generated, strict=True)
         )
-        chosen = wanted[ids]
-        steps, ids = steps[chosen], ids[chosen]
+        times = np.zeros(len(steps), np.int64)  # that each is recorded
+        for number, sources in self._recorded.get(recorder.node, ()):
+            if number in recorder.ids:
+                often = np.bincount(sources, minlength=self._num_ids)[ids]
+                times += np.where((steps >= device.start[number]) & (steps < device.stop[number]), often, 0)
+        steps, ids = np.repeat(steps, times), np.repeat(ids, times)
         order = np.lexsort((ids, steps))
         # A spike of step n has the time of the end of the step.
         return units.quantity((steps[order] + 1) * self._dt, "ms"), ids[order]
@@ -67,16 +78,34 @@ class SimulationResult:
         Raises:
             ConnectError: not a meter. UnknownNameError: the meter does not record it.
         """
-        _, samples = self._meter(meter)
-        if recordable not in samples:
-            raise UnknownNameError("recordable", recordable, samples, where=f"trace({meter.name})")
-        return samples[recordable]
+        trace = self._meter(meter)
+        if recordable not in trace.samples:
+            raise UnknownNameError("recordable", recordable, trace.samples, where=f"trace({meter.name})")
+        samples = trace.samples[recordable]
+        mine = np.isin(trace.number, meter.ids)
+        return samples if mine.all() else samples[:, mine]
 
     def times(self, meter: NodeView) -> u.Quantity:
         """Times (num_samples,) [ms] of the samples of a meter."""
-        return units.quantity(self._meter(meter)[0], "ms")
+        return units.quantity(self._meter(meter).times, "ms")
 
-    def _meter(self, meter: NodeView) -> tuple[np.ndarray, Mapping[str, Any]]:
+    def _meter(self, meter: NodeView) -> Trace:
         if not issubclass(meter.node.model, Meter):
             raise ConnectError(f"trace({meter.name}): needs a voltmeter or multimeter; for spikes use events({meter.name}).")
+        if meter.node not in self._traces:
+            raise ConnectError(f"trace({meter.name}): it was not connected to any neurons.")
         return self._traces[meter.node]
+
+
+def recorded_in(d: Description) -> dict[tuple[int, int], np.ndarray]:
+    """For each window [first step, last) of the recorders, and for all of time, a flag for each global id that one of them
+    records."""
+    flags = {ALWAYS: np.zeros(d.num_ids, dtype=bool)}
+    for node, parts in d.recorded.items():
+        device = node.device
+        assert isinstance(device, SpikeRecorder)
+        for number, ids in parts:
+            window = int(device.start[number]), int(device.stop[number])
+            if window[0] < window[1]:
+                flags.setdefault(window, np.zeros(d.num_ids, dtype=bool))[ids] = True
+    return flags

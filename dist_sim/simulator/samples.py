@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import brainunit as u
 import numpy as np
 
 from dist_sim import units
 from dist_sim.errors import OutputError
-from dist_sim.nest.devices import weight_recorder
-from dist_sim.nest.neurons.text import recordables_of
+from dist_sim.nest.devices import Meter as Described
+from dist_sim.nest.devices import WeightRecorder
+from dist_sim.nest.neurons.text import Shape, recordables_of
 from dist_sim.partition.mesh import local_part
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.series import Series
-from dist_sim.simulator.assembly import Description
+from dist_sim.simulator.assembly import Description, Sampling
 from dist_sim.simulator.network import Network
 from dist_sim.simulator.nodes import Node
 from dist_sim.simulator.weights import ROW, WatchedSynapses, WeightEvents
+
+
+class Trace(NamedTuple):
+    """What some meters have sampled.
+
+    Attributes:
+        times: (rows,) ms; samples: (rows, columns) by recordable; number: (columns,) which of the meters each is of.
+    """
+
+    times: np.ndarray
+    samples: dict[str, u.Quantity]
+    number: np.ndarray
 
 
 @final
@@ -61,8 +74,10 @@ class Samples:
         Args:
             steps, ids: spikes of this process's neurons and of all generators in [first, last).
         """
-        for meter, samples in zip(self._network.meters, self._samples, strict=True):
-            samples.append(first, last, local_part(meter.samples.value)[: meter.complete(first, last)])
+        for sampling, meter, samples in zip(self._d.sampled, self._network.meters, self._samples, strict=True):
+            begin, end = self._rows(sampling, first), self._rows(sampling, last)
+            skipped = max(begin + self._before_window(sampling) - first // meter.interval, 0) if end > begin else 0
+            samples.append(first, last, local_part(meter.samples.value)[skipped : skipped + end - begin])
         if self._weights is not None:
             self._weights.append(first, last, self._watched.rows(steps, ids))
 
@@ -95,23 +110,41 @@ class Samples:
                 "files were changed or lost. Bring them back from a copy."
             )
 
-    def traces(self, step: int) -> dict[Node, tuple[np.ndarray, dict[str, u.Quantity]]]:
-        """Times [ms] and samples of each meter before a step."""
-        traces: dict[Node, tuple[np.ndarray, dict[str, u.Quantity]]] = {}
-        for sampling, meter, samples in zip(self._d.sampled, self._network.meters, self._samples, strict=True):
-            taken = samples.rows(step)[: step // meter.interval]
-            times = (np.arange(len(taken)) + 1) * meter.interval * self._d.dt
-            known = recordables_of(meter.neurons.model, meter.neurons.shape)
-            found = {name: units.quantity(taken[:, k], known[name]) for k, name in enumerate(meter.names)}
-            if sampling.meter in traces:
-                found = {
-                    name: u.math.concatenate([traces[sampling.meter][1][name], value], axis=1) for name, value in found.items()
-                }
-            traces[sampling.meter] = times, found
+    def traces(self, step: int) -> dict[Node, Trace]:
+        """What each meter has sampled before a step; columns in the order of its connections."""
+        parts: dict[Node, list[tuple[Sampling, np.ndarray]]] = {}
+        for sampling, samples in zip(self._d.sampled, self._samples, strict=True):
+            parts.setdefault(sampling.meter, []).append((sampling, samples.rows(step)[: self._rows(sampling, step)]))
+        traces = {}
+        for node, found in parts.items():
+            device, sampling = _described(node), found[0][0]
+            order = np.argsort(np.concatenate([s.order for s, _ in found]), kind="stable")
+            rows = np.concatenate([taken for _, taken in found], axis=2)[:, :, order]
+            count = self._before_window(sampling) + 1 + np.arange(len(rows))
+            model = self._d.models[sampling.group]
+            known = recordables_of(model, Shape(axes=tuple(self._d.axes_of(model).items())))
+            names = {name: units.quantity(rows[:, k], known[name]) for k, name in enumerate(device.record_from)}
+            number = np.concatenate([s.number for s, _ in found])[order]
+            traces[node] = Trace(count * device.interval * self._d.dt, names, number)
         return traces
+
+    def _before_window(self, sampling: Sampling) -> int:
+        """Multiples of the interval that a meter leaves out before its start."""
+        device, first = _described(sampling.meter), int(sampling.number[0])
+        return int(device.start[first]) // device.interval
+
+    def _rows(self, sampling: Sampling, step: int) -> int:
+        """Samples that a meter has taken when `step` is about to begin."""
+        device, first = _described(sampling.meter), int(sampling.number[0])
+        return max(min(step, int(device.stop[first])) // device.interval - self._before_window(sampling), 0)
 
     def weights(self, step: int) -> dict[Node, partial[WeightEvents]]:
         """For each weight_recorder, what gives its events before a step."""
         series = self._weights
         rows = series.rows if series is not None else lambda _: np.zeros(0, ROW)
-        return {node: partial(self._watched.events, node, rows, step) for node in self._d.nodes_of(weight_recorder)}
+        return {node: partial(self._watched.events, node, rows, step) for node in self._d.nodes_of(WeightRecorder)}
+
+
+def _described(node: Node) -> Described:
+    assert isinstance(node.device, Described)
+    return node.device

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from dist_sim.errors import OutputError
-from dist_sim.nest.devices import spike_generator
 from dist_sim.network.portable import split_part
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.processes import processes_of
@@ -28,7 +27,7 @@ from dist_sim.simulator.assembly import Description, assemble
 from dist_sim.simulator.finite import check_finite
 from dist_sim.simulator.identity import identity
 from dist_sim.simulator.nodes import Node
-from dist_sim.simulator.result import SimulationResult
+from dist_sim.simulator.result import ALWAYS, SimulationResult, recorded_in
 from dist_sim.simulator.samples import Samples
 
 
@@ -54,9 +53,7 @@ class Simulation:
         self.build_s = time.perf_counter() - begin
         projection, layout = self.network.projection, self.network.layout
         self._num_local = max(1, sum(int((layout.owner == device).sum()) for device in projection.local))
-        self._recorded_ids = np.zeros(description.num_ids, dtype=bool)
-        for ids in description.recorded.values():
-            self._recorded_ids[ids] = True
+        self._recorded_in = recorded_in(description)
         self._begin()
 
     def restart(self) -> None:
@@ -98,8 +95,8 @@ class Simulation:
         else:
             self.recording.close()
         return SimulationResult(
-            self.recording, self._recorded_by(), self._generated(), self.samples.traces(self.step),
-            self.samples.weights(self.step), d.dt, summary,
+            self.recording, d.recorded, self._generated(), self.samples.traces(self.step),
+            self.samples.weights(self.step), d.num_ids, d.dt, summary,
         )  # fmt: skip
 
     # ---- between chunks ----
@@ -124,7 +121,9 @@ class Simulation:
         self._spike_counts.append(len(ids))
         generated = self._generated(first, last)
         self.samples.collect(first, last, *(np.concatenate(both) for both in zip((steps, ids), generated, strict=True)))
-        chosen = self._recorded_ids[ids]
+        chosen = np.zeros(len(ids), dtype=bool)
+        for (begin, end), flags in self._recorded_in.items():
+            chosen |= flags[ids] & (steps >= begin) & (steps < end)
         steps, ids = steps[chosen], ids[chosen]
         order = np.lexsort((ids, steps))
         self.recording.append(first, last, steps[order], ids[order])
@@ -259,11 +258,13 @@ class Simulation:
     def _recorded(self) -> list[tuple[str, int, int]]:
         """Name, first id and size of the neuron populations of which spikes are recorded."""
         nodes = [n for n in self.description.nodes if n.is_neuron]
-        return [(n.name, n.first_id, n.size) for n in nodes if self._recorded_ids[n.first_id : n.first_id + n.size].any()]
+        some = [n for n in nodes if any(f[n.first_id : n.first_id + n.size].any() for f in self._recorded_in.values())]
+        return [(n.name, n.first_id, n.size) for n in some]
 
     def _populations(self) -> list[Node]:
         """Neuron populations of which all spikes are recorded."""
-        return [n for n in self.description.nodes if n.is_neuron and self._recorded_ids[n.first_id : n.first_id + n.size].all()]
+        always = self._recorded_in[ALWAYS]
+        return [n for n in self.description.nodes if n.is_neuron and always[n.first_id : n.first_id + n.size].all()]
 
     def _summary(self) -> dict[str, Any]:
         d, projection = self.description, self.network.projection
@@ -298,21 +299,12 @@ class Simulation:
         waiting += projection.synapses_of(slot[self._generated(projection.exchanged_until(self.step))[1]])
         return [emitted, delivered, waiting]
 
-    def _recorded_by(self) -> dict[Node, np.ndarray]:
-        """Per recorder, a flag for each global id."""
-        flags = {}
-        for node, ids in self.description.recorded.items():
-            flags[node] = np.zeros(self.description.num_ids, dtype=bool)
-            flags[node][ids] = True
-        return flags
-
     def _generated(self, first: int = 0, last: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and ids of the spikes of the spike generators in [first, last), by default until now."""
+        """Steps and ids of the spikes of generators with global ids in [first, last), by default until now."""
         last = self.step if last is None else last
         steps, ids = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for node in self.description.nodes_of(spike_generator):
-            assert isinstance(node.device, spike_generator)
-            for k, train in enumerate(node.device.steps):
+        for node, trains in self.description.trains.items():
+            for k, train in enumerate(trains):
                 past = train[(train >= first) & (train < last)]
                 steps.append(past)
                 ids.append(np.full(len(past), node.first_id + k))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import brainunit as u
@@ -11,11 +11,9 @@ import numpy as np
 from dist_sim import kernels, partition, units
 from dist_sim.core import environ
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
-from dist_sim.kernels import build
-from dist_sim.nest import devices as kinds
-from dist_sim.nest.devices import DEVICES, Meter
+from dist_sim.nest.devices import DEVICES, Meter, SpikeRecorder, TrainGenerator
 from dist_sim.nest.neurons import NEURONS, NESTNeuron
-from dist_sim.nest.neurons.text import Shape, receptor_unit, recordables_of, settable
+from dist_sim.nest.neurons.text import receptor_unit
 from dist_sim.nest.synapses import Synapse
 from dist_sim.network.connection import Connection
 from dist_sim.network.rules import Rule
@@ -24,22 +22,21 @@ from dist_sim.simulator import connections
 from dist_sim.simulator.arguments import (
     named,
     once,
-    post_model,
     read_delay,
-    read_receptor,
     read_recorder,
     read_rule,
     read_synapse,
     read_weight,
-    refuse_direction,
     refuse_weights,
 )
-from dist_sim.simulator.assembly import Description, DirectCurrent, Drive, Sampling
+from dist_sim.simulator.assembly import Description, Sampling
 from dist_sim.simulator.connections import SynapseCollection
 from dist_sim.simulator.nodes import Node, NodeView
-from dist_sim.simulator.parameters import given_parameters, pieces, values_of
 from dist_sim.simulator.result import SimulationResult
+from dist_sim.simulator.setting import drawn_settings, neuron_draws, told
 from dist_sim.simulator.simulation import Simulation
+from dist_sim.simulator.stimuli import Stimulus
+from dist_sim.simulator.wiring import Call, by_model, neurons_of, recorded, refuse_direction, sampled, stimulus, unit_of
 
 MODELS: Mapping[str, type] = {**NEURONS, **DEVICES}
 
@@ -98,9 +95,9 @@ class Simulator:
         self._own: set[Node] = set()
         self._num_ids = 0
         self._connections: list[Connection] = []
-        self._drives: list[Drive] = []
-        self._currents: list[DirectCurrent] = []
-        self._recorded: dict[Node, list[np.ndarray]] = {}
+        self._stimuli: list[Stimulus] = []
+        self._recorded: dict[Node, list[tuple[int, np.ndarray]]] = {}
+        self._connected: set[Node] = set()
         self._sampled: list[Sampling] = []
         self._num_connects = 0
         self._simulation: Simulation | None = None
@@ -108,7 +105,7 @@ class Simulator:
     # ---- create ----
 
     def create(
-        self, model: str | type, size: int = 1, *, params: Mapping[str, Any] | None = None, name: str | None = None, **more: Any
+        self, model: str | type, size: int = 1, params: Mapping[str, Any] | None = None, *, name: str | None = None, **more: Any
     ) -> NodeView:
         """Makes `size` neurons or devices of a model.
 
@@ -141,21 +138,21 @@ class Simulator:
         name = f"{label}_{same}" if name is None else str(name)
         if any(n.name == name for n in self._nodes):
             raise ParameterError(f"create({label}, name={name!r}): the name is taken.")
+        has_ids = issubclass(found, NESTNeuron | TrainGenerator)
+        if has_ids and self._num_ids + size >= 2**32:
+            raise ParameterError(f"create({label}, {size}): more than 2**32 neurons.")
+        draws, device = {}, None
         if issubclass(found, NESTNeuron):
-            known, device = settable(found), None
-            draws, axes = given_parameters(label, known, given, size)
-            for ids in pieces(draws, self._num_ids, size):
-                found.check(values_of(known, axes, axes, draws, ids, self._num_ids, self.seed))
+            (draws, axes), given = neuron_draws(found, given, self._num_ids, size, self.seed), {}
         else:
-            draws, axes, device = {}, {}, found(size, self.dt, given)
-        has_ids = issubclass(found, NESTNeuron) or found is kinds.spike_generator
+            given, axes = drawn_settings(found, given, size, name, self.seed), {}
+            device = found(size, self.dt, given)
+        first_id = self._num_ids if has_ids else -1
         node = Node(
-            name=name, model=found, size=size, first_id=self._num_ids if has_ids else -1, draws=draws, device=device, axes=axes
-        )
-        if has_ids:
-            if self._num_ids + size >= 2**32:
-                raise ParameterError(f"create({label}, {size}): more than 2**32 neurons.")
-            self._num_ids += size
+            name=name, model=found, size=size, first_id=first_id, draws=draws, given=given, device=device, tell=self._told,
+            axes=axes,
+        )  # fmt: skip
+        self._num_ids += size if has_ids else 0
         self._nodes.append(node)
         self._own.add(node)
         return NodeView((node,), np.arange(size) + max(node.first_id, 0))
@@ -166,8 +163,8 @@ class Simulator:
         self,
         pre: NodeView,
         post: NodeView,
-        *,
         rule: Rule | type[Rule] | str | None = None,
+        *,
         weight: Any = None,
         delay: Any = None,
         synapse: Any = "static_synapse",
@@ -201,27 +198,35 @@ class Simulator:
         weight, delay = once("weight", weight, model.weight, where), once("delay", delay, model.delay, where)
         chosen = read_rule(rule, rule_options, where)
         source, target = pre.nodes[0], post.nodes[0]
-        refuse_direction(source, target, where)
-        if model.on_pre is not None and not (source.emits_spikes and target.is_neuron):
+        for sender in pre.nodes:
+            for receiver in post.nodes:
+                refuse_direction(sender, receiver, where)
+        synaptic = source.emits_spikes and target.is_neuron
+        if model.on_pre is not None and not synaptic:
             raise ConnectError(
                 f"{where}: {type(model).__name__} joins neurons or spike generators to neurons; a {source.model.__name__} to a "
                 f"{target.model.__name__} has no synapses that could change."
             )
-        if model.weight_recorder is not None and not (source.emits_spikes and target.is_neuron):
+        if model.weight_recorder is not None and not synaptic:
             raise ConnectError(f"{where}: a {source.model.__name__} has no synapses whose weights could be recorded.")
         number = self._num_connects
-        if target.model is kinds.spike_recorder:
-            self._recorded.setdefault(post.node, []).append(pre.ids)
+        call = Call(
+            pre=pre, post=post, receptor_type=receptor_type, rule=chosen, weight=weight, delay=delay, multapses=bool(allow_multapses), number=number,
+            where=where, dt=self.dt, seed=self.seed, backend=self.backend, models=self._models,
+        )  # fmt: skip
+        if issubclass(target.model, SpikeRecorder):
+            self._recorded.setdefault(post.node, []).extend(recorded(call))
         elif issubclass(source.model, Meter):
-            self._sample(pre.node, post, where)
-        elif source.emits_spikes:
+            self._sampled += sampled(call, self._sampled)
+        elif synaptic:
             connection = self._synapses(
                 pre, post, receptor_type, chosen, weight, delay, model, allow_autapses, allow_multapses, number, where
             )
             connection.check(self.dt)
-            self._connections.append(connection)
+            self._connections += by_model(connection, post, self._models)
         else:
-            self._stimulate(pre, post, receptor_type, chosen, weight, delay, number, where)
+            self._stimuli.append(stimulus(call))
+        self._connected |= {*pre.nodes, *post.nodes}
         # Last: a call that was refused must not move the random numbers of those after it.
         self._num_connects += 1
 
@@ -261,10 +266,10 @@ class Simulator:
         number: int,
         where: str,
     ) -> Connection:
-        model = post_model(post, where)
-        receptor, unit = read_receptor(post, receptor_type, where)
+        receptor, unit = unit_of(post, receptor_type, weight, where)
         initial = read_weight(units.quantity(synapse.default_weight, unit) if weight is None else weight, unit, where)
-        refuse_weights(model, receptor, initial, where)
+        for kind in neurons_of(post, where):
+            refuse_weights(kind, receptor, initial, where)
         watched_by = read_recorder(synapse.weight_recorder, self._own, where)
         models = self._models
         for c in self._connections if watched_by is not None else ():
@@ -274,7 +279,7 @@ class Simulator:
         return Connection(
             pre_ids=pre.ids,
             post_ids=post.ids,
-            group=self._group(model),
+            group=-1,  # that of each part: `by_model`
             rule=rule,
             weight=initial,
             delay=read_delay(delay, where),
@@ -288,62 +293,13 @@ class Simulator:
             watched_by=watched_by,
         )
 
-    def _stimulate(
-        self,
-        pre: NodeView,
-        post: NodeView,
-        receptor_type: int | None,
-        rule: Rule,
-        weight: Any,
-        delay: Any,
-        number: int,
-        where: str,
-    ) -> None:
-        model = post_model(post, where)
-        device, spikes = pre.node.device, pre.node.model is kinds.poisson_generator
-        receptor, unit = read_receptor(post, receptor_type, where) if spikes else (0, None)
-        steps = read_delay(delay, where)
-        if steps.kind != build.CONSTANT:
-            raise ConnectError(f"{where}: a generator reaches all its targets after one delay; give one number.")
-        edges = Connection(
-            pre_ids=pre.ids,
-            post_ids=post.ids,
-            group=self._group(model),
-            rule=rule,
-            weight=read_weight(weight, unit, where),
-            delay=steps,
-            autapses=True,
-            multapses=True,
-            stream=number,
-            where=where,
-            receptor=receptor,
-        )
-        edges.check(self.dt)
-        if pre.node.model is kinds.poisson_generator:
-            self._drives.append(Drive(generator=device, edges=edges))
-        else:
-            self._currents.append(DirectCurrent(generator=device, edges=edges))
-
-    def _sample(self, meter: Node, post: NodeView, where: str) -> None:
-        model = post_model(post, where)
-        device = meter.device
-        assert isinstance(device, Meter)
-        known = recordables_of(model, Shape(axes=tuple(post.nodes[0].axes.items())))
-        for name in device.record_from:
-            if name not in known:
-                raise UnknownNameError("recordable", name, known, where=f"{where}: {model.__name__}")
-        if not device.record_from:
-            raise ConnectError(f"{where}: the multimeter records nothing. Create it with record_from={list(known)}.")
-        if any(s.meter is meter and s.group != self._group(model) for s in self._sampled):
-            raise ConnectError(f"{where}: a meter samples neurons of one model. Create another for {model.__name__}.")
-        self._sampled.append(Sampling(meter=meter, group=self._group(model), ids=post.ids))
-
-    def _group(self, model: type[NESTNeuron]) -> int:
-        return self._models.index(model)
-
     @property
     def _models(self) -> list[type[NESTNeuron]]:
         return list(dict.fromkeys(n.model for n in self._nodes if n.is_neuron))
+
+    def _told(self, node: Node, ids: np.ndarray, name: str, value: Any) -> Callable[[], None]:
+        self._open(f"{node.name}.{name}")
+        return told(node, ids, name, value, dt=self.dt, seed=self.seed, connected=node in self._connected)
 
     def _open(self, what: str) -> None:
         if self._simulation is not None:
@@ -407,9 +363,8 @@ class Simulator:
             nodes=tuple(self._nodes),
             num_ids=self._num_ids,
             connections=tuple(self._connections),
-            drives=tuple(self._drives),
-            currents=tuple(self._currents),
-            recorded={node: ids[0] if len(ids) == 1 else np.concatenate(ids) for node, ids in self._recorded.items()},
+            stimuli=tuple(self._stimuli),
+            recorded={node: tuple(parts) for node, parts in self._recorded.items()},
             sampled=tuple(self._sampled),
         )
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from dist_sim import units
 from dist_sim.kernels import build
-from dist_sim.nest.devices import weight_recorder
+from dist_sim.nest.devices import WeightRecorder
 from dist_sim.nest.neurons.text import receptor_unit
 from dist_sim.network.connection import on_host
+from dist_sim.simulator.arguments import watcher
 from dist_sim.simulator.assembly import Description
 from dist_sim.simulator.network import Network
 from dist_sim.simulator.nodes import Node
@@ -94,17 +95,24 @@ class WatchedSynapses:
                 found.append(rows)
         return found
 
-    def events(self, recorder: Node, rows: Callable[[int], np.ndarray], step: int) -> WeightEvents:
-        """What a recorder has when `step` is about to begin: spikes that have arrived by then.
+    def events(self, recorder: Node, rows: Callable[[int], np.ndarray], step: int, numbers: np.ndarray) -> WeightEvents:
+        """What some of the recorders of a node have when `step` is about to begin: spikes that have arrived by then.
 
         Args:
             rows: all that was taken down before a step.
+            numbers: of the recorders.
         """
         device = recorder.device
-        assert isinstance(device, weight_recorder)
-        mine = [n for n, c in enumerate(self._d.connections) if c.watched_by == recorder.name]
+        assert isinstance(device, WeightRecorder)
         found = rows(step)
-        chosen = np.isin(found["connection"], mine) & (found["step"].astype(np.int64) + found["delay"] < step)
+        chosen, mine = np.zeros(len(found), bool), []
+        for number in numbers:
+            name = watcher(recorder, int(number))
+            its = [n for n, c in enumerate(self._d.connections) if c.watched_by == name]
+            within = (found["step"] >= device.start[number]) & (found["step"] < device.stop[number])
+            chosen |= np.isin(found["connection"], its) & within
+            mine += its
+        chosen &= found["step"].astype(np.int64) + found["delay"] < step
         for name, wanted in (("sender", device.senders), ("target", device.targets)):
             if wanted is not None:
                 chosen &= np.isin(found[name], wanted)

@@ -63,6 +63,9 @@ struct Batch {
   uint32_t source[BATCH], weight_word[BATCH], delay_word[BATCH];
 };
 
+// Halves of a step go up, and what floating-point noise has made of a half is one: `units.HALF_UP`.
+const double HALF_UP = 0.5 + 1.0 / 1048576.0;
+
 struct Drawing {
   const Build& build;
   const Connection& c;
@@ -92,7 +95,7 @@ struct Drawing {
   void delay_slots(const Batch& b, uint32_t* slot) const {
     double x[BATCH];
     values(c.delay, 3, b.delay_word, b, x);
-    for (int i = 0; i < b.n; ++i) slot[i] = uint32_t(int32_t(std::floor(x[i] / build.dt + 0.5)) - int32_t(build.min_delay));
+    for (int i = 0; i < b.n; ++i) slot[i] = uint32_t(int32_t(std::floor(x[i] / build.dt + HALF_UP)) - int32_t(build.min_delay));
   }
 };
 

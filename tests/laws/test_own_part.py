@@ -10,7 +10,8 @@ import dist_sim as ds
 from dist_sim.network import Backend
 from dist_sim.network.tables import draw_table
 from dist_sim.partition.share import Share
-from dist_sim.simulator.assembly import input_channels, layout_on, number_drives, poisson_drives, shapes_of, values_of_share
+from dist_sim.simulator.assembly import input_channels, layout_on, shapes_of, values_of_share
+from dist_sim.simulator.stimuli import draw_stimuli
 
 NEURONS, DEVICES = 400_000, 400
 
@@ -33,9 +34,7 @@ def build_part(d, layout, devices):
     """What one process does before it puts arrays on its devices."""
     share = Share(layout=layout, devices=np.array(devices))
     values = [values_of_share(d, share, group) for group in range(len(d.models))]
-    drives = [drive for k in d.drives for drive in poisson_drives(k, d, share)]
-    number_drives(drives, share)
-    channels = input_channels(d, shapes_of(d, values, share), share, drives)
+    channels = input_channels(d, shapes_of(d, values, share), share, draw_stimuli(d, share))
     backend = Backend(name=d.backend, threads=1, wide=False)
     tables = [
         draw_table(
@@ -78,8 +77,7 @@ def test_the_parts_are_those_of_the_whole(plan):
 
     def of(*devices):
         share, found = Share(layout=layout, devices=np.array(devices)), {}
-        drives = [drive for k in d.drives for drive in poisson_drives(k, d, share)]
-        number_drives(drives, share)
+        drives = [drive for s in draw_stimuli(d, share) for drive in s.drives]
         for group in range(2):
             ids, values = share.of_group(group, share.ids), values_of_share(d, share, group)
             found |= {(int(n), name): v[k] for k, n in enumerate(ids) if n >= 0 for name, v in values.items()}

@@ -27,10 +27,11 @@ class Case:
     currents: tuple[tuple[float, float, float | None, float], ...] = ()
 
 
+DELAYS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.45, 1.0, 1.04, 1.06, 1.25, 1.5, 7.3)  # ms
 GAPS = (1e-12, 1e-9, 1e-6, -1e-6, 1e-4, 1e-2)  # ms, of tau_syn to tau_m
 CURRENT_BASED = {
     # Delays that the grid holds, and ones that are rounded to it: to the nearest step, halves up.
-    **{f"psp_delay_{d}": Case(spikes=((5.0, 500.0, d),)) for d in (0.1, 0.2, 1.0, 1.04, 1.06, 1.25, 1.5, 7.3)},
+    **{f"psp_delay_{d}": Case(spikes=((5.0, 500.0, d),)) for d in DELAYS},
     "ipsp": Case(spikes=((5.0, -500.0, 1.0),)),
     "epsp_and_ipsp_in_one_step": Case(spikes=((5.0, 300.0, 1.5), (5.5, -200.0, 1.0))),
     "three_spikes_in_one_step": Case(spikes=((5.0, 300.0, 1.0),) * 3),
@@ -43,7 +44,7 @@ CURRENT_BASED = {
     ),
 }
 DELTA = {
-    **{f"psp_delay_{d}": Case(spikes=((5.0, 5.0, d),)) for d in (0.1, 0.2, 1.0, 1.04, 1.06, 1.25, 1.5, 7.3)},
+    **{f"psp_delay_{d}": Case(spikes=((5.0, 5.0, d),)) for d in DELAYS},
     "ipsp": Case(spikes=((5.0, -5.0, 1.0),)),
     "epsp_and_ipsp_in_one_step": Case(spikes=((5.0, 3.0, 1.5), (5.5, -2.0, 1.0))),
     "first_step": Case(spikes=((0.1, 3.0, 0.1),)),

@@ -72,7 +72,7 @@ def test_every_spike_that_has_arrived_is_there_once_with_the_weight_at_the_time(
     found = sim.get_connections()
     at, ids = result.events(spikes)
     at = np.rint(at.to_decimal(u.ms) / 0.1).astype(int)
-    generated = [(int(t) + 1, 90 + k) for k, train in enumerate(sim._nodes[1].device.steps) for t in train]
+    generated = [(int(t) + 1, 90 + k) for k, train in enumerate(sim._description().trains[sim._nodes[1]]) for t in train]
     at, ids = (np.concatenate([a, b]) for a, b in zip((at, ids), np.array(generated).T, strict=True))
     # 6 static synapses of each target have weights below 0, and 8 plastic ones are the recorder's: 1 to 90 pA at first.
     mine = (found.get("synapse_model") == "static_synapse") | (found._first != 5.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,16 @@ class StopAt:
     def poll(self) -> None: ...
 
 
-def go(directory: RunDirectory, *, chunks: int = 10**9, allow_changed: bool = False, keep: int = 9, **options: Any):
+def go(
+    directory: RunDirectory, *, chunks: int = 10**9, allow_changed: bool = False, keep: int = 9,
+    network: Callable[..., ds.Simulator] = small, **options: Any,
+):  # fmt: skip
     """Runs in a directory, with a checkpoint after every chunk; the result, or None if it was stopped after `chunks`."""
     policy = CheckpointPolicy(every=0.0, keep_last=keep)
     session: Any = Session(directory=directory, checkpoints=policy, stop=StopAt(chunks), allow_changed=allow_changed)  # pyright: ignore
     with session.active():
         try:
-            return small(**options).simulate(TOTAL * u.ms)
+            return network(**options).simulate(TOTAL * u.ms)
         except Stopped:
             return None
         finally:
@@ -85,6 +89,6 @@ def copied(source: Path, target: Path) -> RunDirectory:
 
 def told(result: SimulationResult) -> dict[str, Any]:
     """All that a run must say the same, however it was cut: digest, counts, rates, samples."""
-    (trace,) = ({n: np.asarray(v.mantissa) for n, v in found.items()} for _, found in result._traces.values())
+    (trace,) = ({n: np.asarray(v.mantissa) for n, v in found.samples.items()} for found in result._traces.values())
     names = ("digest", "spikes", "emitted_events", "delivered_events", "in_flight_events", "rates", "cv", "model_time_ms")
     return {name: result.summary[name] for name in names} | {name: value.tobytes() for name, value in trace.items()}
