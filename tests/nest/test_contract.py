@@ -9,6 +9,7 @@ import functools
 from typing import Any
 
 import brainunit as u
+import jax
 import numpy as np
 import pytest
 from reference.neuron_cases import CASES
@@ -32,7 +33,21 @@ RELATIONS: dict[str, list[tuple[dict[str, Any], str]]] = {
         *(({f"tau_rise_{x}": 300.0}, f"tau_rise_{x} must be below tau_decay_{x}=") for x in ("AMPA", "NMDA", "GABA_A", "GABA_B")),
         ({"tau_Mg_fast_NMDA": 22.7}, "tau_Mg_fast_NMDA must be below tau_Mg_slow_NMDA="),
     ],
-    "glif_cond": [({"adapting_threshold": True}, "adapting_threshold=True.*spike_dependent_threshold")],
+    "iaf_psc_exp_htum": [({"t_ref_abs": 3.0, "t_ref_tot": 2.0}, "t_ref_tot .*t_ref_abs=")],
+    "izhikevich": [({"c": 30.0}, "c must be below V_th=")],
+    **{
+        name: [({"adapting_threshold": True}, "adapting_threshold=True.*spike_dependent_threshold")]
+        for name in ("glif_cond", "glif_psc", "glif_psc_double_alpha")
+    },
+    **{
+        name: [
+            ({"V_reset": 0.0}, "V_reset must be below V_peak="),
+            ({"V_peak": -55.0}, "V_peak must be at least V_th="),
+            ({"Delta_T": 0.01}, "Delta_T"),
+        ]
+        for name in NEURONS
+        if name.startswith("aeif")
+    },
 }
 
 
@@ -95,7 +110,12 @@ def told(sim: Any, recorders: dict[str, Any], meters: dict[str, Any], result: An
 @functools.cache
 def run(devices: int = 1, chunk: float | None = None, **options: Any) -> Told:
     sim, recorders, meters = everything(devices=devices, chunk=None if chunk is None else chunk * u.ms, **options)
-    return told(sim, recorders, meters, sim.simulate(DURATION * u.ms))
+    # Of the reference nearly all the time is compilation; tests/laws run it with all of XLA's optimisations.
+    jax.config.update("jax_disable_most_optimizations", options.get("backend") == "reference")
+    try:
+        return told(sim, recorders, meters, sim.simulate(DURATION * u.ms))
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 def assert_same(found: Told, wanted: Told) -> None:
@@ -189,7 +209,7 @@ def test_units_nan_and_bounds(model):
 def test_relations(model):
     kind, known = NEURONS[model], settable(NEURONS[model])
     relations = list(RELATIONS.get(model, []))
-    if {"V_reset", "V_th"} <= set(known):
+    if {"V_reset", "V_th"} <= set(known) and "V_peak" not in known:
         relations.append(({"V_reset": -30.0, "V_th": -30.0}, "V_reset must be below V_th="))
     for given, words in relations:
         sim = ds.Simulator(dt=0.1 * u.ms)
