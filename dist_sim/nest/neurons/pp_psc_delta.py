@@ -68,7 +68,8 @@ class pp_psc_delta(NESTNeuron):
             "P30": constant_to_membrane(p.tau_m, p.C_m, dt),
             "decay_sfa": [np.exp(-dt / tau) for tau in p.tau_sfa],
             "dead": units.steps_up(dead, dt),
-            "stage": dead / (p.dead_time_shape * dt),
+            "stage": dead / p.dead_time_shape,
+            "us_per_step": np.full_like(dead, np.floor(dt * 1000.0 + 0.5)),
             "rate_1": p.c_1 * dt * 1e-3,
             "rate_2": p.c_2 * dt * 1e-3,
         }
@@ -87,7 +88,7 @@ class pp_psc_delta(NESTNeuron):
             spikes = jnp.where(p.dead > 0, spikes, jnp.where(free, _poisson(expected, x.uniforms[0]), 0))
         dead = p.dead
         if "random_dead_time" in x.features:
-            dead = jnp.where(p.dead_time_random & (p.dead > 0), _erlang(p.dead_time_shape, p.stage, x.uniforms[1:]), dead)
+            dead = jnp.where(p.dead_time_random & (p.dead > 0), _random_steps(p, x.uniforms[1:]), dead)
         spike = spikes > 0
         shifted = [shift + q * spikes.astype(shift.dtype) for shift, q in zip(sfa, p.q_sfa, strict=True)]
         return {
@@ -109,9 +110,10 @@ def _poisson(mean, uniform):
     return count
 
 
-def _erlang(shape, stage, uniforms):
-    """A sum of `shape` exponential numbers of the mean `stage`, in whole steps, at least one."""
+def _random_steps(p, uniforms):
+    """A sum of `dead_time_shape` exponential times in steps, of which it covers the last one as a given time does."""
     total = 0.0
     for k, uniform in enumerate(uniforms):
-        total = total + jnp.where(shape > k, -jnp.log(uniform), 0.0)
-    return jnp.maximum(jnp.floor(total * stage + 0.5), 1.0).astype(jnp.int32)
+        total = total + jnp.where(p.dead_time_shape > k, -jnp.log(uniform), 0.0)
+    microseconds = jnp.floor(total * p.stage * 1000.0 + 0.5)
+    return -jnp.floor(-(microseconds / p.us_per_step)).astype(jnp.int32)
