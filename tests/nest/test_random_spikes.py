@@ -1,4 +1,4 @@
-"""Neurons that spike at random against a live NEST, by two-sample tests: how often each spikes, and the intervals between spikes."""
+"""Neurons that spike at random against a live NEST, by two-sample tests: how often each spikes, and the intervals between them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,18 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gif_psc_exp": ("gif_psc_exp", GIF),
     "gif_psc_exp, adapted": ("gif_psc_exp", GIF | ADAPTED | {"t_ref": 1.0, "lambda_0": 1000.0}),
     "gif_psc_exp, t_ref 0": ("gif_psc_exp", GIF | {"t_ref": 0.0, "q_sfa": (2.0,), "tau_sfa": (20.0,)}),
-    "gif_psc_exp_multisynapse": ("gif_psc_exp_multisynapse", GIF | ADAPTED | {"tau_syn": (2.0, 0.5), "t_ref": 2.0, "lambda_0": 500.0}),
+    "gif_psc_exp_multisynapse": (
+        "gif_psc_exp_multisynapse",
+        GIF | ADAPTED | {"tau_syn": (2.0, 0.5), "t_ref": 2.0, "lambda_0": 500.0},
+    ),
     "gif_cond_exp": ("gif_cond_exp", GIF | ADAPTED | {"t_ref": 1.0, "lambda_0": 1000.0}),
     "gif_cond_exp_multisynapse": ("gif_cond_exp_multisynapse", GIF | {"tau_syn": (2.0,), "E_rev": (0.0,)}),
     "pp_psc_delta": ("pp_psc_delta", RATE),
     "pp_psc_delta, adapted": ("pp_psc_delta", RATE | {"with_reset": False, "tau_sfa": (10.0, 50.0), "q_sfa": (2.0, 1.0)}),
-    "pp_psc_delta, linear": ("pp_psc_delta", RATE | {"c_1": 60.0, "c_2": -20.0, "c_3": 0.0, "dead_time": 2.0, "with_reset": False}),
+    "pp_psc_delta, linear": (
+        "pp_psc_delta",
+        RATE | {"c_1": 60.0, "c_2": -20.0, "c_3": 0.0, "dead_time": 2.0, "with_reset": False},
+    ),
     "pp_psc_delta, dead_time 1e-8": ("pp_psc_delta", RATE | {"dead_time": 1e-8}),
     "pp_psc_delta, dead_time 0": ("pp_psc_delta", RATE | {"dead_time": 0.0, "with_reset": False, "c_2": 1000.0}),
     "pp_psc_delta, dead_time 0, adapted": (

@@ -1,7 +1,8 @@
 """NEST's side of a comparison of single neurons: run as a script, reads a pickle and writes one. NEST is imported here alone.
 
-Asked: {"model", "dt", "duration", "neurons": [params], "stimuli": [(receptor, weight, times)], "currents": [(amplitude, start, stop)],
-"recordables": [names], "seed"}. Given: {"defaults", "recordables", "steps", "senders", "offsets", "traces": {name: (samples, neurons)}}.
+Asked: {"model", "dt", "duration", "neurons": [params], "stimuli": [(receptor, weight, times)], "currents": [(amplitude, start,
+stop)], "recordables": [names], "seed"}. Given: {"defaults", "recordables", "steps", "senders", "offsets", "traces": {name: (samples,
+neurons)}}.
 """
 
 import pickle
@@ -50,7 +51,7 @@ def main(asked, given):
             nest.Connect(nodes, recorder)
         meters = []
         if d["recordables"]:
-            for k, node in enumerate(nodes):
+            for node in nodes:
                 names = [n for n in d["recordables"] if n in node.get("recordables")] if d.get("some") else d["recordables"]
                 meter = nest.Create("multimeter", params={"record_from": names, "interval": d["dt"]})
                 nest.Connect(meter, node)

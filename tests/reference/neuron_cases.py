@@ -34,13 +34,26 @@ AEIF = (
 )
 THREE = {"I_e": 500.0, "E_rev": (0.0, 0.0, -85.0)}
 STATES = {"g": "states by receptor", "dg": "states by receptor"}
+# With a Delta_V of a tenth of a microvolt chance decides nothing: a spike where V passes E_sfa.
 SHARP = {
     "Delta_V": 1e-4, "V_T_star": -52.0,
     "tau_stc": (10.0, 40.0), "q_stc": (20.0, 5.0), "tau_sfa": (4.0, 30.0), "q_sfa": (4.0, 1.5),
 }  # fmt: skip
+SHARP_VARIED = {"Delta_V": 2e-4, "tau_stc": (3.0, 60.0), "tau_sfa": (5.0, 25.0)}
+SHARP_NEURONS = (
+    {"lambda_0": 0.0},
+    {"t_ref": 0.0},
+    {"t_ref": 0.1},
+    {"q_stc": (-30.0, 4.0)},
+    {"q_sfa": (-1.0, 3.0), "t_ref": 8.0},
+)
 
 CASES = {
-    "iaf_psc_exp": Case(varied={"delta": None, "rho": None}, at_random=({"delta": 2.0, "rho": 50.0},)),
+    "iaf_psc_exp": Case(
+        varied={"delta": None, "rho": None},
+        neurons=({"delta": 1e-4, "rho": 1.0}, {"delta": 1e-4, "rho": 5.0, "t_ref": 0.1}),
+        at_random=({"delta": 2.0, "rho": 50.0},),
+    ),
     "iaf_psc_alpha": Case(),
     "iaf_psc_delta": Case(
         neurons=(
@@ -112,30 +125,36 @@ CASES = {
         **GLIF_REST,
     ),
     "gif_psc_exp": Case(
-        base={"lambda_0": 0.0, "q_sfa": (3.0, 1.0), "tau_sfa": (10.0, 100.0), "q_stc": (20.0,), "tau_stc": (30.0,)},
-        varied={"lambda_0": None},
-        neurons=({"V_m": -30.0, "E_L": -65.0},),
-        at_random=({"lambda_0": 5.0, "Delta_V": 4.0}, {"lambda_0": 50.0, "t_ref": 0.0}),
-        silent=True,
+        base=SHARP,
+        varied=SHARP_VARIED,
+        weights={0: (300.0, -150.0)},
+        neurons=SHARP_NEURONS,
+        at_random=({"lambda_0": 5.0, "Delta_V": 4.0}, {"lambda_0": 50.0, "Delta_V": 1.0, "t_ref": 0.0}),
     ),
     "gif_psc_exp_multisynapse": Case(
-        base={"lambda_0": 0.0, "tau_syn": (2.0, 0.5, 20.0)},
-        varied={"lambda_0": None},
-        neurons=({"V_m": -30.0, "E_L": -65.0},),
-        at_random=({"lambda_0": 5.0, "Delta_V": 4.0}, {"lambda_0": 50.0, "t_ref": 0.0}),
-        silent=True,
+        base=SHARP | {"tau_syn": (2.0, 0.5, 20.0)},
+        varied=SHARP_VARIED,
+        weights={1: (300.0, -150.0), 2: (300.0, -150.0), 3: (30.0, -15.0)},
+        neurons=SHARP_NEURONS,
+        at_random=({"lambda_0": 5.0, "Delta_V": 4.0}, {"lambda_0": 50.0, "Delta_V": 1.0, "t_ref": 0.0}),
     ),
+    # Likewise with a c_3 of 10 per microvolt: a spike where V passes E_sfa.
     "pp_psc_delta": Case(
-        base={"c_2": 0.0, "q_sfa": (3.0, 1.0), "tau_sfa": (10.0, 100.0)},
-        varied={"c_1": None, "c_2": None},
-        neurons=({"V_m": 3.0, "tau_m": 3.0},),
-        at_random=(
-            {"c_2": 50.0},
-            {"c_1": 30.0, "with_reset": False, "t_ref_remaining": 4.0},
-            {"c_1": 10.0, "dead_time": 0.0, "q_sfa": (0.1, 0.1)},
-            {"c_1": 30.0, "dead_time_random": True, "dead_time_shape": 3},
+        base={"c_2": 1e-3, "c_3": 1e4, "q_sfa": (4.0, 1.5), "tau_sfa": (4.0, 30.0), "V_m": -3.0},
+        varied={"c_1": 1e8, "dead_time_shape": None, "dead_time_random": None, "q_sfa": (2.0, 3.0), "tau_sfa": (5.0, 25.0)},
+        neurons=(
+            {"dead_time": 1e-8},
+            {"dead_time": 0.15, "with_reset": False},
+            {"t_ref_remaining": 30.0},
+            {"c_2": 0.0},
+            {"c_2": -1e9, "c_3": 0.0, "c_1": 1e9, "tau_m": 3.0, "q_sfa": (-0.1, 0.2)},
         ),
-        silent=True,
+        at_random=(
+            {"c_2": 50.0, "c_3": 0.25},
+            {"c_2": 0.0, "c_3": 0.0, "c_1": 30.0, "with_reset": False, "t_ref_remaining": 4.0},
+            {"c_2": 0.0, "c_3": 0.0, "c_1": 10.0, "dead_time": 0.0, "q_sfa": (0.1, 0.1)},
+            {"c_2": 0.0, "c_3": 0.0, "c_1": 30.0, "dead_time_random": True, "dead_time_shape": 3},
+        ),
     ),
     "ignore_and_fire": Case(
         base={"rate": 300.0},
@@ -150,7 +169,7 @@ CASES = {
     ),
     "iaf_tum_2000": Case(
         varied={"delta": None, "rho": None, "tau_psc": 3.0},
-        neurons=({"t_ref": 0.0}, {"tau_fac": 0.0}),
+        neurons=({"t_ref": 0.0}, {"tau_fac": 0.0}, {"delta": 1e-4, "rho": 1.0}),
         weights={1: ()},
         at_random=({"delta": 2.0, "rho": 50.0},),
     ),
@@ -225,38 +244,19 @@ CASES = {
             {"instant_unblock_NMDA": True, "N_NaP": 2.0},
         ),
     ),
-    # With a Delta_V of a tenth of a microvolt chance decides nothing: a spike where V passes E_sfa.
     "gif_cond_exp": Case(
         base=SHARP,
         tolerance=1e-6,
         weights={0: (12.0, -6.0)},
-        varied={"Delta_V": 2e-4, "tau_stc": (3.0, 60.0), "tau_sfa": (5.0, 25.0)},
-        neurons=(
-            {"lambda_0": 0.0},
-            {"t_ref": 0.0},
-            {"t_ref": 0.1},
-            {"q_stc": (-30.0, 4.0)},
-            {"q_sfa": (-1.0, 3.0), "t_ref": 8.0},
-        ),
+        varied=SHARP_VARIED,
+        neurons=SHARP_NEURONS,
     ),
     "gif_cond_exp_multisynapse": Case(
         base=SHARP | {"tau_syn": (2.0, 5.0, 1.0), "E_rev": (0.0, -80.0, -60.0)},
         tolerance=1e-6,
         weights={1: (12.0,), 2: (6.0,), 3: (4.0,)},
-        varied={
-            "Delta_V": 2e-4,
-            "tau_stc": (3.0, 60.0),
-            "tau_sfa": (5.0, 25.0),
-            "tau_syn": (3.0, 4.0, 0.5),
-            "E_rev": (-5.0, -90.0, -30.0),
-        },
-        neurons=(
-            {"lambda_0": 0.0},
-            {"t_ref": 0.0},
-            {"t_ref": 0.1},
-            {"q_stc": (-30.0, 4.0)},
-            {"q_sfa": (-1.0, 3.0), "t_ref": 8.0},
-        ),
+        varied=SHARP_VARIED | {"tau_syn": (3.0, 4.0, 0.5), "E_rev": (-5.0, -90.0, -30.0)},
+        neurons=SHARP_NEURONS,
         exclude={"g": "a readout"},
     ),
     "glif_cond": Case(

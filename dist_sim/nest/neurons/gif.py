@@ -1,4 +1,4 @@
-"""What the generalized integrate-and-fire neurons of the Gerstner lab share: adaptation, and spikes at random.
+"""What the generalized integrate-and-fire neurons with currents share: the membrane, moved exactly, under adaptation.
 
 Source: Mensi et al. (2012), doi:10.1152/jn.00408.2011; Pozzorini et al. (2015), doi:10.1371/journal.pcbi.1004275.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim.nest.neurons.escape import adapted, decays, escapes, total
 from dist_sim.nest.neurons.linear import constant_to_membrane
 
 # Where no spike can come the random numbers are not drawn.
@@ -18,14 +19,7 @@ FEATURES = {"escape_noise": lambda p: p["lambda_0"] > 0}
 
 def gif_propagators(p: Any, dt: float) -> dict[str, Any]:
     tau_m = p.C_m / p.g_L
-    return {
-        "P33": np.expm1(-dt / tau_m),
-        "P30": constant_to_membrane(tau_m, p.C_m, dt),
-        "decay_stc": [np.exp(-dt / tau) for tau in p.tau_stc],
-        "decay_sfa": [np.exp(-dt / tau) for tau in p.tau_sfa],
-        "expected": p.lambda_0 * dt * 1e-3,
-        "slope": 1.0 / p.Delta_V,
-    }
+    return {"P33": np.expm1(-dt / tau_m), "P30": constant_to_membrane(tau_m, p.C_m, dt), **decays(p, dt)}
 
 
 def gif_step(y: Any, p: Any, x: Any, change: Any) -> tuple[dict[str, Any], Any]:
@@ -33,21 +27,16 @@ def gif_step(y: Any, p: Any, x: Any, change: Any) -> tuple[dict[str, Any], Any]:
 
     The potential is moved by the spike-triggered currents of before the step, and a spike drawn with the threshold of before it.
     """
-    I_stc, E_sfa = sum(y.stc, 0.0), sum(y.sfa, 0.0)
+    I_stc, E_sfa = total(y.stc), p.V_T_star + total(y.sfa)
     V = y.V_m + (y.V_m * p.P33 + (p.I_e + x.current - I_stc) * p.P30 + change)
     free = y.refractory == 0
-    spike = free & (V != V)
-    if "escape_noise" in x.features:
-        expected = p.expected * jnp.exp((V - p.V_T_star - E_sfa) * p.slope)
-        spike = free & (x.uniforms[0] < -jnp.expm1(-expected))
-    stc = [current * decay for current, decay in zip(y.stc, p.decay_stc, strict=True)] if y.stc else []
-    sfa = [shift * decay for shift, decay in zip(y.sfa, p.decay_sfa, strict=True)] if y.sfa else []
+    spike = free & escapes(V, E_sfa, p, x.uniforms[0]) if "escape_noise" in x.features else free & (V != V)
     return {
         # The reset shows in the first step after the spike.
         "V_m": jnp.where(free, V, p.V_reset),
         "I_stc": I_stc,
-        "E_sfa": p.V_T_star + E_sfa,
-        "stc": [jnp.where(spike, current + q, current) for current, q in zip(stc, p.q_stc, strict=True)],
-        "sfa": [jnp.where(spike, shift + q, shift) for shift, q in zip(sfa, p.q_sfa, strict=True)],
+        "E_sfa": E_sfa,
+        "stc": adapted(y, p, "stc", spike),
+        "sfa": adapted(y, p, "sfa", spike),
         "refractory": jnp.where(spike, p.t_ref, jnp.where(free, 0, y.refractory - 1)),
     }, spike

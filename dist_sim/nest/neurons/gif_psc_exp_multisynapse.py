@@ -24,7 +24,7 @@ class gif_psc_exp_multisynapse(NESTNeuron):
     takes weights [pA] of both signs.
 
     Source: Mensi et al. (2012), doi:10.1152/jn.00408.2011; Pozzorini et al. (2015), doi:10.1371/journal.pcbi.1004275. Checked
-    against NEST 3.10: potentials and currents where no spike comes, rates and intervals elsewhere.
+    against NEST 3.10: spike for spike where chance decides nothing, else by rates and intervals.
     """
 
     E_L = Parameter(u.mV, -70.0)
@@ -43,7 +43,7 @@ class gif_psc_exp_multisynapse(NESTNeuron):
     I_e = Parameter(u.pA, 0.0)
 
     V_m = State(u.mV, -70.0, relative_to="E_L")
-    E_sfa = State(u.mV, "E_L", relative_to="E_L", settable=False)
+    E_sfa = State(u.mV, "V_T_star", relative_to="E_L", settable=False)
     I_stc = State(u.pA, settable=False)
     stc = State(u.pA, axis="stc", settable=False)
     sfa = State(u.mV, axis="sfa", settable=False)

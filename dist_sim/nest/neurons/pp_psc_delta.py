@@ -29,7 +29,7 @@ class pp_psc_delta(NESTNeuron):
     gives a Poisson number of spikes in every step, 32 at most. Weights are in mV.
 
     Source: Jolivet et al. (2006), doi:10.1007/s10827-006-7074-5; Pozzorini et al. (2013), doi:10.1038/nn.3431. Checked against
-    NEST 3.10: potentials where no spike comes, rates and intervals elsewhere.
+    NEST 3.10: spike for spike where chance decides nothing, else by rates and intervals.
     """
 
     C_m = Parameter(u.pF, 250.0, above=0.0)
