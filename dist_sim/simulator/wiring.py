@@ -89,6 +89,9 @@ def stimulus(call: Call) -> Stimulus:
             f"{call.where}: a {call.pre.node.model.__name__} gives a rate, and {models[0].__name__} takes none: there are no "
             "rate neurons yet."
         )
+    deaf = [model.__name__ for model in models if current and not model.current_ports]
+    if deaf:
+        raise ConnectError(f"{call.where}: a {deaf[0]} takes no currents. Give it spikes.")
     weight = read_weight(call.weight, unit, call.where)
     for model in models if not current else ():
         refuse_weights(model, receptor, weight, call.where)

@@ -147,6 +147,19 @@ CASES = {
         ["one model", "iaf_psc_delta, iaf_psc_exp", "mV and in pA"],
         lambda sim, n: sim.connect(n["exc"], n["exc"] + n["jump"], weight=1 * u.pA),
     ),
+    "current to a neuron that takes none": call(
+        ConnectError, ["iaf_chs_2007 takes no currents"], lambda sim, n: sim.connect(n["dc"], sim.create(ds.iaf_chs_2007, 2))
+    ),
+    "released by others": call(
+        ConnectError,
+        ["receptor_type=1 of a iaf_tum_2000", "Use receptor_type=0"],
+        lambda sim, n: sim.connect(n["exc"], sim.create(ds.iaf_tum_2000, 2), receptor_type=1, weight=1 * u.pA),
+    ),
+    "more than all": call(
+        ParameterError,
+        ["iaf_tum_2000(x=0.7, y=0.6", "parts of a whole"],
+        lambda sim, n: sim.create(ds.iaf_tum_2000, x=0.7, y=0.6),
+    ),
     "weight with unit for a current": call(
         ConnectError,
         ["connect(dc, exc)", "weight", "without unit", "3 pA"],

@@ -49,8 +49,10 @@ def test_amat2_psc_exp(times):
         "tau_2": 1.0,
     }
     p = ds.amat2_psc_exp.propagators(SimpleNamespace(**{n: np.array([v]) for n, v in given.items()}), DT)
-    places = {"P20": (2, 0), "P21_ex": (2, 1), "D_0": (3, 0), "D_ex": (3, 1), "D_V": (3, 2), "decay_v": (3, 3), "W_0": (4, 0), "W_ex": (4, 1),
-              "W_V": (4, 2), "P_dv": (4, 3)}  # fmt: skip
+    places = {
+        "P20": (2, 0), "P21_ex": (2, 1), "D_0": (3, 0), "D_ex": (3, 1), "D_V": (3, 2), "decay_v": (3, 3),
+        "W_0": (4, 0), "W_ex": (4, 1), "W_V": (4, 2), "P_dv": (4, 3),
+    }  # fmt: skip
     np.testing.assert_allclose(p["P22"] + 1, whole[2, 2], rtol=1e-13)
     for name, place in places.items():
         np.testing.assert_allclose(p[name], whole[place], rtol=1e-9, err_msg=name)

@@ -1,4 +1,4 @@
-"""Neurons that spike at random against a live NEST, by two-sample tests: how often each spikes, and the intervals between them."""
+"""Neurons that spike at random against a live NEST, by two-sample tests: how often each spikes, and the intervals."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def ours(model: str, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    sim = ds.Simulator(dt=0.1 * u.ms, seed=12, precision=64)
+def ours(model: str, params: dict[str, Any], duration: float = DURATION, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    sim = ds.Simulator(dt=0.1 * u.ms, **({"seed": 12, "precision": 64} | options))
     cells, recorder = sim.create(NEURONS[model], NEURONS_EACH, params=in_units(model, params)), sim.create(ds.spike_recorder)
     sim.connect(cells, recorder)
-    times, senders = sim.simulate(DURATION * u.ms).events(recorder)
+    times, senders = sim.simulate(duration * u.ms).events(recorder)
     return np.rint(times.to_decimal(u.ms) * 10).astype(np.int64), senders
 
 
@@ -87,3 +87,12 @@ def test_rates_and_intervals_are_nests(case):
     assert abs(mean) <= 4.0 * spread, f"{counts.mean()} and {their_counts.mean()} spikes each"
     for what, mine, theirs in (("counts", counts, their_counts), ("intervals", intervals, their_intervals)):
         assert ks_2samp(mine, theirs).pvalue > LEVEL, what
+
+
+@pytest.mark.parametrize("precision", [32, 64])
+@pytest.mark.parametrize("case", ["iaf_psc_exp", "gif_psc_exp, adapted", "pp_psc_delta, random dead time of shape 4"])
+def test_what_is_drawn_does_not_depend_on_the_placement(case, precision):
+    one, three = (ours(*CASES[case], 50.0, devices=n, precision=precision, chunk=(9 if n == 3 else 50) * u.ms) for n in (1, 3))
+    assert len(one[0]) > NEURONS_EACH
+    np.testing.assert_array_equal(one, three)
+    assert not np.array_equal(one[1], ours(*CASES[case], 50.0, seed=13, precision=precision)[1])

@@ -1,8 +1,8 @@
 """NEST's side of a comparison of single neurons: run as a script, reads a pickle and writes one. NEST is imported here alone.
 
 Asked: {"model", "dt", "duration", "neurons": [params], "stimuli": [(receptor, weight, times)], "currents": [(amplitude, start,
-stop)], "recordables": [names], "seed"}. Given: {"defaults", "recordables", "steps", "senders", "offsets", "traces": {name: (samples,
-neurons)}}.
+stop)], "recordables": [names], "seed"}. Given: {"defaults", "recordables", "steps", "senders", "offsets", "traces":
+{name: (samples, neurons)}}.
 """
 
 import pickle
