@@ -20,7 +20,7 @@ from typing import Any
 
 MODELS = ("stdp_synapse", "tsodyks2_synapse")
 # A relay with a threshold far from what the synapses bring: an input spike fires it, at 10 Hz.
-RATE, DELAY, WEIGHT = 10.0, 1.5, 1e-3
+RATE, DELAY, WEIGHT = 10.0, 1.5, 0.1
 
 
 def ours(model: str, neurons: int, indegree: int, duration: float, precision: int, threads: int) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def ours(model: str, neurons: int, indegree: int, duration: float, precision: in
     fired = dict(E_L=0 * u.mV, V_m=0 * u.mV, V_reset=0 * u.mV, V_th=500 * u.mV, t_ref=0 * u.ms, tau_m=1 * u.ms)
     cells = sim.create(ds.iaf_psc_delta, neurons, params=fired)
     noise = sim.create(ds.poisson_generator, rate=RATE * u.Hz)
-    sim.connect(noise, cells, weight=1000 * u.mV, delay=0.1 * u.ms)
+    sim.connect(noise, cells, weight=600 * u.mV, delay=0.1 * u.ms)
     sim.connect(cells, cells, rule=ds.fixed_indegree(indegree), weight=WEIGHT * u.mV, delay=DELAY * u.ms, synapse=model)
     sim.simulate(100 * u.ms)
     before = sim.cont(0.1 * u.ms).summary["delivered_events"]
@@ -52,7 +52,7 @@ def nests(model: str, neurons: int, indegree: int, duration: float, threads: int
     fired = dict(E_L=0.0, V_m=0.0, V_reset=0.0, V_th=500.0, t_ref=0.0, tau_m=1.0)
     cells = nest.Create("iaf_psc_delta", neurons, params=fired)
     noise = nest.Create("poisson_generator", params={"rate": RATE})
-    nest.Connect(noise, cells, syn_spec={"weight": 1000.0, "delay": 0.1})
+    nest.Connect(noise, cells, syn_spec={"weight": 600.0, "delay": 0.1})
     rule = {"rule": "fixed_indegree", "indegree": indegree}
     nest.Connect(cells, cells, rule, {"synapse_model": model, "weight": WEIGHT, "delay": DELAY})
     nest.Simulate(100.0)
