@@ -21,9 +21,6 @@ class UnitError(ParameterError, TypeError):
     """A quantity without a unit, or with the unit of something else."""
 
 
-_SHOWN, _MOST_SHOWN = 8, 24  # names that are listed where there are more than the second number of them
-
-
 class UnknownNameError(DistSimError, LookupError):
     """A model, rule, parameter or recordable that does not exist."""
 
@@ -31,9 +28,9 @@ class UnknownNameError(DistSimError, LookupError):
         known = sorted(known)
         close = difflib.get_close_matches(str(name), known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        # Of many names, those that are most like the one given.
-        near = difflib.get_close_matches(str(name), known, n=_SHOWN, cutoff=0.0) if len(known) > _MOST_SHOWN else known
-        shown = ", ".join(sorted(near)) + (f", and {len(known) - len(near)} more" if len(near) < len(known) else "")
+        # Of many, as many as a message has room for.
+        shown = ", ".join(known)
+        shown = shown if len(shown) <= 400 else shown[:400].rpartition(", ")[0] + ", ..."
         prefix = f"{where}: " if where else ""
         super().__init__(f"{prefix}unknown {what} {name!r}.{hint} Known: {shown}")
 

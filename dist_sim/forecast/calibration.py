@@ -223,7 +223,7 @@ class _Run:
     def _visit(self, recording: Recording, first: int, last: int) -> None:
         network = self.network
         check_finite(network, self.description, first, last)
-        steps, slots = network.spikes(first, last)
+        steps, slots, _ = network.spikes(first, last)
         ids = network.layout.ids_of(slots)
         network.projection.synapses_of(slots)
         order = np.lexsort((ids, steps))

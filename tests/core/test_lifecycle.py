@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dist_sim as ds
-from dist_sim.core import HiddenState, Module, ParamState, State, init_all_states, reset_all_states, transform
+from dist_sim.core import HiddenState, Module, ParamState, State, environ, init_all_states, reset_all_states, transform
 from dist_sim.core.lifecycle import assign_state_values, call_order, vmap_init_all_states
 from dist_sim.errors import ParameterError, StateValueError
 from dist_sim.nest.neurons import iaf_psc_delta
@@ -143,14 +143,10 @@ def test_a_reset_without_batch_keeps_what_is_there():
     assert {state.value.shape for state in model.states(HiddenState).values()} == {(4, 3)}
 
 
-def test_nest_neurons_refuse_a_batch():
-    class Small(iaf_psc_delta):
-        def __init__(self):
-            Module.__init__(self)
-
-    init_all_states(Small())
-    with pytest.raises(ParameterError, match="Small.*does not support batches"):
-        init_all_states(Small(), batch_size=2)
+def test_nest_neurons_take_a_batch():
+    with environ.context(dt=0.1 * u.ms):
+        cells = init_all_states(iaf_psc_delta(3), batch_size=2)
+    assert cells.V_m.shape == (2, 3) and (cells.V_m == -70 * u.mV).all()
 
 
 def test_arguments_go_to_every_init_state():

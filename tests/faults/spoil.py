@@ -56,7 +56,9 @@ def spoil(sim: ds.Simulator, case: Case) -> str:
     table, ids = network.projection.plastic["stdp_synapse"], network.layout.groups[0]
     neuron, target = case.which % len(ids), case.which % 100
     if case.variable in ("V", "I"):
-        state, at = getattr(network.populations[0], case.variable), (..., network.layout.positions(0)[neuron])
+        cells = network.populations[0]
+        row = next(k for k, name in enumerate(cells.text.states) if name.startswith(case.variable))
+        state, at = cells.variables, (row, network.layout.positions(0)[neuron])
         named = f"{'pre' if neuron < 300 else 'post'}: neuron {ids[neuron]}: "
     elif case.variable == "trace":
         state, at = table.post_traces, int(np.flatnonzero(whole(table.target_place.value) == target)[0])
@@ -79,7 +81,7 @@ def spoilt(sim: ds.Simulator, case: Case) -> str:
     try:
         sim.cont(10 * CHUNK * u.ms)
     except NumericalError as error:
-        told = re.escape(named) + rf".*{case.variable}\b.* became (nan|inf|-inf).* between {begin:g} and {begin + CHUNK:g} ms"
+        told = re.escape(named) + rf".*{case.variable}.* became (nan|inf|-inf).* between {begin:g} and {begin + CHUNK:g} ms"
         assert re.search(told, str(error)), f"{case}: {error}"
         return str(error)
     raise AssertionError(f"{case}: went unnoticed")

@@ -102,10 +102,14 @@ def test_spikes_depend_neither_on_devices_nor_on_the_backend(script, precision, 
 
 def test_a_checkpoint_goes_on_elsewhere(script, precision, digest, tmp_path):
     policy = CheckpointPolicy(every=0.0, keep_last=2)
-    with Session(directory=RunDirectory(tmp_path / "run"), checkpoints=policy, stop=StopAt(3)).active(), pytest.raises(Stopped):
+    directory = RunDirectory(tmp_path / "run")
+    with Session(directory=directory, checkpoints=policy, stop=StopAt(3)).active(), pytest.raises(Stopped):
         script.network(precision=precision, devices=2).simulate(60 * u.ms)
-    with Session(directory=RunDirectory.resume(tmp_path / "run"), checkpoints=policy, stop=StopAt(99)).active():
+    directory.close()
+    directory = RunDirectory.resume(tmp_path / "run")
+    with Session(directory=directory, checkpoints=policy, stop=StopAt(99)).active():
         result = script.network(precision=precision, devices=3, backend="reference").simulate(60 * u.ms)
+    directory.close()
     assert result.digest == digest
 
 

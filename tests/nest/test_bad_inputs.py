@@ -204,7 +204,7 @@ CASES = {
     ),
     "name taken": call(ParameterError, ["name='exc'", "taken"], lambda sim, n: sim.create(ds.iaf_psc_exp, name="exc")),
     "unknown model": call(UnknownNameError, ["'iaf_psc_expp'", "'iaf_psc_exp'?"], lambda sim, n: sim.create("iaf_psc_expp")),
-    "model of another kind": call(UnknownNameError, ["'dict'", "iaf_psc_exp"], lambda sim, n: sim.create(dict)),
+    "model of another kind": call(UnknownNameError, ["'dict'", "aeif_cond_exp"], lambda sim, n: sim.create(dict)),
     # devices
     "rate below 0": device(ParameterError, ["rate=-1 Hz", "at least 0 Hz"], ds.poisson_generator, rate=-1 * u.Hz),
     "rate NaN": device(ParameterError, ["rate", "NaN"], ds.poisson_generator, rate=np.nan * u.Hz),

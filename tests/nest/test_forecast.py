@@ -207,7 +207,7 @@ def test_a_device_of_this_machine_is_measured(tmp_path, capsys, monkeypatch):
 
 def test_what_is_measured_makes_the_forecast(monkeypatch):
     monkeypatch.setattr(calibration, "_SECONDS", 0.01)
-    monkeypatch.setattr(calibration.stdp, "PERIOD", 100)  # steps that are timed at least
+    monkeypatch.setattr(calibration.plastic, "PERIOD", 100)  # steps that are timed at least
     sim = ds.Simulator(seed=3)
     plastic(sim)
     d = sim._description()
@@ -228,8 +228,10 @@ def test_dealt_spikes_are_compiled_as_a_networks_own():
         calibration.deal(network, d, 0.01)
         loop = ChunkedLoop(network, network.chunk, overflow=network.projection.overflow)
         program = loop.advance.lower(np.int32(0), np.int32(0)).compile().as_text()
-    shape = ",".join(map(str, network.projection.plastic["stdp_synapse"].post_steps.value.shape))
-    assert f"f32[{shape}]" in program and not re.search(rf"= [fs]32\[{shape}\]\S* copy\(", program)
+    posts = network.projection.plastic["stdp_synapse"]
+    for kind, state in (("s", posts.post_steps), ("f", posts.post_traces)):
+        shape = ",".join(map(str, state.value.shape))
+        assert f"{kind}32[{shape}]" in program and not re.search(rf"= {kind}32\[{shape}\]\S* copy\(", program)
 
 
 def test_the_memory_of_the_host_and_of_its_limits_is_honoured(monkeypatch):

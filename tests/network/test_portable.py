@@ -67,7 +67,8 @@ def test_parts_of_several_processes_are_the_whole(monkeypatch, plan):
     network.__dict__.pop("_mine")
     weights = [len(part["plastic.stdp_synapse.weight"]) for part in parts]
     assert sum(weights) == len(wanted["plastic.stdp_synapse.weight"]) and min(weights) > 1000
-    assert sum(len(part["iaf_psc_exp.V"]) for part in parts) == len(wanted["iaf_psc_exp.V"])
+    name = "iaf_psc_exp.variables"
+    assert sum(part[name].shape[1] for part in parts) == wanted[name].shape[1]
 
     resumed = plastic(devices=3)
     resumed.simulate(0 * u.ms)

@@ -22,7 +22,7 @@ from dist_sim.nest.neurons.text import receptor_unit as unit_of
 
 # What NEST's GetDefaults names besides the parameters and initial values of a model.
 BOOKKEEPING = {
-    "Ca", "capacity", "ignore_and_spike", "ignore_and_spike_interval", "ignore_and_spike_offset", "archiver_length", "available", "beta_Ca", "element_type", "elementsize", "frozen", "global_id", "instantiations", "local",
+    "Ca", "capacity", "flush_event_send_interval", "ignore_and_spike", "ignore_and_spike_interval", "ignore_and_spike_offset", "archiver_length", "available", "beta_Ca", "element_type", "elementsize", "frozen", "global_id", "instantiations", "local",
     "model", "model_id", "node_uses_wfr", "post_trace", "receptor_types", "recordables", "supports_precise_spikes", "synaptic_elements",
     "t_spike", "tau_Ca", "tau_minus", "tau_minus_triplet", "thread", "thread_local_id", "type_id", "vp", "vp_id", "synapse_model",
     "needs_prelim_update", "has_connections", "n_receptors", "n_synapses", "receptor_model", "recordables_names",

@@ -228,13 +228,14 @@ def test_intervals():
     assert best_interval(1e-3, 3600.0) == 60.0
 
 
-@pytest.mark.parametrize(("state", "value"), [("V", np.nan), ("I", np.inf)])
+@pytest.mark.parametrize(("state", "value"), [("V_m", np.nan), ("I_syn_ex", np.inf)])
 def test_what_is_not_finite_is_found_within_a_chunk(state, value):
     sim = small(devices=3, plan="round_robin")
     sim.simulate(5 * u.ms)
     network = sim._simulation.network
-    cell = getattr(network.populations[0], state)
-    cell.value = cell.value.at[..., network.layout.positions(0)[17]].set(value)
+    cells = network.populations[0]
+    place = cells.text.states.index(state), network.layout.positions(0)[17]
+    cells.variables.value = cells.variables.value.at[place].set(value)
     with pytest.raises(NumericalError, match=rf"exp: neuron 17: .*{state}\S* became .* between 5 and 8.7 ms"):
         sim.cont(20 * u.ms)
 
