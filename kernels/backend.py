@@ -102,7 +102,8 @@ extern "C" void dist_sim_use_pool(void* pool) { dist_sim::Pool::shared() = stati
 
 
 class _Remembered:
-    """Which sources hold which printed kernels, in the user's cache: kernels that were compiled together are found by any of them.
+    """Which sources hold which printed kernels, in the user's cache: kernels that were compiled together are found by any of
+    them.
 
     Without a folder that can be written nothing is remembered, and kernels are compiled again in other company.
     """

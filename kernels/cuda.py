@@ -19,7 +19,8 @@ _FOLDER = Path(__file__).resolve().parent / "cpp"
 
 
 def source_of(texts: Sequence[NeuronText]) -> str:
-    """One file with a kernel per model; under g++ with DIST_SIM_ONE_LANE each is a function of the same name, the kernel's twin."""
+    """One file with a kernel per model; under g++ with DIST_SIM_ONE_LANE each is a function of the same name, the kernel's
+    twin."""
     parts = ['#include "model.cuh"']
     for text in texts:
         number = "double" if text.dtype == np.float64 else "float"

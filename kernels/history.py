@@ -6,7 +6,8 @@ alive, the delivered and the scheduled synaptic events (two words each, low firs
 nothing is written and the flag is set: the caller runs the chunk again with more room.
 
 A device's spikes of a step are words: a bit per neuron, and after the bits, for models whose neurons can send several spikes in a
-step or changes of state, a whole number per neuron. `Counted` says where these lie. The top bit of a row in the ring says that the
+step or changes of state, a whole number per neuron. `Counted` says where these lie. The top bit of a row in the ring says that
+the
 weights are taken away instead of added: a neuron of two states went down.
 """
 

@@ -1,6 +1,7 @@
 """One step of all neurons of one model: a text in plain jnp, run by JAX (the reference) or printed into compiled C++.
 
-States are (states, n) and counters (counters, n), in place where compiled. A parameter is one number for all neurons or one per neuron.
+States are (states, n) and counters (counters, n), in place where compiled. A parameter is one number for all neurons or one
+per neuron.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ class NeuronText:
         states, counters: likewise, of what a step changes.
         channels: of input; `currents`: ports of injected currents; `uniforms`: random numbers of a step.
         several: whether a neuron can send more than one spike in a step.
-        update: its inputs are numbers, wholes, states, counters, channels, currents, step, uniforms, in this order, and of a model
-            with `substep` the states and counters as they were before the solve; its outputs states, counters, and spikes (INT).
-        substep: one trial of an adaptive solver: numbers, wholes, states, counters, channels, currents, time; gives states, counters,
-            the time, spikes. It is repeated until no time is below the first number, which is dt.
+        update: its inputs are numbers, wholes, states, counters, channels, currents, step, uniforms, in this order, and of a
+            model with `substep` the states and counters as they were before the solve; its outputs states, counters, and
+            spikes (INT).
+        substep: one trial of an adaptive solver: numbers, wholes, states, counters, channels, currents, time; gives states,
+            counters, the time, spikes. It is repeated until no time is below the first number, which is dt.
     """
 
     name: str
@@ -59,9 +61,9 @@ class NeuronText:
     @functools.cached_property
     def target(self) -> str:
         """Name of the compiled kernel: the same text has the same name."""
-        described = repr((self.dtype.name, self.channels, self.currents, self.uniforms, self.several, len(self.states), str(self.update.jaxpr),
-                          self.update.jaxpr.consts, self.substep and (str(self.substep.jaxpr), self.substep.jaxpr.consts)))  # fmt: skip
-        digest = hashlib.sha256(described.encode()).hexdigest()[:12]
+        counts = self.channels, self.currents, self.uniforms, self.several, len(self.states)
+        texts = [(str(text.jaxpr), text.jaxpr.consts) for text in (self.update, self.substep) if text is not None]
+        digest = hashlib.sha256(repr((self.dtype.name, counts, texts)).encode()).hexdigest()[:12]
         return f"{re.sub('[^A-Za-z0-9_]', '_', self.name)}_{self.dtype.name}_{digest}"
 
 
@@ -103,7 +105,8 @@ def update(
         seed, stream: of the uniform numbers.
 
     Returns:
-        states, counters, the spikes as bits (n / 32,) uint32, and counts of spikes (n,) int32, or (0,) where a neuron sends at most one.
+        states, counters, the spikes as bits (n / 32,) uint32, and counts of spikes (n,) int32, or (0,) where a neuron sends at
+        most one.
     """
     n = states.shape[1] if text.states else counters.shape[1]
     if backend == "cpp":
@@ -126,14 +129,22 @@ def update(
             states,
             counters,
         ]
-        return backends.call(text.target, results, *operands, in_place={10: 0, 11: 1}, source=None, n=np.int64(n),
-                             offset=np.int64(offset), threads=np.int64(arriving.shape[0]), key0=np.uint32(key0), key1=np.uint32(key1),
-                             stream=np.uint32(stream))  # fmt: skip
+        return backends.call(
+            text.target, results, *operands, in_place={10: 0, 11: 1}, source=None, n=np.int64(n), offset=np.int64(offset),
+            threads=np.int64(arriving.shape[0]), key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream),
+        )  # fmt: skip
     new = arriving[:, offset : offset + text.channels * n].sum(axis=0, dtype=arriving.dtype).reshape(text.channels, n)
     arrived = [as_it_is(row.astype(text.dtype) * quantum) for row, quantum in zip(new, quanta, strict=True)]
     u = _uniforms(text, ids, step, seed, stream)
     y, c, spikes = advance(
-        text, parameters.values(len(text.numbers)), list(states), list(counters), arrived, list(currents)[: text.currents], step, u
+        text,
+        parameters.values(len(text.numbers)),
+        list(states),
+        list(counters),
+        arrived,
+        list(currents)[: text.currents],
+        step,
+        u,
     )
     y, c = ([jnp.broadcast_to(v, (n,)).astype(old.dtype) for v in vs] for vs, old in ((y, states), (c, counters)))
     spikes = jnp.broadcast_to(spikes, (n,))
@@ -251,8 +262,8 @@ def struct_of(text: NeuronText) -> str:
     inside = "\n".join(f"    {line}" for line in [*solving, "{", *updating, "}"])
     functions = "\n\n".join(f"  {line}" for line in str(source).splitlines())
     functions = functions.replace("\n\n", "\n")
-    constants = ", ".join(f"{k} = {v}" for k, v in zip(
-        ("NUMBERS", "WHOLES", "STATES", "COUNTERS", "CHANNELS", "CURRENTS", "UNIFORMS"), names.values(), strict=True))  # fmt: skip
+    counts = ("NUMBERS", "WHOLES", "STATES", "COUNTERS", "CHANNELS", "CURRENTS", "UNIFORMS")
+    constants = ", ".join(f"{k} = {v}" for k, v in zip(counts, names.values(), strict=True))
     return f"""
 struct model_{text.target} : dist_sim::Operations<{number}> {{
   static constexpr int {constants};
@@ -273,7 +284,8 @@ void {text.target}(const Tensor step, const Tensor arriving, const Tensor rows, 
     const Tensor shared_whole, const Tensor own_whole, const Tensor quanta, const Tensor currents, const Tensor ids,
     const Tensor states_old, const Tensor counters_old, Tensor states, Tensor counters, Tensor bits, Tensor counts,
     int64_t n, int64_t offset, int64_t threads, uint32_t key0, uint32_t key1, uint32_t stream) {{
-  dist_sim::call_model<model_{text.target}, {number}, {int(text.several)}>(step, arriving, rows, shared, own, shared_whole, own_whole,
+  dist_sim::call_model<model_{text.target}, {number}, {int(text.several)}>(step, arriving, rows, shared, own, shared_whole,
+  own_whole,
       quanta, currents, ids, states_old, counters_old, states, counters, bits, counts, n, offset, threads, key0, key1, stream);
 }}
 """

@@ -1,14 +1,15 @@
-"""Synapses that change, brought up to date when a presynaptic spike arrives: a text in plain jnp of what happens to ONE synapse, run
-by JAX (the reference) or printed into compiled C++.
+"""Synapses that change, brought up to date when a presynaptic spike arrives: a text in plain jnp of what happens to ONE
+synapse, run by JAX (the reference) or printed into compiled C++.
 
 A synapse depends on the spikes of its own two neurons alone, taken in a fixed order, with exponentials from tables: the same bits
 on any device. The whole delay is dendritic, as in NEST: of a synapse with a delay of d steps, a presynaptic spike of step m meets
 the postsynaptic ones of steps up to m - d. It acts at the end of step m + d; by then the target's device knows them all.
 
-Where a model listens to them, postsynaptic spikes are kept in a ring per target. Once per period every synapse is brought up to date
-with those that no presynaptic spike on its way can come before, so that the ring need not reach back further: this changes nothing by
-a bit, because the same operations are done in the same order, only earlier. A ring that is too small sets a flag, and the chunk is
-run again with a larger one.
+Where a model listens to them, postsynaptic spikes are kept in a ring per target. Once per period every synapse is brought up
+to date
+with those that no presynaptic spike on its way can come before, so that the ring need not reach back further: this changes
+nothing by a bit, because the same operations are done in the same order, only earlier. A ring that is too small sets a flag,
+and the chunk is run again with a larger one.
 
 `cpp/plastic.h` is what the texts are printed into, by `plastic_source.py`.
 """
@@ -49,8 +50,9 @@ class SynapseText:
         traces: of the target's spikes, each with a time constant of the target; the first `stored` add up over its spikes, the
             others begin anew at each.
         uniforms: random numbers that a presynaptic spike takes.
-        on_post: a spike of the target that arrives at the synapse h after the last presynaptic one. Inputs: parameters, variables,
-            exponentials of h, stored traces just before that spike, h [ms]. Results: variables. None if the model does not listen.
+        on_post: a spike of the target that arrives at the synapse h after the last presynaptic one. Inputs: parameters,
+            variables, exponentials of h, stored traces just before that spike, h [ms]. Results: variables. None if the model
+            does not listen.
         on_pre: a presynaptic spike, h after the last one. Inputs: parameters, variables, exponentials of h, traces as this spike
             meets them, h [ms], whether it is the first (BOOL), uniforms. Results: variables, the weight that is passed on, and
             whether one is (BOOL).
@@ -273,7 +275,8 @@ class _Synapses:
         return jax.lax.fori_loop(0, capacity, one, variables)
 
     def arrive(self, i, emitted, delay, swept, fixed, state, last, uniforms):
-        """Their new variables (n, variables) for a presynaptic spike of step `emitted`, what they pass on, and whether they do."""
+        """Their new variables (n, variables) for a presynaptic spike of step `emitted`, what they pass on, and whether they
+        do."""
         text = self.text
         after = jnp.maximum(last[i] - delay, swept - 2 * delay + 1)
         variables = self.after_posts(i, delay, after, emitted - delay, fixed, state, last)

@@ -78,7 +78,8 @@ void {name}({arguments}, int64_t min_delay, int64_t num_delays, int64_t threads,
   using T = {number};
   {" ".join(f"same({a}_old, {a});" for a in changing)}
   const WeightLog<T> log{log};
-  deliver_changing<law_{target}, T>({", ".join([*known, *changing[:4]])}, min_delay, num_delays, threads, period, bits, key0, key1,
+  deliver_changing<law_{target}, T>({", ".join([*known, *changing[:4]])}, min_delay, num_delays, threads, period, bits, key0,
+  key1,
       stream, log);
 }}
 """

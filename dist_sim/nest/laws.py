@@ -13,7 +13,8 @@ import jax.numpy as jnp
 @final
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """Linear dynamics, solved exactly on the grid with propagators that `propagators(p, dt)` computes once on the host in float64.
+    """Linear dynamics, solved exactly on the grid with propagators that `propagators(p, dt)` computes once on the host in
+    float64.
 
     Attributes:
         uniforms, with_feature, more_with: as of `Discrete`.
@@ -45,7 +46,8 @@ class Discrete:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Adaptive:
-    """`derivatives(y, p, x)` solved by Fehlberg's method of order 4 and 5 whose internal step is a state of the neuron: NEST's rule.
+    """`derivatives(y, p, x)` solved by Fehlberg's method of order 4 and 5 whose internal step is a state of the neuron: NEST's
+    rule.
 
     Attributes:
         tolerance: of the error of an internal step, in the units of the states; the name of a parameter takes that one's value.
@@ -74,7 +76,8 @@ _ERROR = {0: 1 / 360, 2: -128 / 4275, 3: -2197 / 75240, 4: 1 / 50, 5: 2 / 55}
 
 
 def trial(
-    derivatives: Callable[[Mapping[str, Any]], Mapping[str, Any]], y: Mapping[str, Any], h: Any, t: Any, dt: Any, tolerance: Any, control: str
+    derivatives: Callable[[Mapping[str, Any]], Mapping[str, Any]], y: Mapping[str, Any], h: Any, t: Any, dt: Any, tolerance: Any,
+    control: str,
 ) -> tuple[dict[str, Any], Any, Any, Any]:  # fmt: skip
     """One trial of an internal step.
 

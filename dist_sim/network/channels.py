@@ -17,8 +17,8 @@ class Channels:
         offset: where the first begins.
         routes: receptor type -> channels of its positive and of its negative weights.
         counting: channels that count spikes and leave their weights aside.
-        quantum: (count, n) what one unit of the integer input stands for, of the neurons of this process's devices, in the unit of
-            the receptor; powers of two. It belongs to the neuron: a strong synapse elsewhere changes nothing.
+        quantum: (count, n) what one unit of the integer input stands for, of the neurons of this process's devices, in the
+            unit of the receptor; powers of two. It belongs to the neuron: a strong synapse elsewhere changes nothing.
     """
 
     count: int

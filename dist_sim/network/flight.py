@@ -30,7 +30,8 @@ def spikes_in_flight(
     step: int,
     sent: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, global ids and numbers, sorted by (step, id), of the spikes that may still be due or sent when `step` is about to begin.
+    """Steps, global ids and numbers, sorted by (step, id), of the spikes that may still be due or sent when `step` is about to
+    begin.
 
     Args:
         histories: per device (sources, ring, marks): the source slot of each row of its table, and its history.

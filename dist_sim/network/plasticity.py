@@ -1,4 +1,5 @@
-"""Synapses of one family that change, as one Module: their variables and the spikes of their targets, on the devices of the targets."""
+"""Synapses of one family that change, as one Module: their variables and the spikes of their targets, on the devices of the
+targets."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ class Plasticity(Module):
         watched: per connection, whether what its synapses pass on is put down in `log`.
 
     States: state (n, variables); last (n,) step of the last presynaptic spike; post_steps (targets, capacity) and post_traces
-    (targets, capacity, stored), post_count: the last spikes of the targets (see `kernels.plastic`); full: a flag per device; place,
+    (targets, capacity, stored), post_count: the last spikes of the targets (see `kernels.plastic`); full: a flag per device;
+    place,
     target_place: number of each synapse in order of (target id, connection, slot), of each target in order of ids.
     """
 
@@ -133,8 +135,8 @@ class Plasticity(Module):
         taus = np.unique(np.concatenate([own.reshape(-1), *of_targets]))
         if len(taus) > _MOST_TAUS:
             raise ParameterError(
-                f"{len(taus):,} different time constants of {self.model.name} ({', '.join([*text.decays, *self.model.target_taus()])}); "
-                f"at most {_MOST_TAUS:,} have a table of their exponential. Round them."
+                f"{len(taus):,} different time constants of {self.model.name} "
+                f"({', '.join([*text.decays, *self.model.target_taus()])}); at most {_MOST_TAUS:,} have a table of their exponential. Round them."
             )
         decay = decays(taus, dt, dtype)
         self.bits = decay.bits
@@ -294,7 +296,8 @@ class Plasticity(Module):
             read: this process's part of the value of a State at that moment.
 
         Returns:
-            The variables by name, and last: (num_synapses,) in order of (target id, connection, slot). post_kept (num_targets,) in
+            The variables by name, and last: (num_synapses,) in order of (target id, connection, slot). post_kept
+                (num_targets,) in
             order of ids: of each target, how many spikes are still needed; post_steps, and by the names of the traces: those, one
             target after the other. Of one of several processes, synapses and targets: which of the network's these are, as
             `distances` says.

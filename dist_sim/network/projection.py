@@ -382,8 +382,8 @@ class Projection(Module):
             read: this process's part of the value of a State at that moment.
 
         Returns:
-            spike_ids (n,) uint32, sorted by (step, id), spike_numbers (n,) uint32 where some model is counted, spike_counts (slots + interval,) int64 per step, totals (2,) int64
-            of delivered and scheduled events.
+            spike_ids (n,) uint32, sorted by (step, id), spike_numbers (n,) uint32 where some model is counted, spike_counts
+            (slots + interval,) int64 per step, totals (2,) int64 of delivered and scheduled events.
         """
         sent = self.exchanged_until(step)
         present, ring, marks = (np.split(read(s), len(self.local)) for s in (self.present, self.ring, self.marks))

@@ -23,9 +23,7 @@ from dist_sim.simulator.nodes import Node, NodeView
 ARGUMENTS = ("rule", "weight", "delay", "synapse", "receptor_type", "allow_autapses", "allow_multapses")  # of connect
 
 
-def read_receptor(
-    model: type[NESTNeuron], nodes: Sequence[Node], receptor_type: int | None, where: str
-) -> tuple[int, Any]:
+def read_receptor(model: type[NESTNeuron], nodes: Sequence[Node], receptor_type: int | None, where: str) -> tuple[int, Any]:
     """The receptor type of a connection to nodes of one model, and the unit of its weights."""
     shape = Shape(axes=tuple((axis, min(n.axes[axis] for n in nodes)) for axis in nodes[0].axes))
     routes = routes_of(model, shape)

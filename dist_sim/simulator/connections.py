@@ -62,8 +62,8 @@ class SynapseCollection:
         """Properties now: one by its name, or several as a dictionary.
 
         Args:
-            names: source, target, delay [ms], weight [unit of the targets' input], synapse_model, and the variables and parameters
-                of the synapse models (Kplus, x, tau_plus, ...).
+            names: source, target, delay [ms], weight [unit of the targets' input], synapse_model, and the variables and
+                parameters of the synapse models (Kplus, x, tau_plus, ...).
 
         Raises:
             UnknownNameError: no such property. ConnectError: weights in different units, or what only some of the synapses have.
@@ -86,7 +86,8 @@ class SynapseCollection:
             if own not in model.settable():
                 others = " or ".join(repr(n) for n, m in SYNAPSES.items() if own in m.settable())
                 raise ConnectError(
-                    f"{self!r}.get({names!r}): {model.__name__.replace('_synapse', '')} synapses have none. Ask for synapse={others}."
+                    f"{self!r}.get({names!r}): {model.__name__.replace('_synapse', '')} synapses have none. "
+                    f"Ask for synapse={others}."
                 )
         declared = [m.settable()[own] for m in models.values()]
         values = self._now(own)
@@ -133,8 +134,8 @@ def find(
 ) -> SynapseCollection:
     """The synapses from `source` to `target` (global ids; None: all) of one model, or of all.
 
-    They are drawn again on the host, from the same keys as on the devices; what changes is read from the network that `simulation`
-    gives, once it is built.
+    They are drawn again on the host, from the same keys as on the devices; what changes is read from the network that
+    `simulation` gives, once it is built.
     """
     if synapse is not None and synapse not in SYNAPSES:
         raise UnknownNameError("synapse", synapse, SYNAPSES, where="get_connections")
@@ -173,8 +174,8 @@ def ends_of(d: Description, family: str, place: int) -> tuple[int, int]:
 
 
 def _places(d: Description, family: str) -> dict[int, np.ndarray]:
-    """Per connection of a family, by its stream: (num_post,) place of the first synapse of each target among all of the family, in
-    order of (target id, connection, slot)."""
+    """Per connection of a family, by its stream: (num_post,) place of the first synapse of each target among all of the
+    family, in order of (target id, connection, slot)."""
     mine = [c for c in d.connections if c.family == family]
     degrees = {c.stream: c.rule.sources(c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend)).degrees for c in mine}
     total = np.zeros(d.num_ids, dtype=np.int64)

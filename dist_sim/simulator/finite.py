@@ -63,7 +63,7 @@ def _neuron_states(network: Network) -> list[tuple[str, int, State]]:
 def _in_neurons(network: Network, d: Description) -> Iterator[_Found]:
     for group, ids in enumerate(network.layout.groups):
         rows = {}
-        for name, _, state in (found for found in _neuron_states(network) if found[1] == group):
+        for _, _, state in (found for found in _neuron_states(network) if found[1] == group):
             values = network.layout.gather(group, whole(state.value)).reshape(-1, len(ids))
             rows |= dict(zip(network.populations[group].text.states, values, strict=True))
         if (found := _first(rows)) is not None:
@@ -99,8 +99,8 @@ def _refuse_large(d: Description, name: str, plastic: Plasticity, first: int, la
     k = int(np.argmax(weights))
     raise NumericalError(
         f"{_synapse(d, name, k)}: its weight grew to {weights[k]:g} between {first * d.dt:g} and {last * d.dt:g} ms, more than "
-        f"{GROWTH:g} times the largest initial one of its connection. {name} has no bound of its own, and sums of such weights could "
-        "leave the integers. Begin with larger weights, or depress more (alpha)."
+        f"{GROWTH:g} times the largest initial one of its connection. {name} has no bound of its own, and sums of such weights "
+        "could leave the integers. Begin with larger weights, or depress more (alpha)."
     )
 
 

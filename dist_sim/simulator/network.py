@@ -135,7 +135,8 @@ class Network(Module):
         """All that a step writes and a later one needs, when `step` is about to begin, without placement: this process's part.
 
         States of neurons are (..., num_neurons) in order of global ids, as `iaf_psc_exp.V`; those of `projection` and of
-        `plastic.<model>` are as they say. Of one of several processes, `neurons.<model>` says which neurons of the model these are, as `distances`.
+        `plastic.<model>` are as they say. Of one of several processes, `neurons.<model>` says which neurons of the model these
+        are, as `distances`.
 
         Args:
             read: this process's part of the value of a State at that moment.

@@ -125,7 +125,8 @@ def _list_told(node: Node, ids: np.ndarray, name: str, value: Any, seed: int) ->
     others = [n for n, p in known.items() if p.axis == axis and n != name]
     if axes[axis] != node.axes[axis] and others:
         raise ParameterError(
-            f"{node.name}.{name}: {axes[axis]} entries, and {', '.join(others)} have {node.axes[axis]}. Give them together in create."
+            f"{node.name}.{name}: {axes[axis]} entries, and {', '.join(others)} have {node.axes[axis]}. "
+            "Give them together in create."
         )
     draws = {n: d for n, d in node.draws.items() if n.partition("[")[0] != name} | new
     counts = {**node.axes, axis: axes[axis]}

@@ -211,8 +211,8 @@ class Simulator:
             raise ConnectError(f"{where}: a {source.model.__name__} has no synapses whose weights could be recorded.")
         number = self._num_connects
         call = Call(
-            pre=pre, post=post, receptor_type=receptor_type, rule=chosen, weight=weight, delay=delay, multapses=bool(allow_multapses), number=number,
-            where=where, dt=self.dt, seed=self.seed, backend=self.backend, models=self._models,
+            pre=pre, post=post, receptor_type=receptor_type, rule=chosen, weight=weight, delay=delay,
+            multapses=bool(allow_multapses), number=number, where=where, dt=self.dt, seed=self.seed, backend=self.backend, models=self._models,
         )  # fmt: skip
         if issubclass(target.model, SpikeRecorder):
             self._recorded.setdefault(post.node, []).extend(recorded(call))

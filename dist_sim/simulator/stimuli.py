@@ -117,7 +117,8 @@ def _poisson_drives(
 def add_bounds(
     bound: np.ndarray, group: int, routes: Mapping[int, tuple[int, int]], stimuli: Sequence[Drawn], share: Share
 ) -> None:
-    """Adds the largest input in one step of each neuron of a model: `bound` (channels, slots of the share), in units of the input.
+    """Adds the largest input in one step of each neuron of a model: `bound` (channels, slots of the share), in units of the
+    input.
 
     Args:
         routes: receptor type -> channels of its positive and negative weights.

@@ -99,7 +99,9 @@ def stimulus(call: Call) -> Stimulus:
     if delay.kind != build.CONSTANT:
         raise ConnectError(f"{call.where}: a generator reaches all its targets after one delay; give one number.")
     edges = call.edges(call.pre.ids, call.post.ids, weight, delay)
-    return Stimulus(node=call.pre.node, edges=edges, groups=tuple(call.models.index(model) for model in models), receptor=receptor)
+    return Stimulus(
+        node=call.pre.node, edges=edges, groups=tuple(call.models.index(model) for model in models), receptor=receptor
+    )
 
 
 def recorded(call: Call) -> list[tuple[int, np.ndarray]]:
@@ -233,5 +235,7 @@ def unit_of(post: NodeView, receptor_type: int | None, weight: Any, where: str) 
         raise ConnectError(f"{where}: the targets have no receptor type in common ({names}). Connect one model at a time.")
     units = sorted({str(unit) for _, unit in found})
     if len(units) > 1 and weight is not None:
-        raise ConnectError(f"{where}: the targets take weights in {' and in '.join(units)} ({names}). Connect one model at a time.")
+        raise ConnectError(
+            f"{where}: the targets take weights in {' and in '.join(units)} ({names}). Connect one model at a time."
+        )
     return found[0]

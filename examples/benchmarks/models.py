@@ -3,9 +3,10 @@
     python examples/benchmarks/models.py
     python examples/benchmarks/models.py --models iaf_cond_exp,aeif_cond_exp --threads 1 --repeat 5
 
-Unconnected neurons, each with a current of its own, and one train of 400 spikes per second that excites all of them. Quiet: currents
-that are too small for spikes; active: such currents that they fire at about 10 Hz. NEST gets the same numbers and runs in a process of
-its own with as many threads. The first 100 ms, and as much as is timed after them, are not timed. Times are those of the CPU, all
+Unconnected neurons, each with a current of its own, and one train of 400 spikes per second that excites all of them. Quiet:
+currents that are too small for spikes; active: such currents that they fire at about 10 Hz. NEST gets the same numbers and
+runs in a process of its own with as many threads. The first 100 ms, and as much as is timed after them, are not timed. Times
+are those of the CPU, all
 threads together: on a machine that others use too, those of the clock say little.
 """
 
@@ -73,7 +74,9 @@ def ours(model: str, neurons: int, amplitude: float, duration: float, precision:
     return {"seconds": time.process_time() - begin, "spikes": spikes}
 
 
-def nests(model: str, neurons: int, amplitude: float, duration: float, port: int, weight: float, threads: int) -> dict[str, float]:
+def nests(
+    model: str, neurons: int, amplitude: float, duration: float, port: int, weight: float, threads: int
+) -> dict[str, float]:
     import nest
 
     nest.verbosity = nest.VerbosityLevel.ERROR

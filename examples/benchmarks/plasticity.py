@@ -3,9 +3,9 @@
     python examples/benchmarks/plasticity.py
     python examples/benchmarks/plasticity.py --models stdp_synapse --neurons 10000 --indegree 500 --threads 1
 
-Neurons that fire irregularly from Poisson input, whatever their recurrent synapses bring, and recurrent synapses of a model. From the
-time of a run is taken that of the same run with static synapses; what is left, and the time of a static event, is divided by the events.
-NEST runs in a process of its own, with so many threads.
+Neurons that fire irregularly from Poisson input, whatever their recurrent synapses bring, and recurrent synapses of a model.
+From the time of a run is taken that of the same run with static synapses; what is left, and the time of a static event, is
+divided by the events. NEST runs in a process of its own, with so many threads.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ _LOG2_E = 1.4426950408889634
 
 
 class _Format:
-    """Of float32 or float64: bits of the fraction, bias of the exponent, the number whose last bit is worth 1, and ln 2 in two parts
-    whose first has so few bits that its product with an exponent is exact."""
+    """Of float32 or float64: bits of the fraction, bias of the exponent, the number whose last bit is worth 1, and ln 2 in two
+    parts whose first has so few bits that its product with an exponent is exact."""
 
     def __init__(self, dtype: Any):
         double = np.dtype(dtype) == np.float64

@@ -1,7 +1,7 @@
 """Texts as C++ on vector registers, and as CUDA: the same operations in the same order.
 
-A value is an SSA name of type V (numbers), I (whole numbers as wide as they) or M (masks); `cpp/lanes.h` has the types: GCC vectors on
-CPUs, plain numbers in CUDA.
+A value is an SSA name of type V (numbers), I (whole numbers as wide as they) or M (masks); `cpp/lanes.h` has the types: GCC
+vectors on CPUs, plain numbers in CUDA.
 """
 
 from __future__ import annotations

@@ -72,7 +72,9 @@ class AllGatherMPI:
 
     def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str, counted=()):
         """As `AllGather`."""
-        return push_gathered(self.meeting, step, outbox, events, sources, history, num_delays=num_delays, backend=backend, counted=counted)
+        return push_gathered(
+            self.meeting, step, outbox, events, sources, history, num_delays=num_delays, backend=backend, counted=counted
+        )
 
     def bytes_per_step(self, num_slots: int, num_devices: int) -> int:
         """Bytes that a device receives per step."""

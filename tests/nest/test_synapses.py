@@ -41,13 +41,16 @@ KINDS = {
     "tsodyks_synapse": [kind | {"y": 0.2, "tau_psc": 2.0} for kind in DEPRESSING[:1]] + [*DEPRESSING[1:]],
     "tsodyks_synapse_hom": [kind | {"y": 0.2, "tau_psc": 2.0} for kind in DEPRESSING[:1]] + [*DEPRESSING[1:]],
     "tsodyks2_synapse": DEPRESSING,
-    "quantal_stp_synapse": [{"n": 5, "a": 3, "tau_rec": 60.0, "tau_fac": 40.0, "U": 0.3}, {"n": 2, "a": 2, "u": 0.8, "tau_rec": 20.0}],
+    "quantal_stp_synapse": [
+        {"n": 5, "a": 3, "tau_rec": 60.0, "tau_fac": 40.0, "U": 0.3}, {"n": 2, "a": 2, "u": 0.8, "tau_rec": 20.0},
+    ],
     "bernoulli_synapse": [{"p_transmit": 0.3}, {}],
 }  # fmt: skip
 
 
 def protocols(name, pairs, *, duration):
-    """Two neurons fired by generators, and a synapse of one of the kinds of a model from one to the other, for each pair of trains."""
+    """Two neurons fired by generators, and a synapse of one of the kinds of a model from one to the other, for each pair of
+    trains."""
     pairs, n = list(pairs), 0
     n, kinds = len(pairs), KINDS[name]
     kind = np.arange(n) % len(kinds)
@@ -105,7 +108,8 @@ def test_weights_and_variables_after_protocols_are_nests(name, pairs):
 @pytest.mark.nest
 @pytest.mark.parametrize("name", RANDOM)
 def test_random_ones_pass_on_what_nests_do_in_distribution(name):
-    """How often each multiple of the weight is passed on, after long and after short intervals, over 400 synapses of each kind."""
+    """How often each multiple of the weight is passed on, after long and after short intervals, over 400 synapses of each
+    kind."""
     times = np.concatenate([50.0 + 40.0 * np.arange(10), 500.0 + 5.0 * np.arange(20)])
     description = protocols(name, [(times, [100.0], 1.0, 0, 20.0)] * (400 * len(KINDS[name])), duration=650.0)
     counts = []
@@ -131,7 +135,8 @@ def test_random_ones_pass_on_what_nests_do_in_distribution(name):
 def test_defaults_are_nests():
     script = (
         "import json, sys, nest; names = json.loads(sys.argv[1]); "
-        "print('RESULT', json.dumps({n: {k: v for k, v in nest.GetDefaults(n).items() if isinstance(v, (int, float))} for n in names}))"
+        "numbers = lambda d: {k: v for k, v in d.items() if isinstance(v, (int, float))}; "
+        "print('RESULT', json.dumps({n: numbers(nest.GetDefaults(n)) for n in names}))"
     )
     done = subprocess.run([sys.executable, "-c", script, json.dumps(list(SYNAPSES))], capture_output=True, text=True, check=True)
     theirs = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT")).removeprefix("RESULT "))

@@ -57,7 +57,8 @@ class Description:
         weight: pA, or mV for iaf_psc_delta, (synapses,).
         delay: ms on the grid, (synapses,).
         plastic: which of `stdp` each synapse is, -1 for a static one, (synapses,); empty: all are static.
-        stdp: parameters in NEST's names, in ms and the unit of the weights, of the `synapse_model`, stdp_synapse if none is named.
+        stdp: parameters in NEST's names, in ms and the unit of the weights, of the `synapse_model`, stdp_synapse if none is
+            named.
         read: names of variables of the plastic synapses that are read at the end.
         currents: the dc_generators.
         watched: whether the spikes that synapses between neurons pass on are recorded.

@@ -22,10 +22,13 @@ from dist_sim.nest.neurons.text import receptor_unit as unit_of
 
 # What NEST's GetDefaults names besides the parameters and initial values of a model.
 BOOKKEEPING = {
-    "Ca", "capacity", "flush_event_send_interval", "ignore_and_spike", "ignore_and_spike_interval", "ignore_and_spike_offset", "archiver_length", "available", "beta_Ca", "element_type", "elementsize", "frozen", "global_id", "instantiations", "local",
-    "model", "model_id", "node_uses_wfr", "post_trace", "receptor_types", "recordables", "supports_precise_spikes", "synaptic_elements",
-    "t_spike", "tau_Ca", "tau_minus", "tau_minus_triplet", "thread", "thread_local_id", "type_id", "vp", "vp_id", "synapse_model",
-    "needs_prelim_update", "has_connections", "n_receptors", "n_synapses", "receptor_model", "recordables_names",
+    "Ca", "archiver_length", "available", "beta_Ca", "capacity", "element_type", "elementsize",
+    "flush_event_send_interval", "frozen", "global_id", "has_connections", "ignore_and_spike",
+    "ignore_and_spike_interval", "ignore_and_spike_offset", "instantiations", "local", "model", "model_id",
+    "n_receptors", "n_synapses", "needs_prelim_update", "node_uses_wfr", "post_trace", "receptor_model",
+    "receptor_types", "recordables", "recordables_names", "supports_precise_spikes", "synapse_model",
+    "synaptic_elements", "t_spike", "tau_Ca", "tau_minus", "tau_minus_triplet", "thread", "thread_local_id", "type_id",
+    "vp", "vp_id",
 }  # fmt: skip
 SPIKES = {"pA": (900.0, -400.0), "nS": (12.0, -6.0), "mV": (9.0, -4.0)}  # weights of both signs that make neurons fire
 

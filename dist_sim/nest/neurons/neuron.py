@@ -19,20 +19,22 @@ from dist_sim.nest.neurons.alone import Alone
 class NESTNeuron(Module):
     """A neuron model with NEST's name: in a `Simulator` by `create`, or as a Module that runs alone.
 
-    A model declares, as class attributes, its `Parameter`s, `State`s, `Counter`s, `Receptor`s and recordables, the `law` of its step,
-    and writes, in plain jnp on ONE neuron's numbers:
+    A model declares, as class attributes, its `Parameter`s, `State`s, `Counter`s, `Receptor`s and recordables, the `law` of
+    its step, and writes, in plain jnp on ONE neuron's numbers:
 
     * `propagators(p, dt)`: what can be computed once, on the host in float64 from arrays of parameters (numpy): name -> array.
     * `step(y, p, x)` -> (changed states by name, whether it spikes or how often): y the states, p parameters and propagators,
       x what arrives (`x.<receptor>`), `x.current` [pA], `x.step`, `x.uniforms`, `x.features`.
-    * with the law `Adaptive`: `derivatives(y, p, x)` -> dy/dt by name, solved before `step`, which then has `x.before`, the states
-      before the solve; and, where a model needs it, `accepted(y, p, x)` after each internal step, returning as `step` does; `x.first`:
-      whether it is the first of its step.
+    * with the law `Adaptive`: `derivatives(y, p, x)` -> dy/dt by name, solved before `step`, which then has `x.before`, the
+    states
+      before the solve; and, where a model needs it, `accepted(y, p, x)` after each internal step, returning as `step` does;
+      `x.first`: whether it is the first of its step.
 
     Potentials that are `relative_to` another are so in the text; users and recorders see them absolute.
 
-    As a Module, `neurons = ds.iaf_cond_exp(100, E_L=-65 * u.mV)` has its States made by `init_all_states`, `neurons(current)` is one
-    step of environ's dt and gives spikes 0. or 1., with a surrogate gradient; weights that arrive go in by the names of receptors.
+    As a Module, `neurons = ds.iaf_cond_exp(100, E_L=-65 * u.mV)` has its States made by `init_all_states`, `neurons(current)`
+    is one step of environ's dt and gives spikes 0. or 1., with a surrogate gradient; weights that arrive go in by the names of
+    receptors.
 
     Args:
         size: number of neurons, or the shape of the population.
@@ -88,8 +90,8 @@ class NESTNeuron(Module):
     derived_recordables: ClassVar[Mapping[str, Recordable]]
     law: ClassVar[Law] = Linear()
     current_ports: ClassVar[int] = 1
-    # Whether a neuron can send several spikes in a step; whether it has two states and sends their changes: the step then returns 2
-    # for up and 1 for down, which is what a recorder sees, and synapses add their weights or take them away.
+    # Whether a neuron can send several spikes in a step; whether it has two states and sends their changes: the step then
+    # returns 2 for up and 1 for down, which is what a recorder sees, and synapses add their weights or take them away.
     several_spikes: ClassVar[bool] = False
     binary: ClassVar[bool] = False
     # Parameters that must be equal, pair by pair, for both signs of weights to share one channel.

@@ -176,7 +176,8 @@ def gathered(values: Mapping[str, Any], axes: Mapping[str, str | None] | None, s
 def host_parameters(
     model: type[NESTNeuron], values: Mapping[str, np.ndarray], dt: float, shape: Shape, dtype: Any
 ) -> dict[str, np.ndarray]:
-    """All that the step may read of parameters, by row, in its own form: potentials relative, times in steps; float64 or int32."""
+    """All that the step may read of parameters, by row, in its own form: potentials relative, times in steps; float64 or
+    int32."""
     rows: dict[str, np.ndarray] = {"dt": np.full(len(next(iter(values.values()))), dt)}
     for name, parameter in model.parameter_declarations.items():
         for entry in entries(name, parameter.axis, shape):
@@ -235,8 +236,8 @@ def neuron_text(model: type[NESTNeuron], shape: Shape, dtype: Any) -> NeuronText
     update, substep = tracing.texts()
     return NeuronText(
         name=model.__name__, dtype=np.dtype(dtype), numbers=tuple(tracing.numbers), wholes=tuple(tracing.wholes),
-        states=tuple(tracing.states), counters=tuple(tracing.counters), channels=len(tracing.channels), currents=model.current_ports,
-        uniforms=uniforms_of(model, shape), several=model.several_spikes or model.binary,
+        states=tuple(tracing.states), counters=tuple(tracing.counters), channels=len(tracing.channels),
+        currents=model.current_ports, uniforms=uniforms_of(model, shape), several=model.several_spikes or model.binary,
         update=update, substep=substep,
     )  # fmt: skip
 

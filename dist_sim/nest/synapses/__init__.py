@@ -20,6 +20,8 @@ from dist_sim.nest.synapses.vogels_sprekeler_synapse import vogels_sprekeler_syn
 SYNAPSES = {
     model.__name__: model
     for model in (
-        static_synapse, static_synapse_hom_w, stdp_synapse, stdp_synapse_hom, stdp_pl_synapse_hom, stdp_triplet_synapse, stdp_nn_symm_synapse, stdp_nn_restr_synapse, stdp_nn_pre_centered_synapse, vogels_sprekeler_synapse, tsodyks_synapse, tsodyks_synapse_hom, tsodyks2_synapse, quantal_stp_synapse, bernoulli_synapse,
+        static_synapse, static_synapse_hom_w, stdp_synapse, stdp_synapse_hom, stdp_pl_synapse_hom, stdp_triplet_synapse,
+        stdp_nn_symm_synapse, stdp_nn_restr_synapse, stdp_nn_pre_centered_synapse, vogels_sprekeler_synapse, tsodyks_synapse,
+        tsodyks_synapse_hom, tsodyks2_synapse, quantal_stp_synapse, bernoulli_synapse,
     )
 }  # fmt: skip

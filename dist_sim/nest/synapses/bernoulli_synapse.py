@@ -14,7 +14,8 @@ class bernoulli_synapse(Synapse):
 
     Random numbers are keyed by the seed, the synapse, the step and the spike: the same on any placement.
 
-    Source: Lefort, Tomm, Sarria & Petersen (2009), doi:10.1016/j.neuron.2008.12.020, has such probabilities. Names and defaults are
+    Source: Lefort, Tomm, Sarria & Petersen (2009), doi:10.1016/j.neuron.2008.12.020, has such probabilities. Names and
+        defaults are
     NEST's. Checked against NEST 3.10 by distributions.
     """
 

@@ -11,10 +11,11 @@ from dist_sim.nest.synapses.synapse import Synapse
 
 @final
 class stdp_nn_pre_centered_synapse(Synapse):
-    """`stdp_synapse` with nearest neighbours around the presynaptic spikes: a postsynaptic spike is paired with all presynaptic ones
-    since the postsynaptic spike before, and a presynaptic spike with the last postsynaptic one.
+    """`stdp_synapse` with nearest neighbours around the presynaptic spikes: a postsynaptic spike is paired with all
+    presynaptic ones since the postsynaptic spike before, and a presynaptic spike with the last postsynaptic one.
 
-    Source: Morrison, Diesmann & Gerstner (2008), doi:10.1007/s00422-008-0233-1, fig. 7B. Names, defaults and order of operations are
+    Source: Morrison, Diesmann & Gerstner (2008), doi:10.1007/s00422-008-0233-1, fig. 7B. Names, defaults and order of
+        operations are
     NEST's. Checked against NEST 3.10.
     """
 

@@ -12,10 +12,11 @@ from dist_sim.nest.synapses.synapse import Synapse
 
 @final
 class stdp_nn_restr_synapse(Synapse):
-    """`stdp_synapse` that counts only pairs of spikes that follow each other at once: the first postsynaptic spike after a presynaptic
-    one, and a presynaptic spike with the last postsynaptic one if there was any since the presynaptic spike before.
+    """`stdp_synapse` that counts only pairs of spikes that follow each other at once: the first postsynaptic spike after a
+    presynaptic one, and a presynaptic spike with the last postsynaptic one if there was any since the presynaptic spike before.
 
-    Source: Morrison, Diesmann & Gerstner (2008), doi:10.1007/s00422-008-0233-1, fig. 7C. Names, defaults and order of operations are
+    Source: Morrison, Diesmann & Gerstner (2008), doi:10.1007/s00422-008-0233-1, fig. 7C. Names, defaults and order of
+        operations are
     NEST's. Checked against NEST 3.10.
     """
 

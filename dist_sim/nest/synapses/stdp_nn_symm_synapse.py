@@ -11,12 +11,13 @@ from dist_sim.nest.synapses.synapse import Synapse
 
 @final
 class stdp_nn_symm_synapse(Synapse):
-    """`stdp_synapse` that counts nearest neighbours only, on both sides: each postsynaptic spike is paired with the last presynaptic
-    one, and each presynaptic spike with the last postsynaptic one.
+    """`stdp_synapse` that counts nearest neighbours only, on both sides: each postsynaptic spike is paired with the last
+    presynaptic one, and each presynaptic spike with the last postsynaptic one.
 
     Before the first presynaptic spike, postsynaptic ones are paired with time 0, as in NEST.
 
-    Source: Morrison, Diesmann & Gerstner (2008), doi:10.1007/s00422-008-0233-1, fig. 7A. Names, defaults and order of operations are
+    Source: Morrison, Diesmann & Gerstner (2008), doi:10.1007/s00422-008-0233-1, fig. 7A. Names, defaults and order of
+        operations are
     NEST's. Checked against NEST 3.10.
     """
 

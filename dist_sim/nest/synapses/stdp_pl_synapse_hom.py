@@ -20,7 +20,8 @@ class stdp_pl_synapse_hom(Synapse):
 
     in the unit of the target's input. A run ends with an error if a weight grows to 64 times the largest initial one.
 
-    Source: Morrison, Aertsen & Diesmann (2007), doi:10.1162/neco.2007.19.6.1437. Names, defaults and order of operations are NEST's.
+    Source: Morrison, Aertsen & Diesmann (2007), doi:10.1162/neco.2007.19.6.1437. Names, defaults and order of operations are
+        NEST's.
     Checked against NEST 3.10.
     """
 

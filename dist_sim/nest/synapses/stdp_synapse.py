@@ -19,9 +19,9 @@ class stdp_synapse(Synapse):
         x \to \max(0, x - \alpha \lambda x^{\mu_-} K_-)
 
     where the traces K grow by 1 with a spike of their neuron and decay with tau_plus and tau_minus. mu = 0: additive, 1:
-    multiplicative. tau_minus is a parameter of the target. Weights have the sign of Wmax, and are at most as large. The whole delay
-    is dendritic, as in NEST. A weight read after a simulation holds the presynaptic spikes that have arrived, and the postsynaptic
-    ones up to the last of them at least.
+    multiplicative. tau_minus is a parameter of the target. Weights have the sign of Wmax, and are at most as large. The whole
+    delay is dendritic, as in NEST. A weight read after a simulation holds the presynaptic spikes that have arrived, and the
+    postsynaptic ones up to the last of them at least.
 
     Source: Guetig et al. (2003), doi:10.1523/JNEUROSCI.23-09-03697.2003; Morrison, Diesmann & Gerstner (2008),
     doi:10.1007/s00422-008-0233-1. Names, defaults and order of operations are NEST's. Checked against NEST 3.10.

@@ -18,10 +18,11 @@ class stdp_triplet_synapse(Synapse):
 
     .. math:: |w| \to |w| + K_+ (A_+ + A_{+3} K_{-3}), \qquad |w| \to |w| - K_- (A_- + A_{-3} K_{+3})
 
-    where the traces K grow by 1 with a spike of their neuron, and those of triplets are taken just before the spike. tau_minus and
-    tau_minus_triplet are parameters of the target. Amplitudes are in the unit of the target's input.
+    where the traces K grow by 1 with a spike of their neuron, and those of triplets are taken just before the spike. tau_minus
+    and tau_minus_triplet are parameters of the target. Amplitudes are in the unit of the target's input.
 
-    Source: Pfister & Gerstner (2006), doi:10.1523/JNEUROSCI.1425-06.2006. Names, defaults and order of operations are NEST's. Checked
+    Source: Pfister & Gerstner (2006), doi:10.1523/JNEUROSCI.1425-06.2006. Names, defaults and order of operations are NEST's.
+        Checked
     against NEST 3.10.
     """
 

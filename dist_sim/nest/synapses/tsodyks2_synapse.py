@@ -15,8 +15,8 @@ class tsodyks2_synapse(Synapse):
 
     .. math:: x_{n+1} = 1 + (x_n - x_n u_n - 1) e^{-h / \tau_{rec}}, \qquad u_{n+1} = U + u_n (1 - U) e^{-h / \tau_{fac}}
 
-    A spike passes on x u w. The first one finds the initial values; NEST's u is 0.5 unless it is given, whatever U is. tau_fac = 0: no
-    facilitation.
+    A spike passes on x u w. The first one finds the initial values; NEST's u is 0.5 unless it is given, whatever U is. tau_fac
+    = 0: no facilitation.
 
     Source: Fuhrmann, Segev, Markram & Tsodyks (2002), doi:10.1152/jn.00258.2001; Maass & Markram (2002),
     doi:10.1016/S0893-6080(01)00144-7. Names, defaults and order of operations are NEST's. Checked against NEST 3.10.
