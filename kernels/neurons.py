@@ -165,7 +165,8 @@ def advance(
     before, spikes = [], jnp.int32(0)
     if text.substep is not None:
         before = [*y, *c]
-        y, c, spikes = _solve(text, (p, y, c, [*arrived, *currents]))
+        solved: Any = _solve(text, (p, y, c, [*arrived, *currents]))
+        y, c, spikes = solved
     results = run(text.update, [*p, *y, *c, *arrived, *currents, step, *uniforms, *before])
     return results[: len(y)], results[len(y) : -1], results[-1].astype(jnp.int32) + spikes
 
@@ -182,7 +183,7 @@ def _trial(text: NeuronText, given: tuple[list, list, list, list], t, spikes) ->
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _solve(text: NeuronText, given: tuple[list, list, list, list]) -> tuple[list, list, Any]:
+def _solve(text: NeuronText, given: tuple[list, list, list, list]) -> Any:
     """Trials until every neuron has come to the end of the step."""
     dt, t = given[0][0], jnp.zeros_like(given[1][0])
     start = (given, t, jnp.zeros(t.shape, jnp.int32))

@@ -136,7 +136,8 @@ class Plasticity(Module):
         if len(taus) > _MOST_TAUS:
             raise ParameterError(
                 f"{len(taus):,} different time constants of {self.model.name} "
-                f"({', '.join([*text.decays, *self.model.target_taus()])}); at most {_MOST_TAUS:,} have a table of their exponential. Round them."
+                f"({', '.join([*text.decays, *self.model.target_taus()])}); at most {_MOST_TAUS:,} have a table of their "
+                "exponential. Round them."
             )
         decay = decays(taus, dt, dtype)
         self.bits = decay.bits

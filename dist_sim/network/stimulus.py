@@ -255,11 +255,12 @@ class CountInput(_Input):
         split, vector = P(None, NEURON), P(None, NEURON)
         specs = (P(), jax.tree.map(lambda _: P(), p), P(NEURON), split, split, split, split, split, vector)
         states = (self.ids, self.device, self.stream, self.index, self.inverted, self.weight)
-        values = (emitted, p, *(s.value for s in states), arriving)
+        values: Any = (emitted, p, *(s.value for s in states), arriving)
         if not self.keeps:
-            return jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=vector, check_vma=False)(*values)
+            whole: Any = jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=vector, check_vma=False)
+            return whole(*values)
         kept = P(None, None, NEURON)
-        island = jax.shard_map(advance, mesh=self.mesh, in_specs=(*specs, kept), out_specs=(vector, kept), check_vma=False)
+        island: Any = jax.shard_map(advance, mesh=self.mesh, in_specs=(*specs, kept), out_specs=(vector, kept), check_vma=False)
         arriving, self.kept.value = island(*values, self.kept.value)
         return arriving
 

@@ -93,6 +93,7 @@ def values_of(
     values: dict[str, np.ndarray] = {}
     for name, parameter in known.items():
         if parameter.axis is None:
+            assert not isinstance(parameter.default, tuple)
             values[name] = _value(name, parameter.default, draws, ids, first_id, seed)
             continue
         defaults = parameter.default

@@ -100,7 +100,7 @@ class SimulationResult:
 def recorded_in(d: Description) -> dict[tuple[int, int], np.ndarray]:
     """For each window [first step, last) of the recorders, and for all of time, a flag for each global id that one of them
     records."""
-    flags = {ALWAYS: np.zeros(d.num_ids, dtype=bool)}
+    flags: dict[tuple[int, int], np.ndarray] = {ALWAYS: np.zeros(d.num_ids, dtype=bool)}
     for node, parts in d.recorded.items():
         device = node.device
         assert isinstance(device, SpikeRecorder)

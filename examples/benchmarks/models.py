@@ -77,7 +77,9 @@ def ours(model: str, neurons: int, amplitude: float, duration: float, precision:
 def nests(
     model: str, neurons: int, amplitude: float, duration: float, port: int, weight: float, threads: int
 ) -> dict[str, float]:
-    import nest
+    import nest as installed
+
+    nest: Any = installed
 
     nest.verbosity = nest.VerbosityLevel.ERROR
     nest.ResetKernel()
@@ -170,7 +172,7 @@ def main() -> None:
             for count in threads:
                 size = (model, given.neurons, current, given.duration)
                 measured = {}
-                runs = {"64": ("ours", (64,)), "32": ("ours", (32,))}
+                runs: dict[str, tuple[str, tuple]] = {"64": ("ours", (64,)), "32": ("ours", (32,))}
                 if not given.without_nest:
                     runs["NEST"] = ("nest", (*excited(model), count))
                 found: dict[str, list[Any]] = {label: [] for label in runs}

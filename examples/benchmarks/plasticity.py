@@ -44,7 +44,9 @@ def ours(model: str, neurons: int, indegree: int, duration: float, precision: in
 
 
 def nests(model: str, neurons: int, indegree: int, duration: float, threads: int) -> dict[str, Any]:
-    import nest
+    import nest as installed
+
+    nest: Any = installed
 
     nest.verbosity = nest.VerbosityLevel.ERROR
     nest.ResetKernel()

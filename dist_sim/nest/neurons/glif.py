@@ -76,7 +76,7 @@ def glif_step(y: Any, p: Any, x: Any, change: Any) -> tuple[dict[str, Any], Any]
     if "own_reset" in x.features:
         reset = jnp.where(p.spike_dependent_threshold, p.voltage_reset_fraction * y.V_m + p.voltage_reset_add, reset)
         lifted = jnp.where(p.spike_dependent_threshold, theta_spike * p.decay_spike_held + p.th_spike_add, lifted)
-    changed = {
+    changed: dict[str, Any] = {
         "V_m": jnp.where(free, jnp.where(spike, reset, V), y.V_m),
         "threshold_spike": jnp.where(free, jnp.where(spike, lifted, theta_spike), y.threshold_spike),
         "threshold_voltage": jnp.where(free, theta_voltage, y.threshold_voltage),

@@ -67,11 +67,8 @@ def settable(model: type[NESTNeuron]) -> Mapping[str, Parameter]:
 
 
 def default_shape(model: type[NESTNeuron]) -> Shape:
-    return Shape(
-        axes=tuple(
-            (axis, len(next(p.default for p in model.parameter_declarations.values() if p.axis == axis))) for axis in model.axes()
-        )
-    )
+    defaults = {p.axis: p.default for p in [*model.parameter_declarations.values()][::-1] if isinstance(p.default, tuple)}
+    return Shape(axes=tuple((axis, len(defaults[axis])) for axis in model.axes()))
 
 
 def entries(name: str, axis: str | None, shape: Shape) -> list[str]:

@@ -119,7 +119,7 @@ class Synapse:
             self._check_weights(values["Wmax"], weight, unit, where)
         largest = self.largest(values, max(abs(low), abs(high)))
         return Changing(
-            model=Model(type(self)),
+            model=Model(type(self)),  # pyright: ignore[reportArgumentType]
             parameters={n: values[n] for n in self.parameters},
             initial={n: values.get(n, float(v.start)) for n, v in self.variables.items()},
             largest=GROWTH * max(abs(low), abs(high)) if largest is None else largest,
