@@ -34,12 +34,12 @@ _NAMES = {
     "dist_sim.simulator": ("Simulator", "SimulationResult", "NodeView", "SynapseCollection"),
     "dist_sim.nest.neurons": (
         "aeif_cond_alpha", "aeif_cond_alpha_multisynapse", "aeif_cond_beta_multisynapse", "aeif_cond_exp", "aeif_psc_alpha",
-        "aeif_psc_exp", "amat2_psc_exp", "gif_cond_exp", "gif_cond_exp_multisynapse", "gif_psc_exp", "gif_psc_exp_multisynapse",
-        "glif_cond", "glif_psc", "glif_psc_double_alpha", "hh_cond_exp_traub", "hh_psc_alpha", "ht_neuron", "iaf_bw_2001",
-        "iaf_bw_2001_exact", "iaf_chs_2007", "iaf_chxk_2008", "iaf_cond_alpha", "iaf_cond_beta", "iaf_cond_exp",
-        "iaf_cond_exp_sfa_rr", "iaf_psc_alpha", "iaf_psc_alpha_multisynapse", "iaf_psc_delta", "iaf_psc_exp",
-        "iaf_psc_exp_htum", "iaf_psc_exp_multisynapse", "iaf_tum_2000", "ignore_and_fire", "izhikevich", "mat2_psc_exp",
-        "parrot_neuron", "pp_psc_delta",
+        "aeif_psc_delta", "aeif_psc_exp", "amat2_psc_exp", "gif_cond_exp", "gif_cond_exp_multisynapse", "gif_psc_exp",
+        "gif_psc_exp_multisynapse", "ginzburg_neuron", "glif_cond", "glif_psc", "glif_psc_double_alpha", "hh_cond_exp_traub",
+        "hh_psc_alpha", "ht_neuron", "iaf_bw_2001", "iaf_bw_2001_exact", "iaf_chs_2007", "iaf_chxk_2008", "iaf_cond_alpha",
+        "iaf_cond_beta", "iaf_cond_exp", "iaf_cond_exp_sfa_rr", "iaf_psc_alpha", "iaf_psc_alpha_multisynapse", "iaf_psc_delta",
+        "iaf_psc_exp", "iaf_psc_exp_htum", "iaf_psc_exp_multisynapse", "iaf_tum_2000", "ignore_and_fire", "izhikevich",
+        "mat2_psc_exp", "mcculloch_pitts_neuron", "parrot_neuron", "pp_psc_delta",
     ),
     "dist_sim.nest.devices": (
         "ac_generator", "dc_generator", "gamma_sup_generator", "inhomogeneous_poisson_generator", "mip_generator", "multimeter",

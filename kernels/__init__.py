@@ -1,6 +1,7 @@
 """Keyed, exact and event-driven array operations, each with a pure JAX reference and a compiled backend."""
 
 from dist_sim.kernels.backend import BACKENDS as BACKENDS
+from dist_sim.kernels.backend import can_compile as can_compile
 from dist_sim.kernels.backend import choose as choose
 from dist_sim.kernels.backend import library as load  # noqa: F401
 from dist_sim.kernels.deliver import deliver as deliver

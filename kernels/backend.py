@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -34,8 +35,10 @@ def choose(name: str | None, jax_platform: str) -> str:
         UnknownNameError: no such backend.
         DeviceError: `cpp` is asked for where it cannot run.
     """
-    able = jax_platform == "cpu" and (shutil.which("g++") or shutil.which("clang++")) is not None
+    able = jax_platform == "cpu" and can_compile()
     if name is None:
+        if jax_platform == "cpu" and not able:
+            _say_slower()
         return "cpp" if able else "reference"
     if name not in BACKENDS:
         raise UnknownNameError("kernel backend", name, BACKENDS)
@@ -45,6 +48,19 @@ def choose(name: str | None, jax_platform: str) -> str:
             "Install one, or use backend='reference'."
         )
     return name
+
+
+def can_compile() -> bool:
+    """Whether there is a C++ compiler."""
+    return (shutil.which("g++") or shutil.which("clang++")) is not None
+
+
+@functools.cache
+def _say_slower() -> None:
+    print(
+        "dist-sim: no C++ compiler (g++ or clang++) is on PATH: the kernels run as plain JAX, slower, with the same results.",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
 
 
 def library() -> Any:

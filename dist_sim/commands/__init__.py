@@ -3,10 +3,11 @@
 from dist_sim.commands.digest import digest
 from dist_sim.commands.doctor import doctor
 from dist_sim.commands.export import export
+from dist_sim.commands.models import models
 from dist_sim.commands.plan import plan
 from dist_sim.commands.resume import resume
 from dist_sim.commands.run import run
 from dist_sim.commands.submit import submit
 
 # In the order of `dist-sim --help`.
-COMMANDS = (run, resume, plan, submit, digest, export, doctor)
+COMMANDS = (run, resume, plan, submit, digest, export, models, doctor)

@@ -44,6 +44,8 @@ class Parameter:
     name: str = field(default="", init=False, compare=False)
 
     def __post_init__(self) -> None:
+        # 1 / u.mV is a quantity: what it is one of.
+        object.__setattr__(self, "unit", u.get_unit(self.unit) if isinstance(self.unit, u.Quantity) else self.unit)
         if (self.axis is None) == isinstance(self.default, tuple):
             raise ParameterError(
                 f"Parameter(default={self.default!r}, axis={self.axis!r}): a list has an axis, a number has none."

@@ -41,6 +41,8 @@ def build_summary(
     devices: int,
     peak_rss: Sequence[int],
     exchange: str = "mask",
+    backend: str = "reference",
+    precision: int = 32,
 ) -> dict[str, Any]:
     """The content of `summary.json`, over all `simulate()` calls so far (cheap: no spike is read again).
 
@@ -76,6 +78,8 @@ def build_summary(
         "devices": int(devices),
         "processes": len(peak_rss),
         "exchange": exchange,
+        "backend": backend,
+        "precision": precision,
         "dt_ms": recording.dt,
         "versions": versions(),
         "digest": recording.digest,

@@ -284,6 +284,8 @@ class Simulation:
             phases=self.phases.seconds,
             devices=d.mesh.size,
             exchange=d.exchange.name,
+            backend=d.backend,
+            precision=d.precision,
             peak_rss=[int(peak) for peak in self.processes.gather(np.array([peak_rss_bytes()])).reshape(-1)],
         )
 

@@ -60,7 +60,7 @@ class AllGatherMemory:
 
 def can_compile() -> bool:
     """Whether the kernel in which devices meet can be built."""
-    return kernels.choose(None, "cpu") == "cpp"
+    return kernels.can_compile()
 
 
 def push_gathered(meeting: Meeting | None, step, outbox, *then: Any, **options: Any):

@@ -12,6 +12,7 @@ from dist_sim.nest.neurons.gif_cond_exp import gif_cond_exp as gif_cond_exp
 from dist_sim.nest.neurons.gif_cond_exp_multisynapse import gif_cond_exp_multisynapse as gif_cond_exp_multisynapse
 from dist_sim.nest.neurons.gif_psc_exp import gif_psc_exp as gif_psc_exp
 from dist_sim.nest.neurons.gif_psc_exp_multisynapse import gif_psc_exp_multisynapse as gif_psc_exp_multisynapse
+from dist_sim.nest.neurons.ginzburg_neuron import ginzburg_neuron as ginzburg_neuron
 from dist_sim.nest.neurons.glif_cond import glif_cond as glif_cond
 from dist_sim.nest.neurons.glif_psc import glif_psc as glif_psc
 from dist_sim.nest.neurons.glif_psc_double_alpha import glif_psc_double_alpha as glif_psc_double_alpha
@@ -36,6 +37,7 @@ from dist_sim.nest.neurons.iaf_tum_2000 import iaf_tum_2000 as iaf_tum_2000
 from dist_sim.nest.neurons.ignore_and_fire import ignore_and_fire as ignore_and_fire
 from dist_sim.nest.neurons.izhikevich import izhikevich as izhikevich
 from dist_sim.nest.neurons.mat2_psc_exp import mat2_psc_exp as mat2_psc_exp
+from dist_sim.nest.neurons.mcculloch_pitts_neuron import mcculloch_pitts_neuron as mcculloch_pitts_neuron
 from dist_sim.nest.neurons.neuron import NESTNeuron as NESTNeuron
 from dist_sim.nest.neurons.parrot_neuron import parrot_neuron as parrot_neuron
 from dist_sim.nest.neurons.pp_psc_delta import pp_psc_delta as pp_psc_delta
