@@ -2,9 +2,10 @@
 
 from jax.sharding import Mesh
 
+from dist_sim import kernels
 from dist_sim.partition.exchange.all_gather import AllGather
 from dist_sim.partition.exchange.all_gather_ids import AllGatherIds
-from dist_sim.partition.exchange.all_gather_memory import AllGatherMemory, can_compile
+from dist_sim.partition.exchange.all_gather_memory import AllGatherMemory
 from dist_sim.partition.exchange.all_gather_mpi import AllGatherMPI, mpi_is_there
 from dist_sim.partition.processes import processes_of
 
@@ -17,5 +18,5 @@ def usual_exchange(mesh: Mesh) -> str:
     if mesh.size == 1 or mesh.devices.flat[0].platform != "cpu":
         return "mask"
     if processes.count == 1:
-        return "memory" if can_compile() else "mask"
+        return "memory" if kernels.can_compile() else "mask"
     return "mpi" if mpi_is_there(processes) else "mask"

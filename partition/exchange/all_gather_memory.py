@@ -39,7 +39,7 @@ class AllGatherMemory:
             raise DeviceError(f"{where}: {count} processes share no memory. Use exchange='mpi' under mpirun, else 'mask'.")
         if (platform := mesh.devices.flat[0].platform) != "cpu":
             raise DeviceError(f"{where}: the devices are {platform!r}, and CPUs are needed. Use exchange='mask'.")
-        if not can_compile():
+        if not kernels.can_compile():
             raise DeviceError(f"{where}: it is compiled, and there is no g++ or clang++. Install one, or use exchange='mask'.")
         return replace(self, meeting=open_meeting(1, mesh.size, None))
 
@@ -56,11 +56,6 @@ class AllGatherMemory:
     def grown(self) -> Self:
         """The strategy to run a chunk again with after an overflow."""
         return self
-
-
-def can_compile() -> bool:
-    """Whether the kernel in which devices meet can be built."""
-    return kernels.can_compile()
 
 
 def push_gathered(meeting: Meeting | None, step, outbox, *then: Any, **options: Any):

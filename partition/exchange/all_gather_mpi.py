@@ -9,9 +9,10 @@ from typing import ClassVar, Self, final
 import numpy as np
 from jax.sharding import Mesh
 
+from dist_sim import kernels
 from dist_sim.errors import DeviceError
 from dist_sim.kernels.gather import Allgather, Meeting, open_meeting
-from dist_sim.partition.exchange.all_gather_memory import AllGatherMemory, can_compile, push_gathered
+from dist_sim.partition.exchange.all_gather_memory import AllGatherMemory, push_gathered
 from dist_sim.partition.processes import Processes, processes_of
 
 _INSTEAD = "Or use exchange='mask', which needs no MPI and gives the same spikes."
@@ -100,7 +101,7 @@ def _hindrances(processes: Processes, *, begin: bool) -> np.ndarray:
 
 
 def _hindrance(processes: Processes, begin: bool) -> int:
-    if not can_compile():
+    if not kernels.can_compile():
         return _NO_COMPILER
     if not begin and "mpi4py.MPI" not in sys.modules:
         return _NO_MPI4PY

@@ -92,10 +92,10 @@ def everything(**options: Any) -> tuple[ds.Simulator, dict[str, Any], dict[str, 
     return sim, recorders, meters
 
 
-Told = dict[str, tuple[bytes, dict[str, np.ndarray]]]
+Recorded = dict[str, tuple[bytes, dict[str, np.ndarray]]]
 
 
-def told(sim: Any, recorders: dict[str, Any], meters: dict[str, Any], result: Any) -> Told:
+def recorded(sim: Any, recorders: dict[str, Any], meters: dict[str, Any], result: Any) -> Recorded:
     """Of each model the spikes and the traces."""
     found = {}
     for model, recorder in recorders.items():
@@ -108,17 +108,17 @@ def told(sim: Any, recorders: dict[str, Any], meters: dict[str, Any], result: An
 
 
 @functools.cache
-def run(devices: int = 1, chunk: float | None = None, **options: Any) -> Told:
+def run(devices: int = 1, chunk: float | None = None, **options: Any) -> Recorded:
     sim, recorders, meters = everything(devices=devices, chunk=None if chunk is None else chunk * u.ms, **options)
     # Of the reference nearly all the time is compilation; tests/laws run it with all of XLA's optimisations.
     jax.config.update("jax_disable_most_optimizations", options.get("backend") == "reference")
     try:
-        return told(sim, recorders, meters, sim.simulate(DURATION * u.ms))
+        return recorded(sim, recorders, meters, sim.simulate(DURATION * u.ms))
     finally:
         jax.config.update("jax_disable_most_optimizations", False)
 
 
-def assert_same(found: Told, wanted: Told) -> None:
+def assert_same(found: Recorded, wanted: Recorded) -> None:
     assert {m for m in NEURONS if found[m][0] != wanted[m][0]} == set(), "other spikes"
     other = {
         (m, n) for m in NEURONS for n, trace in wanted[m][1].items() if not np.array_equal(found[m][1][n], trace, equal_nan=True)
@@ -142,13 +142,13 @@ def test_placement_changes_nothing(devices, chunk):
 
 
 def test_a_checkpoint_goes_on_on_other_devices(tmp_path):
-    def go(directory: RunDirectory, devices: int, chunks: int) -> Told | None:
+    def go(directory: RunDirectory, devices: int, chunks: int) -> Recorded | None:
         policy = CheckpointPolicy(every=0.0, keep_last=2)
         session: Any = Session(directory=directory, checkpoints=policy, stop=StopAt(chunks))  # pyright: ignore
         with session.active():
             sim, recorders, meters = everything(devices=devices, chunk=CHUNK * u.ms)
             try:
-                return told(sim, recorders, meters, sim.simulate(DURATION * u.ms))
+                return recorded(sim, recorders, meters, sim.simulate(DURATION * u.ms))
             except Stopped:
                 return None
             finally:

@@ -116,7 +116,7 @@ CASES = {
         neurons=({"V_reset": 0.0}, {"V_epsp": 2.0, "tau_reset": 3.0}, {"tau_epsp": 1.0}),
         exclude={"noise": "generators make noise", "V_noise": "the scale of that list"},
     ),
-    "iaf_cond_exp": Case(tolerance=1e-6),
+    "iaf_cond_exp": Case(tolerance=1e-6, weights={0: (20.0, -6.0)}),
     "glif_psc": Case(base=GLIF | {"tau_syn": (2.0, 5.0)}, varied=GLIF_VARIED, neurons=GLIF_NEURONS, **GLIF_REST),
     "glif_psc_double_alpha": Case(
         base=GLIF | {"tau_syn_fast": (2.0, 1.0), "tau_syn_slow": (6.0, 9.0), "amp_slow": (0.3, 0.6)},
