@@ -10,9 +10,11 @@ import stat
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 # Before anything touches JAX: the laws speak of devices, and eight virtual ones stand for eight real ones.
@@ -22,6 +24,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 from jax._src import lru_cache
+from reference.parity_page import page
 
 import dist_sim as ds
 
@@ -87,6 +90,40 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 if jax.config.jax_compilation_cache_max_size == -1:
     lru_cache.LRUCache.put = put
 
+# ---- the page of parity ----
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--parity-page", type=Path, help="write what the comparisons with NEST found to this Markdown file")
+
+
+@pytest.fixture
+def parity(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """`parity(table, row)`: a row of a table of the page; all comparisons of a test are made before it."""
+    return lambda table, row: record_property(f"parity: {table}", row)
+
+
+class ParityPage:
+    """Collects the rows, those of the workers too, and writes the page."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file.resolve()
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+        self.failed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.append(report.nodeid.rpartition("/")[2])
+        elif report.when == "call":
+            for name, row in report.user_properties:
+                if name.startswith("parity: "):
+                    self.rows.setdefault(name.removeprefix("parity: "), []).append(row)
+
+    def pytest_sessionfinish(self) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(page(self.rows, self.failed))
+
+
 # ---- how tests share the cores ----
 
 
@@ -111,6 +148,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.option.testrunuid = config.option.testrunuid or uuid4().hex
+        if config.option.parity_page:
+            config.pluginmanager.register(ParityPage(config.option.parity_page))
 
 
 def locks(run: str) -> tuple[Path, Path]:

@@ -111,15 +111,22 @@ def of_nest(group: str) -> dict[str, np.ndarray]:
     return in_nest(GROUPS[group])
 
 
+def row(name: str, what: str, ours: object, theirs: object) -> dict[str, object]:
+    """Of the page of parity."""
+    values = {n: float(x) if isinstance(x, np.floating) else x for n, x in (("here", ours), ("NEST", theirs))}
+    return {"device": name, "what": what} | values
+
+
 @pytest.mark.parametrize("name", EXACT)
-def test_what_is_not_drawn_is_equal_in_every_step(name):
+def test_what_is_not_drawn_is_equal_in_every_step(name, parity):
     ours, theirs = in_dist_sim(EXACT[name]), of_nest("exact")[name]
     assert np.abs(theirs).max() > 0.1
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-8)
+    parity("devices", row(name, "every step", np.abs(ours - theirs).max(), 0.0))
 
 
 @pytest.mark.parametrize("name", WINDOWS)
-def test_first_and_last_arrival(name):
+def test_first_and_last_arrival(name, parity):
     ours, theirs = (np.flatnonzero(found[:, 0] > 0.5) for found in (in_dist_sim(WINDOWS[name]), of_nest("windows")[name]))
     if "window" in name or "origin" in name:
         assert len(theirs) == 10 or name == "pulsepacket_generator window"
@@ -131,6 +138,8 @@ def test_first_and_last_arrival(name):
         assert (ours[0], ours[-1]) == (theirs[0], theirs[-1])
     if name == "poisson_generator window":
         assert ours.tolist() == list(range(41, 51))  # 4.2 to 5.1 ms
+    first_last = [f"{0.1 * (x[0] + 1):.1f}, {0.1 * (x[-1] + 1):.1f}" for x in (ours, theirs)]
+    parity("devices", row(name, "first and last arrival / ms", *first_last))
 
 
 def test_copies_of_a_mother_train_arrive_after_the_delay():
@@ -152,7 +161,7 @@ def fano(counts: np.ndarray, width: int = 200) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_rates_and_fano_factors(name):
+def test_rates_and_fano_factors(name, parity):
     case = DRAWN[name]
     ours, theirs = np.rint(in_dist_sim(case)), np.rint(of_nest("drawn")[name])
     total = theirs.sum()
@@ -166,6 +175,7 @@ def test_rates_and_fano_factors(name):
     course, expected = (bins(x, 100).sum(axis=1) for x in (ours, theirs))
     if name != "mip":
         assert (np.abs(course - expected) < 5 * np.sqrt(course + expected + 1) + 1).all()
+    parity("devices", row(name, "spikes; Fano factor", f"{ours.sum():,.0f}; {f:.2f}", f"{total:,.0f}; {g:.2f}"))
 
 
 def test_copies_of_one_mother_train_are_correlated():

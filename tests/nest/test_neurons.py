@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference.neuron_cases import CASES
-from reference.neurons import BOOKKEEPING, compare, nest_defaults, question, run_ours, variants
+from reference.neurons import BOOKKEEPING, compare, nest_defaults, question, run_ours, shape_of, variants
 
 from dist_sim.nest.neurons import NEURONS
-from dist_sim.nest.neurons.text import default_shape, recordables_of, settable
+from dist_sim.nest.neurons.text import default_shape, recordables_of, routes_of, settable
 
 pytestmark = pytest.mark.nest
 DETERMINISTIC = [name for name in NEURONS if name in CASES]
@@ -33,8 +33,8 @@ def test_parameters_defaults_and_recordables_are_nests(model):
 
 
 @pytest.mark.parametrize("model", DETERMINISTIC)
-def test_spikes_and_traces_are_nests(model):
-    case = CASES[model]
+def test_spikes_and_traces_are_nests(model, parity):
+    case, kind = CASES[model], NEURONS[model]
     theirs, ours = compare(model, case)
     names = list(variants(model, case))
     fired = 0
@@ -43,12 +43,22 @@ def test_spikes_and_traces_are_nests(model):
         np.testing.assert_array_equal(found, wanted, err_msg=f"spikes with {name} changed")
         fired += len(wanted)
     assert fired > len(names) or case.silent, "the neurons hardly fire: the comparison says little"
+    largest = {"V_m": 0.0, "others": 0.0}
     for recordable, reference in theirs["traces"].items():
         found = ours["traces"][recordable][: len(reference)]
         scale = max(1.0, np.abs(reference[np.isfinite(reference)]).max(initial=0))
         worst = np.abs(found - reference[: len(found)]).max(axis=0)
         bad = {n: float(w) for n, w in zip(names, worst, strict=True) if not w <= case.tolerance * scale}
         assert not bad, f"{recordable}: {bad}"
+        which = "V_m" if recordable == "V_m" else "others"
+        largest[which] = max(largest[which], float(worst.max() / (1.0 if which == "V_m" else scale)))
+    receptors = len(routes_of(kind, shape_of(model, case)))
+    parity(
+        "neurons",
+        {"model": model, "step law": type(kind.law).__name__, "neurons compared": len(names), "receptors": receptors,
+         "spikes, all equal": fired, "V_m / mV": largest["V_m"] if "V_m" in theirs["traces"] else "-",
+         "other recordables": largest["others"] if len(theirs["traces"]) > ("V_m" in theirs["traces"]) else "-"},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("precision", [32, 64])
@@ -56,7 +66,7 @@ def test_spikes_and_traces_are_nests(model):
 def test_backends_give_the_same_bits(model, precision):
     case = CASES[model]
     asked = question(model, case, [*variants(model, case).values(), *({**case.base, **more} for more in case.at_random)])
-    runs = [run_ours({**asked, "duration": 70.0}, precision=precision, backend=name) for name in ("reference", "cpp")]
+    runs = [run_ours({**asked, "duration": 70.0}, precision=precision, backend=name) for name in ("reference", "native")]
     for found in ("steps", "senders"):
         np.testing.assert_array_equal(runs[1][found], runs[0][found])
     for name, trace in runs[0]["traces"].items():

@@ -90,7 +90,7 @@ def trains():
 @pytest.mark.nest
 @pytest.mark.parametrize("name", [name for name in CHANGING if name not in RANDOM])
 @pytest.mark.parametrize("pairs", [intervals, trains])
-def test_weights_and_variables_after_protocols_are_nests(name, pairs):
+def test_weights_and_variables_after_protocols_are_nests(name, pairs, parity):
     """Pairs, triplets (of repeated pairs) and trains."""
     description = protocols(name, pairs(), duration=720.0 if pairs is intervals else 920.0)
     reference, ours = run_nest(description), run_dist_sim(description, devices=2)
@@ -103,6 +103,12 @@ def test_weights_and_variables_after_protocols_are_nests(name, pairs):
     np.testing.assert_array_equal(passed[:, :3], wanted[:, :3])
     np.testing.assert_allclose(passed[:, 3], wanted[:, 3], rtol=1e-9, atol=1e-13)
     assert len(np.unique(np.round(wanted[:, 3], 6))) > 10
+    relative = [
+        float((np.abs(mine - theirs) / np.maximum(np.abs(theirs), 1e-4)).max(initial=0.0))
+        for mine, theirs in ((passed[:, 3], wanted[:, 3]), (ours.plastic[:, 3:], reference.plastic[:, 3:]))
+    ]
+    what = {"model": name, "protocol": "pairs and triplets" if pairs is intervals else "trains", "synapses": len(ours.plastic)}
+    parity("synapses", what | {"weights passed on": len(wanted), "their deviation": relative[0], "at the end": relative[1]})
 
 
 @pytest.mark.nest
