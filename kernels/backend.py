@@ -1,4 +1,4 @@
-"""Which implementation of the kernels runs: `reference` (pure JAX, the meaning of all others) or `cpp` (compiled, CPU).
+"""Which implementation of the kernels runs: `reference` (pure JAX, the meaning of all others) or `native` (C++, on CPUs).
 
 The C++ sources are compiled once, on first use, by brainevent's `load_cpp_file`, and kept in its cache.
 """
@@ -24,8 +24,29 @@ from brainevent import load_cpp_file, load_cpp_inline
 
 from dist_sim.errors import DeviceError, UnknownNameError
 
-BACKENDS = ("reference", "cpp")
+BACKENDS = ("reference", "native")
 _TARGETS = "dist_sim"
+
+
+class Kernel:
+    """An operation with one meaning on every backend: `kernel(step, x, backend="native")`.
+
+    Args:
+        reference: what it means, in plain JAX or NumPy.
+        native: the same bits from compiled C++, where the devices are CPUs.
+    """
+
+    def __init__(self, reference: Callable[..., Any], *, native: Callable[..., Any]) -> None:
+        self._executions = {"reference": reference, "native": native}
+        functools.update_wrapper(self, reference)
+
+    def __call__(self, *args: Any, backend: str, **options: Any) -> Any:
+        return self._executions[backend](*args, **options)
+
+
+def kernel(*, native: Callable[..., Any]) -> Callable[[Callable[..., Any]], Kernel]:
+    """Makes a function the reference of a `Kernel`."""
+    return lambda reference: Kernel(reference, native=native)
 
 
 def choose(name: str | None, jax_platform: str) -> str:
@@ -33,18 +54,18 @@ def choose(name: str | None, jax_platform: str) -> str:
 
     Raises:
         UnknownNameError: no such backend.
-        DeviceError: `cpp` is asked for where it cannot run.
+        DeviceError: `native` is asked for where it cannot run.
     """
     able = jax_platform == "cpu" and can_compile()
     if name is None:
         if jax_platform == "cpu" and not able:
             _say_slower()
-        return "cpp" if able else "reference"
+        return "native" if able else "reference"
     if name not in BACKENDS:
         raise UnknownNameError("kernel backend", name, BACKENDS)
-    if name == "cpp" and not able:
+    if name == "native" and not able:
         raise DeviceError(
-            f"backend 'cpp' needs CPU devices and a C++ compiler (g++ or clang++); the devices are {jax_platform!r}. "
+            f"backend 'native' needs CPU devices and a C++ compiler (g++ or clang++); the devices are {jax_platform!r}. "
             "Install one, or use backend='reference'."
         )
     return name

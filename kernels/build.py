@@ -122,9 +122,7 @@ def build_table(
     if also is not None:
         np.bitwise_or.at(present, also >> 5, np.uint32(1) << (also & 31).astype(np.uint32))
     shape = (present, min_delay, num_delays, seed, dt, wide)
-    if backend == "cpp":
-        return _build_cpp(connections, total, *shape, threads)
-    return _build_reference(connections, *shape)
+    return _build(connections, *shape, threads, backend=backend)
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -135,18 +133,21 @@ def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def draw_sources(connection: Connection, *, seed: int, backend: str, threads: int) -> np.ndarray:
-    """Source slot of every synapse of one connection, (num_synapses,) uint32, in order of (target, slot)."""
-    if backend != "cpp":
-        return draw_synapses(connection, seed=seed, dt=1.0)[0].astype(np.uint32)
+def _draw_sources(connection: Connection, *, seed: int, threads: int) -> np.ndarray:
     table, kept = _pass([connection])
     sources = np.empty(int(connection.offsets[-1]), dtype=np.uint32)
-    build = _Build(num_connections=1, threads=threads, key=seed, dt=1.0, connections=ctypes.cast(table, ctypes.c_void_p))
+    build = _Task(num_connections=1, threads=threads, key=seed, dt=1.0, connections=ctypes.cast(table, ctypes.c_void_p))
     draw = backends.library()._lib.dist_sim_draw_sources
     draw.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     draw(ctypes.byref(build), sources.ctypes.data)
     del kept
     return sources
+
+
+@backends.kernel(native=_draw_sources)
+def draw_sources(connection: Connection, *, seed: int, threads: int) -> np.ndarray:
+    """Source slot of every synapse of one connection, (num_synapses,) uint32, in order of (target, slot)."""
+    return draw_synapses(connection, seed=seed, dt=1.0)[0].astype(np.uint32)
 
 
 def _rank(present: np.ndarray) -> tuple[np.ndarray, int]:
@@ -178,7 +179,7 @@ class _Connection(ctypes.Structure):
     ]  # fmt: skip
 
 
-class _Build(ctypes.Structure):
+class _Task(ctypes.Structure):
     _fields_ = [
         *((n, ctypes.c_int64) for n in ("num_connections", "min_delay", "num_delays", "num_rows", "threads", "wide")),
         ("key", ctypes.c_uint64), ("dt", ctypes.c_double),
@@ -210,11 +211,11 @@ def _pass(connections: Sequence[Connection]) -> tuple[Any, list[np.ndarray]]:
     return table, kept
 
 
-def _build_cpp(connections, total, present, min_delay, num_delays, seed, dt, wide, threads) -> RawTable:
+def _build_native(connections, present, min_delay, num_delays, seed, dt, wide, threads) -> RawTable:
     table, kept = _pass(connections)
     threads = min(threads, 256)  # what the pool of threads has places for
     call = {name: getattr(backends.library()._lib, f"dist_sim_{name}") for name in ("mark_sources", "count_runs", "fill_runs")}
-    build = _Build(
+    build = _Task(
         num_connections=len(connections), min_delay=min_delay, num_delays=num_delays, threads=threads, wide=wide, key=seed, dt=dt,
         connections=ctypes.cast(table, ctypes.c_void_p), present=present.ctypes.data,
     )  # fmt: skip
@@ -224,7 +225,7 @@ def _build_cpp(connections, total, present, min_delay, num_delays, seed, dt, wid
     build.threads = max(1, min(threads, _CURSOR_BYTES // (4 * num_runs + 1)))
     pointers = _aligned((num_runs + 1,), np.uint32)
     cursors = np.zeros(build.threads * num_runs, dtype=np.uint32)
-    synapses = _aligned((total, 2), np.int64 if wide else np.int32)
+    synapses = _aligned((sum(int(c.offsets[-1]) for c in connections), 2), np.int64 if wide else np.int32)
     build.rank, build.num_rows = rank.ctypes.data, num_rows
     build.pointers, build.cursors, build.synapses = pointers.ctypes.data, cursors.ctypes.data, synapses.ctypes.data
     call["count_runs"](ctypes.byref(build))
@@ -236,7 +237,8 @@ def _build_cpp(connections, total, present, min_delay, num_delays, seed, dt, wid
 # ---- reference ----
 
 
-def _build_reference(connections, present, min_delay, num_delays, seed, dt, wide) -> RawTable:
+@backends.kernel(native=_build_native)
+def _build(connections, present, min_delay, num_delays, seed, dt, wide, threads) -> RawTable:
     drawn = [draw_synapses(c, seed=seed, dt=dt) for c in connections]
     source, target, weight, delay = (
         np.concatenate([d[k] for d in drawn]) if drawn else np.zeros(0, dtype=np.int64) for k in range(4)

@@ -49,19 +49,23 @@ def poisson_counts(mean: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     return np.where(mean > 0, counts, 0).astype(np.int64)
 
 
-def split_evenly(total: int, bins: int, *, seed: int, stream: int, backend: str) -> np.ndarray:
+def _split_evenly(total: int, bins: int, *, seed: int, stream: int) -> np.ndarray:
+    counts = np.zeros(bins, dtype=np.int64)
+    if bins:
+        split = backends.library()._lib.dist_sim_split_evenly
+        split.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p]
+        split(total, bins, seed, stream, counts.ctypes.data)
+    return counts
+
+
+@backends.kernel(native=_split_evenly)
+def split_evenly(total: int, bins: int, *, seed: int, stream: int) -> np.ndarray:
     """How many of `total` balls, each thrown into a bin at random, lie in each of the bins: (bins,) int64.
 
     The total is halved down a binary tree whose nodes have random numbers of their own, so a device could draw its own leaves.
     """
     if bins == 0:
         return np.zeros(0, dtype=np.int64)
-    if backend == "cpp":
-        counts = np.zeros(bins, dtype=np.int64)
-        split = backends.library()._lib.dist_sim_split_evenly
-        split.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p]
-        split(total, bins, seed, stream, counts.ctypes.data)
-        return counts
     first, size, count, node = (np.array([x], dtype=np.int64) for x in (0, bins, total, 1))
     result = np.zeros(bins, dtype=np.int64)
     while len(first):

@@ -9,13 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dist_sim.kernels.backend import call
+from dist_sim.kernels.backend import call, kernel
 from dist_sim.kernels.history import DELIVERED, DOWN, add64
 
 _BLOCK = 4096
 
 
-def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int, backend: str):
+def _deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int):
+    ring, marks, counters = history
+    results = [jax.ShapeDtypeStruct((threads, size), synapses.dtype), jax.ShapeDtypeStruct(counters.shape, counters.dtype)]
+    return call("deliver", results, step, ring, marks, counters, pointers, synapses, in_place={3: 1},
+                min_delay=np.int64(min_delay), num_delays=np.int64(num_delays), threads=np.int64(threads))  # fmt: skip
+
+
+@kernel(native=_deliver)
+def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int):
     """Input of every neuron of this device at the end of `step`.
 
     Args:
@@ -23,17 +31,12 @@ def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num
         history: (ring, marks, counters).
         pointers, synapses: of the table.
         size: length of the input vector.
-        threads: the compiled backend gives each of its threads an input vector of its own.
+        threads: the native backend gives each of its threads an input vector of its own.
 
     Returns:
         (threads, size) integers of the width of the weights, to be summed over the first axis; and the new counters.
     """
     ring, marks, counters = history
-    if backend == "cpp":
-        results = [jax.ShapeDtypeStruct((threads, size), synapses.dtype), jax.ShapeDtypeStruct(counters.shape, counters.dtype)]
-        return call("deliver", results, step, ring, marks, counters, pointers, synapses, in_place={3: 1},
-                    min_delay=np.int64(min_delay), num_delays=np.int64(num_delays), threads=np.int64(threads))  # fmt: skip
-
     # The due (spike, delay) pairs, each a run of synapses, numbered through by a prefix sum; then their synapses, numbered
     # through by another, are added up a block at a time: the work follows the events, with static shapes.
     emitted = step - min_delay - jnp.arange(num_delays, dtype=jnp.int32)

@@ -7,8 +7,7 @@ nothing is written and the flag is set: the caller runs the chunk again with mor
 
 A device's spikes of a step are words: a bit per neuron, and after the bits, for models whose neurons can send several spikes in a
 step or changes of state, a whole number per neuron. `Counted` says where these lie. The top bit of a row in the ring says that
-the
-weights are taken away instead of added: a neuron of two states went down.
+the weights are taken away instead of added: a neuron of two states went down.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dist_sim.kernels.backend import call
+from dist_sim.kernels.backend import call, kernel
 
 DOWN = np.uint32(1 << 31)
 HEAD, LIVE_MAX, DELIVERED, SCHEDULED, OVERFLOW = 0, 1, 2, 4, 6
@@ -48,7 +47,13 @@ class Counted:
     binary: bool
 
 
-def push_masks(step, masks, events, sources, history, *, num_delays: int, backend: str, counted: tuple[Counted, ...] = ()):
+def _push_masks(step, masks, events, sources, history, *, num_delays: int, counted: tuple[Counted, ...] = ()):
+    return call("push_masks", _like(history), step, masks, events, *sources, _regions(counted), *history,
+                in_place={7: 0, 8: 1, 9: 2}, num_delays=np.int64(num_delays), bits_words=_bits_words(masks, counted))  # fmt: skip
+
+
+@kernel(native=_push_masks)
+def push_masks(step, masks, events, sources, history, *, num_delays: int, counted: tuple[Counted, ...] = ()):
     """Appends the spikes of an interval.
 
     Args:
@@ -61,10 +66,7 @@ def push_masks(step, masks, events, sources, history, *, num_delays: int, backen
     Returns:
         The new (ring, marks, counters).
     """
-    bits_words = masks.shape[2] - sum(c.count for c in counted)
-    if backend == "cpp":
-        return call("push_masks", _like(history), step, masks, events, *sources, _regions(counted), *history,
-                    in_place={7: 0, 8: 1, 9: 2}, num_delays=np.int64(num_delays), bits_words=np.int64(bits_words))  # fmt: skip
+    bits_words = int(_bits_words(masks, counted))
     present, rank, pointers = sources
     numbers = {c: masks[:, :, c.word : c.word + c.count] for c in counted}
     masks = masks[:, :, :bits_words]
@@ -88,15 +90,18 @@ def push_masks(step, masks, events, sources, history, *, num_delays: int, backen
     return history
 
 
-def push_ids(step, ids, counts, events, sources, history, *, num_delays: int, backend: str):
+def _push_ids(step, ids, counts, events, sources, history, *, num_delays: int):
+    return call("push_ids", _like(history), step, ids, counts, events, *sources, *history,
+                in_place={7: 0, 8: 1, 9: 2}, num_delays=np.int64(num_delays))  # fmt: skip
+
+
+@kernel(native=_push_ids)
+def push_ids(step, ids, counts, events, sources, history, *, num_delays: int):
     """As `push_masks`, from lists: `ids` (devices, steps, capacity) uint32 source slots, `counts` (devices, steps) uint32. A slot
     occurs as often as its neuron spikes; its top bit says that a neuron of two states went down.
 
     A count above the capacity sets the overflow flag.
     """
-    if backend == "cpp":
-        return call("push_ids", _like(history), step, ids, counts, events, *sources, *history,
-                    in_place={7: 0, 8: 1, 9: 2}, num_delays=np.int64(num_delays))  # fmt: skip
     present, rank, pointers = sources
     capacity = ids.shape[2]
     ids, down_flags = ids & ~DOWN, ids & DOWN
@@ -174,20 +179,28 @@ def _regions(counted: tuple[Counted, ...]) -> jax.Array:
     return jnp.asarray(np.array([(c.slot, c.count, c.word, c.binary) for c in counted], np.int32).reshape(-1, 4))
 
 
+def _bits_words(masks: jax.Array, counted: tuple[Counted, ...]) -> np.int64:
+    """How many of a device's words are bits, not numbers."""
+    return np.int64(masks.shape[-1] - sum(c.count for c in counted))
+
+
 def _like(history) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(h.shape, h.dtype) for h in history]
 
 
-def compact(masks, first, *, capacity: int, backend: str, counted: tuple[Counted, ...] = ()):
+def _compact(masks, first, *, capacity: int, counted: tuple[Counted, ...] = ()):
+    steps = len(masks)
+    results = [jax.ShapeDtypeStruct((steps, capacity), jnp.uint32), jax.ShapeDtypeStruct((steps,), jnp.uint32)]
+    return call("compact", results, masks, first, _regions(counted), bits_words=_bits_words(masks, counted))
+
+
+@kernel(native=_compact)
+def compact(masks, first, *, capacity: int, counted: tuple[Counted, ...] = ()):
     """Words to lists: `masks` (steps, words) uint32 -> (steps, capacity) uint32 slots numbered from `first`, (steps,) counts.
 
     A count may exceed the capacity; the list then holds the first ones.
     """
     steps, words = masks.shape
-    if backend == "cpp":
-        results = [jax.ShapeDtypeStruct((steps, capacity), jnp.uint32), jax.ShapeDtypeStruct((steps,), jnp.uint32)]
-        bits_words = words - sum(c.count for c in counted)
-        return call("compact", results, masks, first, _regions(counted), bits_words=np.int64(bits_words))
     numbers = masks
     words -= sum(c.count for c in counted)
     masks = masks[:, :words]

@@ -89,9 +89,31 @@ class Parameters:
         return [own[row] if row >= 0 else shared[-1 - row][None] for row, (own, shared) in zip(self.rows, kinds, strict=True)]
 
 
+def _update(
+    text: NeuronText, step, arriving, parameters: Parameters, quanta, currents, states, counters, ids, *, offset: int, seed: int,
+    stream: int,
+):  # fmt: skip
+    load_compiled([text])
+    n = _size(text, states, counters)
+    results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (states, counters)]
+    results += [jax.ShapeDtypeStruct((n // 32,), jnp.uint32), jax.ShapeDtypeStruct((n if text.several else 0,), jnp.int32)]
+    key0, key1 = split_key(seed)
+    p = parameters
+    return backends.call(
+        text.target, results, step, arriving, jnp.asarray(p.rows), p.shared, p.own, p.shared_whole, p.own_whole, quanta, currents,
+        ids, states, counters, in_place={10: 0, 11: 1}, source=None, n=np.int64(n), offset=np.int64(offset),
+        threads=np.int64(arriving.shape[0]), key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream),
+    )  # fmt: skip
+
+
+def _size(text: NeuronText, states, counters) -> int:
+    return states.shape[1] if text.states else counters.shape[1]
+
+
+@backends.kernel(native=_update)
 def update(
     text: NeuronText, step, arriving, parameters: Parameters, quanta, currents, states, counters, ids, *, offset: int, seed: int,
-    stream: int, backend: str,
+    stream: int,
 ):  # fmt: skip
     """One step.
 
@@ -108,31 +130,7 @@ def update(
         states, counters, the spikes as bits (n / 32,) uint32, and counts of spikes (n,) int32, or (0,) where a neuron sends at
         most one.
     """
-    n = states.shape[1] if text.states else counters.shape[1]
-    if backend == "cpp":
-        load_compiled([text])
-        results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (states, counters)]
-        results += [jax.ShapeDtypeStruct((n // 32,), jnp.uint32), jax.ShapeDtypeStruct((n if text.several else 0,), jnp.int32)]
-        key0, key1 = split_key(seed)
-        p = parameters
-        operands = [
-            step,
-            arriving,
-            jnp.asarray(p.rows),
-            p.shared,
-            p.own,
-            p.shared_whole,
-            p.own_whole,
-            quanta,
-            currents,
-            ids,
-            states,
-            counters,
-        ]
-        return backends.call(
-            text.target, results, *operands, in_place={10: 0, 11: 1}, source=None, n=np.int64(n), offset=np.int64(offset),
-            threads=np.int64(arriving.shape[0]), key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream),
-        )  # fmt: skip
+    n = _size(text, states, counters)
     new = arriving[:, offset : offset + text.channels * n].sum(axis=0, dtype=arriving.dtype).reshape(text.channels, n)
     arrived = [as_it_is(row.astype(text.dtype) * quantum) for row, quantum in zip(new, quanta, strict=True)]
     u = _uniforms(text, ids, step, seed, stream)
@@ -235,6 +233,11 @@ def pack(spiking: jax.Array) -> jax.Array:
 def load_compiled(texts: Sequence[NeuronText]) -> None:
     """Compiles and loads the kernels of models, those together that are not loaded yet."""
     backends.load_printed({text.target: text for text in texts}, source_of)
+
+
+@backends.kernel(native=load_compiled)
+def prepare(texts: Sequence[NeuronText]) -> None:
+    """What a backend needs of models beforehand: the reference nothing."""
 
 
 def struct_of(text: NeuronText) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
@@ -83,8 +83,27 @@ class SynapseText:
         return f"synapse_{self.dtype.name}_{hashlib.sha256(described.encode()).hexdigest()[:12]}"
 
 
+def _deliver(
+    text: SynapseText, step, history, pointers, synapses, posts, constants, arriving, *, seed: int, watched=None, log=(),
+    **sizes: int,
+):  # fmt: skip
+    ring, marks, counters = history
+    fixed, place, state, last = synapses
+    changing = [counters, state, last, arriving, *log]
+    operands = [step, ring, marks, pointers, fixed, place, *constants, *posts, *([] if watched is None else [watched])]
+    key0, key1 = split_key(seed)
+    numbers: dict[str, Any] = {"key0": np.uint32(key0), "key1": np.uint32(key1), "stream": np.uint32(sizes.pop("stream"))}
+    numbers |= {name: np.int64(size) for name, size in sizes.items()}
+    return backends.call(
+        text.target if watched is None else f"{text.target}_watched",
+        [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in changing], *operands, *changing,
+        in_place={len(operands) + k: k for k in range(len(changing))}, source=None, **numbers,
+    )  # fmt: skip
+
+
+@backends.kernel(native=_deliver)
 def deliver(text: SynapseText, step, history, pointers, synapses, posts, constants, arriving, *, min_delay: int, num_delays: int,
-            threads: int, period: int, bits: int, seed: int, stream: int, backend: str, watched=None, log=()):  # fmt: skip
+            threads: int, period: int, bits: int, seed: int, stream: int, watched=None, log=()):  # fmt: skip
     """Adds what changing synapses of one model pass on at the end of `step`, and changes them.
 
     Args:
@@ -109,17 +128,6 @@ def deliver(text: SynapseText, step, history, pointers, synapses, posts, constan
     """
     ring, marks, counters = history
     fixed, place, state, last = synapses
-    if backend == "cpp":
-        changing = [counters, state, last, arriving, *log]
-        operands = [step, ring, marks, pointers, fixed, place, *constants, *posts, *([] if watched is None else [watched])]
-        results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in changing]
-        in_place = {len(operands) + k: k for k in range(len(changing))}
-        key0, key1 = split_key(seed)
-        return backends.call(text.target if watched is None else f"{text.target}_watched", results, *operands, *changing,
-                             in_place=in_place, source=None, min_delay=np.int64(min_delay), num_delays=np.int64(num_delays),
-                             threads=np.int64(threads), period=np.int64(period), bits=np.int64(bits), key0=np.uint32(key0),
-                             key1=np.uint32(key1), stream=np.uint32(stream))  # fmt: skip
-
     one = _Synapses(text, posts, constants, bits)
     swept = step // period * period - 1
     emitted = step - min_delay - jnp.arange(num_delays, dtype=jnp.int32)
@@ -185,7 +193,16 @@ def deliver(text: SynapseText, step, history, pointers, synapses, posts, constan
     return add64(counters, DELIVERED, total), state, last, arriving.at[0].set(vector), *log
 
 
-def record(step, words, index, posts, full, constants, *, stored: int, longest: int, period: int, bits: int, backend: str):
+def _record(step, words, index, posts, full, constants, **sizes: int):
+    targets, _, _, _, fine, coarse = constants
+    results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (*posts, full)]
+    numbers: dict[str, Any] = {name: np.int64(size) for name, size in sizes.items()}
+    return backends.call("plastic_record", results, step, words, index, targets, fine, coarse, *posts, full,
+                         in_place={6: 0, 7: 1, 8: 2, 9: 3}, **numbers)  # fmt: skip
+
+
+@backends.kernel(native=_record)
+def record(step, words, index, posts, full, constants, *, stored: int, longest: int, period: int, bits: int):
     """Takes in the spikes of the targets at `step`, after `deliver` of that step.
 
     Args:
@@ -200,11 +217,6 @@ def record(step, words, index, posts, full, constants, *, stored: int, longest: 
         steps, traces, count, full.
     """
     targets, _, _, _, fine, coarse = constants
-    if backend == "cpp":
-        results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (*posts, full)]
-        return backends.call("plastic_record", results, step, words, index, targets, fine, coarse, *posts, full,
-                             in_place={6: 0, 7: 1, 8: 2, 9: 3}, stored=np.int64(stored), longest=np.int64(longest),
-                             period=np.int64(period), bits=np.int64(bits))  # fmt: skip
     steps, traces, count = posts
     capacity, swept = steps.shape[1], (step + 1) // period * period - 1
     flags = ((words[:, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1).reshape(-1)

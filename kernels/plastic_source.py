@@ -17,6 +17,11 @@ def load_compiled(texts: Sequence[SynapseText]) -> None:
     backends.load_printed({text.target: text for text in texts}, source_of)
 
 
+@backends.kernel(native=load_compiled)
+def prepare(texts: Sequence[SynapseText]) -> None:
+    """What a backend needs of models beforehand: the reference nothing."""
+
+
 def source_of(text: SynapseText) -> str:
     """The C++ of a model's synapses."""
     source = Source()

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dist_sim.kernels.backend import call
+from dist_sim.kernels.backend import call, kernel
 from dist_sim.kernels.neurons import BLOCK
 from dist_sim.kernels.philox import philox4x32, split_key
 
@@ -86,9 +86,17 @@ def alike_blocks(table: np.ndarray, ids: np.ndarray, index: np.ndarray, weight: 
     return np.where(consecutive, 1 + (places & one_table & one_weight), 0).astype(np.uint8)
 
 
-def poisson(
-    step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int, backend: str
+def _poisson(
+    step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int
 ):
+    key0, key1 = split_key(seed)
+    return call("poisson", [jax.ShapeDtypeStruct(input_vector.shape, input_vector.dtype)], step, *tables, *targets, input_vector,
+                in_place={9: 0}, key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream), delay=np.int64(delay),
+                start=np.int64(start), stop=np.int64(stop), threads=np.int64(threads))[0]  # fmt: skip
+
+
+@kernel(native=_poisson)
+def poisson(step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int):
     """Adds weight x count of the step `step - delay` to the input vector.
 
     Args:
@@ -104,13 +112,8 @@ def poisson(
         The new input vector.
     """
     key0, key1 = split_key(seed)
-    thresholds, first, guide = tables
-    alike, table, ids, index, weight = targets
-    if backend == "cpp":
-        result = [jax.ShapeDtypeStruct(input_vector.shape, input_vector.dtype)]
-        return call("poisson", result, step, thresholds, first, guide, alike, table, ids, index, weight, input_vector,
-                    in_place={9: 0}, key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream), delay=np.int64(delay),
-                    start=np.int64(start), stop=np.int64(stop), threads=np.int64(threads))[0]  # fmt: skip
+    thresholds, first, _ = tables
+    _, table, ids, index, weight = targets
     emitted = step - delay
     words = philox4x32(key0, key1, ids >> 2, emitted.astype(jnp.uint32), jnp.uint32(0), jnp.uint32(stream))
     bits = jnp.stack(words)[ids & 3, jnp.arange(ids.shape[0])]

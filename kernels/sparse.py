@@ -15,72 +15,60 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dist_sim.kernels.backend import call
+from dist_sim.kernels.backend import call, kernel
 
 
+def _to_targets(onto, spikes, weights, pointers, synapses, first):
+    inner = _without_trial(onto)
+    shape = jax.ShapeDtypeStruct((*inner, onto.shape[1] * onto.shape[2]), onto.dtype)
+    operands = onto.reshape(shape.shape), spikes.reshape(*inner, -1), weights, pointers, synapses, _shift(onto, first)
+    (out,) = call("to_targets", [shape], *operands, in_place={0: 0}, source="sparse")
+    return out.reshape(onto.shape)
+
+
+@kernel(native=_to_targets)
 def to_targets(
-    onto: jax.Array,
-    spikes: jax.Array,
-    weights: jax.Array,
-    pointers: jax.Array,
-    synapses: jax.Array,
-    first: jax.Array,
-    *,
-    backend: str,
+    onto: jax.Array, spikes: jax.Array, weights: jax.Array, pointers: jax.Array, synapses: jax.Array, first: jax.Array
 ) -> jax.Array:
     """`onto` (batch, slots, num_targets) and what arrives there, in its place where nothing else needs it.
 
     Args:
         spikes: (batch, num_sources), booleans or of the dtype of `onto`; work follows those that are not 0.
     """
-    if backend == "cpp":
-        inner = _without_trial(onto)
-        shape = jax.ShapeDtypeStruct((*inner, onto.shape[1] * onto.shape[2]), onto.dtype)
-        operands = onto.reshape(shape.shape), spikes.reshape(*inner, -1), weights, pointers, synapses, _shift(onto, first)
-        (out,) = call("to_targets", [shape], *operands, in_place={0: 0}, source="sparse")
-        return out.reshape(onto.shape)
     sent = spikes[:, _sources(pointers, synapses)] * _of_synapses(weights, synapses)
     flat = onto.reshape(len(onto), -1)
     return flat.at[:, _places(synapses, onto, first)].add(_real(sent, pointers)).reshape(onto.shape)
 
 
+def _to_sources(gradient, weights, pointers, synapses, first, *, num_sources: int):
+    inner = _without_trial(gradient)
+    shape = jax.ShapeDtypeStruct((*inner, num_sources), gradient.dtype)
+    operands = gradient.reshape(*inner, -1), weights, pointers, synapses, _shift(gradient, first)
+    (out,) = call("to_sources", [shape], *operands, source="sparse")
+    return out.reshape(-1, num_sources)
+
+
+@kernel(native=_to_sources)
 def to_sources(
-    gradient: jax.Array,
-    weights: jax.Array,
-    pointers: jax.Array,
-    synapses: jax.Array,
-    first: jax.Array,
-    *,
-    num_sources: int,
-    backend: str,
+    gradient: jax.Array, weights: jax.Array, pointers: jax.Array, synapses: jax.Array, first: jax.Array, *, num_sources: int
 ) -> jax.Array:
     """(batch, num_sources): the same the other way. `gradient` (batch, slots, num_targets)."""
-    if backend == "cpp":
-        inner = _without_trial(gradient)
-        shape = jax.ShapeDtypeStruct((*inner, num_sources), gradient.dtype)
-        operands = gradient.reshape(*inner, -1), weights, pointers, synapses, _shift(gradient, first)
-        (out,) = call("to_sources", [shape], *operands, source="sparse")
-        return out.reshape(-1, num_sources)
     flat = gradient.reshape(len(gradient), -1)
     back = flat[:, _places(synapses, gradient, first)] * _of_synapses(weights, synapses)
     return jnp.zeros((len(flat), num_sources), flat.dtype).at[:, _sources(pointers, synapses)].add(_real(back, pointers))
 
 
+def _to_weights(spikes, gradient, pointers, synapses, first, *, num_weights: int):
+    shape, flat = jax.ShapeDtypeStruct((num_weights,), gradient.dtype), gradient.reshape(len(gradient), -1)
+    return call("to_weights", [shape], spikes, flat, pointers, synapses, _shift(gradient, first), source="sparse")[0]
+
+
+@kernel(native=_to_weights)
 def to_weights(
-    spikes: jax.Array,
-    gradient: jax.Array,
-    pointers: jax.Array,
-    synapses: jax.Array,
-    first: jax.Array,
-    *,
-    num_weights: int,
-    backend: str,
+    spikes: jax.Array, gradient: jax.Array, pointers: jax.Array, synapses: jax.Array, first: jax.Array, *, num_weights: int
 ) -> jax.Array:
     """(num_weights,): the derivative by the weights, summed over the batch."""
     flat = gradient.reshape(len(gradient), -1)
-    if backend == "cpp":
-        shape = jax.ShapeDtypeStruct((num_weights,), gradient.dtype)
-        return call("to_weights", [shape], spikes, flat, pointers, synapses, _shift(gradient, first), source="sparse")[0]
     products = (spikes[:, _sources(pointers, synapses)] * flat[:, _places(synapses, gradient, first)]).sum(0)
     return jnp.zeros(num_weights, gradient.dtype).at[synapses[:, 1]].add(_real(products, pointers))
 

@@ -17,7 +17,7 @@ from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, St
 from dist_sim.errors import ConnectError, ParameterError
 from dist_sim.kernels import build, plastic
 from dist_sim.kernels.decays import decays
-from dist_sim.kernels.plastic_source import load_compiled
+from dist_sim.kernels.plastic_source import prepare
 from dist_sim.network.changing import Changing
 from dist_sim.network.plastic_share import PlasticShare
 from dist_sim.network.portable import NOWHERE, RestoringPlasticity, distances, in_order
@@ -72,8 +72,7 @@ class Plasticity(Module):
         self.min_delay, self.num_delays, self.kinds, self.seed, self.stream = min_delay, num_delays, tuple(kinds), seed, stream
         self.model, dtype = kinds[0].model, np.float64 if backend.wide else np.float32
         self.text = self.model.text(dtype, max(k.uniforms for k in kinds))
-        if backend.name == "cpp":
-            load_compiled([self.text])
+        prepare([self.text], backend=backend.name)
         runs, orders = [], []
         for share, table in zip(shares, tables, strict=True):
             run = build.row_of(share.source, table.present, table.rank) * num_delays + share.delay - min_delay

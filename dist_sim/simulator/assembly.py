@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from dist_sim import kernels
 from dist_sim.errors import ConnectError
-from dist_sim.kernels.neurons import NEURON_STREAMS, load_compiled
+from dist_sim.kernels.neurons import NEURON_STREAMS, prepare
 from dist_sim.nest.declared import Parameter
 from dist_sim.nest.devices import Meter, TrainGenerator
 from dist_sim.nest.neurons import NESTNeuron
@@ -122,18 +121,14 @@ def assemble(d: Description, phases: Any) -> Network:
     Raises:
         ConnectError, ParameterError: what only the whole network can tell.
     """
-    if d.backend == "cpp":
-        with phases.phase("kernels"):
-            kernels.load()
     with phases.phase("plan"):
         layout = layout_on(d, d.mesh.size)
         share = Share(layout=layout, devices=local_positions(d.mesh), processes=processes_of(d.mesh))
     # Of this process's neurons alone.
     values = [values_of_share(d, share, group) for group in range(len(d.models))]
     shapes, dtype = shapes_of(d, values, share), np.dtype(np.float64 if d.precision == 64 else np.float32)
-    if d.backend == "cpp":
-        with phases.phase("kernels"):
-            load_compiled([neuron_text(model, shape, dtype) for model, shape in zip(d.models, shapes, strict=True)])
+    with phases.phase("kernels"):
+        prepare([neuron_text(model, shape, dtype) for model, shape in zip(d.models, shapes, strict=True)], backend=d.backend)
     stimuli = draw_stimuli(d, share)
     channels = input_channels(d, shapes, share, stimuli)
     backend = Backend(name=d.backend, threads=_threads(d.mesh), wide=d.precision == 64)

@@ -53,7 +53,7 @@ class Simulator:
         plan: who owns what: 'block', 'round_robin', 'balanced' or an object of `dist_sim.partition`.
         exchange: how spikes travel: 'mask', 'ids', 'memory', 'mpi' or an object of `dist_sim.partition`; None takes 'memory' for
             CPU devices of one process, 'mpi' for those of several that mpirun has started, else 'mask'. The spikes are the same.
-        backend: of the kernels: 'cpp', 'reference'; None takes the fastest there is.
+        backend: of the kernels: 'native', 'reference'; None takes the fastest there is.
         chunk: largest time between two visits of the host [time]; None chooses.
 
     Raises:

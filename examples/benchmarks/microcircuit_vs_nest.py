@@ -46,7 +46,7 @@ def dist_sim_run(*, scale: float, drive: str, t_sim: float, warm_up: float, devi
 
     sim = ds.Simulator(dt=0.1 * u.ms, seed=seed, devices=devices)
     begin = time.perf_counter()
-    if sim.backend == "cpp":
+    if sim.backend == "native":
         backend.library()
     kernels_s = time.perf_counter() - begin
     load, empty_bytes = os.getloadavg()[0], peak_rss_bytes()

@@ -59,7 +59,7 @@ def table(connections, backend, *, wide=False, threads=1):
 
 
 def assert_same_table(connections, **options):
-    ours, theirs = (table(connections, backend, **options) for backend in ("cpp", "reference"))
+    ours, theirs = (table(connections, backend, **options) for backend in ("native", "reference"))
     assert ours.num_rows == theirs.num_rows
     for name in ("present", "rank", "pointers", "synapses"):
         a, b = getattr(ours, name), getattr(theirs, name)
@@ -97,14 +97,14 @@ def test_tables_of_nothing():
     assert_same_table([])
     sources = np.zeros(0, np.uint32)
     empty = connection(build.LISTED)
-    for backend in ("cpp", "reference"):
+    for backend in ("native", "reference"):
         assert build.draw_sources(empty, seed=1, backend=backend, threads=2).dtype == sources.dtype
 
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_sources_alone(kind):
     made = connection(SOURCES[kind], autapses=False)
-    ours, theirs = (build.draw_sources(made, seed=9, backend=b, threads=3) for b in ("cpp", "reference"))
+    ours, theirs = (build.draw_sources(made, seed=9, backend=b, threads=3) for b in ("native", "reference"))
     np.testing.assert_array_equal(ours, theirs)
 
 
@@ -119,7 +119,7 @@ def compiled(kernel, backend, options):
 def both(kernel, *operands, **options):
     """The results of both backends, as lists of numpy arrays."""
     results = []
-    for backend in ("cpp", "reference"):
+    for backend in ("native", "reference"):
         run = compiled(kernel, backend, tuple(options.items()))
         results.append([np.asarray(a) for a in jax.tree.leaves(run(*jax.tree.map(jnp.asarray, operands)))])
     return results
@@ -163,7 +163,7 @@ def test_pushes_and_deliveries_follow_each_other_alike(devices, interval, exchan
     sources = found.present, found.rank, found.pointers
     events = np.stack([np.sort(rng.integers(0, 120, 60)), rng.integers(0, found.num_rows, 60)]).astype(np.uint32)
     slots = 29 + interval
-    states = {backend: jax.tree.map(jnp.asarray, empty_history(700, slots)) for backend in ("cpp", "reference")}
+    states = {backend: jax.tree.map(jnp.asarray, empty_history(700, slots)) for backend in ("native", "reference")}
     delivered = 0
     pushes, deliveries = {}, {}
     for backend in states:
@@ -171,7 +171,7 @@ def test_pushes_and_deliveries_follow_each_other_alike(devices, interval, exchan
         pushes[backend] = jax.jit(functools.partial(push, num_delays=29, backend=backend))
         deliveries[backend] = jax.jit(
             functools.partial(
-                kernels.deliver, size=SIZE, min_delay=1, num_delays=29, threads=3 if backend == "cpp" else 1, backend=backend
+                kernels.deliver, size=SIZE, min_delay=1, num_delays=29, threads=3 if backend == "native" else 1, backend=backend
             )
         )
     for step in range(120):
@@ -180,8 +180,8 @@ def test_pushes_and_deliveries_follow_each_other_alike(devices, interval, exchan
             arriving, counters = deliveries[backend](jnp.int32(step), (ring, marks, counters), found.pointers, found.synapses)
             inputs[backend] = np.asarray(arriving).sum(axis=0)
             states[backend] = ring, marks, counters
-        np.testing.assert_array_equal(inputs["cpp"], inputs["reference"])
-        delivered += np.abs(inputs["cpp"]).sum()
+        np.testing.assert_array_equal(inputs["native"], inputs["reference"])
+        delivered += np.abs(inputs["native"]).sum()
         if step % interval < interval - 1:
             continue
         masks = some_masks(rng, devices, interval, 0.06)
@@ -190,9 +190,9 @@ def test_pushes_and_deliveries_follow_each_other_alike(devices, interval, exchan
             spikes = listed(masks, 80)
         for backend in states:
             states[backend] = pushes[backend](jnp.int32(step - interval + 1), *spikes, events, sources, states[backend])
-        for ours, theirs in zip(states["cpp"], states["reference"], strict=True):
+        for ours, theirs in zip(states["native"], states["reference"], strict=True):
             np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
-    counters = np.asarray(states["cpp"][2])
+    counters = np.asarray(states["native"][2])
     assert delivered > 0 and not counters[history.OVERFLOW]
     assert history.count64(counters, history.SCHEDULED) > history.count64(counters, history.DELIVERED) > 10_000
 
@@ -223,7 +223,7 @@ def test_both_say_when_there_is_no_room(kernel):
         ours, theirs = both(history.push_masks, np.int32(1), masks, events, sources, empty_history(20, 30), num_delays=29)
         assert ours[2][history.LIVE_MAX] == theirs[2][history.LIVE_MAX] > 20
     else:
-        ids, counts = kernels.compact(jnp.asarray(masks[0]), jnp.uint32(0), capacity=10, backend="cpp")
+        ids, counts = kernels.compact(jnp.asarray(masks[0]), jnp.uint32(0), capacity=10, backend="native")
         spikes = np.asarray(ids)[None], np.asarray(counts)[None]
         ours, theirs = both(history.push_ids, np.int32(1), *spikes, events, sources, empty_history(500, 30), num_delays=29)
     assert ours[2][history.OVERFLOW] == theirs[2][history.OVERFLOW] == 1

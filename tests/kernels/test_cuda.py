@@ -20,7 +20,7 @@ from dist_sim.nest.neurons.text import entries as rows_of
 
 N, STEPS = 256, 40
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
-CPP = Path(cuda.__file__).resolve().parent / "cpp"
+CPP = Path(cuda.__file__).resolve().parent / "native"
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_the_twin_gives_the_bits_of_the_cpu(twins, model, dtype):
         def step(k, arriving, p, unit, states, counters):
             parameters = neurons.Parameters(rows=place, **p)
             return neurons.update(
-                text, k, arriving, parameters, unit, current, states, counters, ids, offset=0, seed=11, stream=3, backend="cpp"
+                text, k, arriving, parameters, unit, current, states, counters, ids, offset=0, seed=11, stream=3, backend="native"
             )
 
         place = parameters.rows

@@ -108,7 +108,7 @@ def test_counts_at_the_edges():
     assert (np.abs(counts.poisson_counts(mean, np.tile(uniform, 4)) - mean) < 9 * mean**0.5 + 20).all()
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpp"])
+@pytest.mark.parametrize("backend", ["reference", "native"])
 def test_a_total_is_split_evenly(backend):
     split = counts.split_evenly(200_000, 1000, seed=5, stream=2, backend=backend)
     assert split.sum() == 200_000
@@ -122,7 +122,7 @@ def test_a_total_is_split_evenly(backend):
 
 @pytest.mark.parametrize(("total", "bins"), [(1, 3), (17, 2), (1000, 999), (123_456, 77), (3 * 10**8, 20_683)])
 def test_both_backends_split_alike(total, bins):
-    ours, theirs = (counts.split_evenly(total, bins, seed=2**63 + 9, stream=4, backend=b) for b in ("cpp", "reference"))
+    ours, theirs = (counts.split_evenly(total, bins, seed=2**63 + 9, stream=4, backend=b) for b in ("native", "reference"))
     np.testing.assert_array_equal(ours, theirs)
     assert ours.sum() == total
 

@@ -86,7 +86,7 @@ def simulated(backend, wide, name="stdp_synapse", *, steps=130, capacity=64, thr
     rng = np.random.default_rng(8)
     dtype, integer = (np.float64, np.int64) if wide else (np.float32, np.int32)
     text, defaults = text_of(name, dtype)
-    if backend == "cpp":
+    if backend == "native":
         load_compiled([text])
     *arrays, bits = problem(rng, text, defaults, capacity)
     pointers, (fixed, place, state, last), posts, constants, index = jax.tree.map(jnp.asarray, arrays)
@@ -120,19 +120,19 @@ def simulated(backend, wide, name="stdp_synapse", *, steps=130, capacity=64, thr
 @pytest.mark.parametrize("name", CHANGING)
 def test_both_backends_do_the_same(name, wide):
     with jax.enable_x64(wide):
-        ours, theirs = simulated("cpp", wide, name), simulated("reference", wide, name)
+        ours, theirs = simulated("native", wide, name), simulated("reference", wide, name)
     assert not ours[-1].any() and (np.abs(ours[0]).sum(axis=1) > 0).mean() > 0.9
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
 def test_a_thread_more_or_a_sweep_more_changes_no_bit():
-    wanted = simulated("cpp", False)
+    wanted = simulated("native", False)
     for given in (dict(threads=3), dict(period=7), dict(period=10_000, capacity=256)):
-        np.testing.assert_array_equal(simulated("cpp", False, **given)[0], wanted[0])
+        np.testing.assert_array_equal(simulated("native", False, **given)[0], wanted[0])
 
 
-@pytest.mark.parametrize("backend", ["cpp", "reference"])
+@pytest.mark.parametrize("backend", ["native", "reference"])
 def test_a_ring_that_is_too_small_says_so(backend):
     assert simulated(backend, False, steps=120, capacity=4)[-1].all()
     assert not simulated(backend, False, steps=12, capacity=16)[-1].any()

@@ -36,7 +36,7 @@ def run(environment, precision):
 @pytest.mark.parametrize("precision", [32, 64])
 def test_without_a_compiler_the_digest_is_the_same(tmp_path, precision):
     with_it, said = run(dict(os.environ), precision)
-    assert with_it[2] == "cpp" and int(with_it[1]) > 200 and "C++ compiler" not in said
+    assert with_it[2] == "native" and int(with_it[1]) > 200 and "C++ compiler" not in said
     without, said = run(os.environ | {"PATH": str(tmp_path)}, precision)
     assert without == [*with_it[:2], "reference"]
     assert said.count("no C++ compiler") == 1

@@ -119,7 +119,7 @@ def test_threads_change_nothing(monkeypatch, on_one_device):
 
 
 def test_the_reference_backend_records_the_same():
-    (_, ours, one), (_, theirs, other) = (run(4 * u.ms, backend=backend, precision=64) for backend in ("reference", "cpp"))
+    (_, ours, one), (_, theirs, other) = (run(4 * u.ms, backend=backend, precision=64) for backend in ("reference", "native"))
     a, b = columns(one.events(ours[0])), columns(other.events(theirs[0]))
     assert len(a[0]) > 100
     for left, right in zip(a[:3], b[:3], strict=True):
