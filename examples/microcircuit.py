@@ -124,8 +124,8 @@ def main() -> None:
     t_presim, t_sim = ds.param("t_presim", 0.0), ds.param("t_sim", 1000.0)  # ms
     if t_presim < 0 or t_sim <= 0:
         raise ParameterError(f"microcircuit(t_presim={t_presim}, t_sim={t_sim}): at least 0 ms, and above 0 ms.")
-    plan, exchange = ds.param("plan", "block"), ds.param("exchange", "") or None  # they change no spike; None chooses
-    sim = ds.Simulator(dt=DT * u.ms, seed=ds.param("seed", 1), plan=plan, exchange=exchange)
+    placement, exchange = ds.param("placement", "block"), ds.param("exchange", "") or None  # they change no spike; None chooses
+    sim = ds.Simulator(dt=DT * u.ms, seed=ds.param("seed", 1), placement=placement, exchange=exchange)
     populations, recorder = build(sim, circuit, ds.param("v0", "optimized"))
     if t_presim > 0:
         sim.simulate(t_presim * u.ms)

@@ -1,4 +1,4 @@
-"""Who owns what: plans, mesh and shardings, padded layout, synapse tables, spike exchange."""
+"""Who owns what: placement, mesh and shardings, padded layout, synapse tables, spike exchange."""
 
 from dist_sim.partition.exchange import EXCHANGES as EXCHANGES
 from dist_sim.partition.exchange import AllGather as AllGather
@@ -12,7 +12,7 @@ from dist_sim.partition.mesh import current_mesh as current_mesh
 from dist_sim.partition.mesh import neuron_mesh as neuron_mesh
 from dist_sim.partition.mesh import run_mesh as run_mesh
 from dist_sim.partition.mesh import use_mesh as use_mesh
-from dist_sim.partition.methods import PLANS as PLANS
+from dist_sim.partition.methods import PLACEMENTS as PLACEMENTS
 from dist_sim.partition.methods import Balanced as Balanced
 from dist_sim.partition.methods import Block as Block
 from dist_sim.partition.methods import RoundRobin as RoundRobin

@@ -65,7 +65,7 @@ def test_an_example_is_short_and_runs(checkout, tmp_path, name):
 
 def test_the_digest_of_an_example_does_not_depend_on_the_devices(checkout, tmp_path):
     digests = set()
-    for devices, more in ((1, []), (3, ["plan=balanced", "exchange=ids"])):
+    for devices, more in ((1, []), (3, ["placement=balanced", "exchange=ids"])):
         out = tmp_path / str(devices)
         dist_sim_run(checkout / "examples/microcircuit.py", out, [*EXAMPLES["microcircuit.py"], *more], devices)
         summary = RunDirectory.open(out).read_json("summary.json")

@@ -34,7 +34,7 @@ _SECONDS, _ROUNDS = 0.2, 9
 # Steps whose spikes are dealt, before they come again: so many that synapses are not found in the cache, where a run would not
 # find them, and that targets of plastic synapses spike as irregularly as in a run.
 _MOST_PATTERNS, _PATTERN_BITS = 2048, 2**28
-_BUILD = ("plan", "connect", "neurons")  # phases whose time follows the size
+_BUILD = ("placement", "connect", "neurons")  # phases whose time follows the size
 _SMALLEST = 256  # neurons
 
 

@@ -34,7 +34,7 @@ from dist_sim.simulator.parameters import values_of
 from dist_sim.simulator.population import Population
 from dist_sim.simulator.stimuli import Drawn, Stimulus, add_bounds, draw_stimuli, stimulus_inputs
 
-# What a synaptic event costs relative to the update of a neuron, and a rate [Hz] to expect: for plans that balance work.
+# What a synaptic event costs relative to the update of a neuron, and a rate [Hz] to expect: for placements that balance work.
 _EVENT_COST, _EXPECTED_RATE = 3.0, 5.0
 _SEVERAL = 16  # spikes in a step to leave room for, of each neuron that can send several
 _LOG_BYTES = 2**25  # of the log of spikes of a chunk, on all devices together
@@ -68,7 +68,7 @@ class Description:
     seed: int
     precision: int
     mesh: Mesh
-    plan: Any
+    placement: Any
     exchange: Any
     backend: str
     chunk: int | None
@@ -121,7 +121,7 @@ def assemble(d: Description, phases: Any) -> Network:
     Raises:
         ConnectError, ParameterError: what only the whole network can tell.
     """
-    with phases.phase("plan"):
+    with phases.phase("placement"):
         layout = layout_on(d, d.mesh.size)
         share = Share(layout=layout, devices=local_positions(d.mesh), processes=processes_of(d.mesh))
     # Of this process's neurons alone.
@@ -236,7 +236,7 @@ def layout_on(d: Description, num_devices: int) -> Layout:
         neuron[run.start : run.stop] = True
     # As few bytes as hold the number of a device: every process keeps it of all neurons.
     owner = np.full(d.num_ids, NOWHERE, dtype=np.min_scalar_type(-num_devices))
-    owner[neuron] = d.plan.owner(load[neuron], num_devices)
+    owner[neuron] = d.placement.owner(load[neuron], num_devices)
     return Layout(owner=owner, groups=groups, num_devices=num_devices)
 
 

@@ -19,7 +19,7 @@ _LINES = 200
 def identity(d: Description) -> dict[str, str]:
     """A line per population, device and connection, and dt, seed and precision.
 
-    Devices of the mesh, plan, exchange, backend and chunk are left out: they change nothing.
+    Devices of the mesh, placement, exchange, backend and chunk are left out: they change nothing.
     """
     lines = {"dt": f"{d.dt!r} ms", "seed": str(d.seed), "precision": f"{d.precision} bits"}
     for node in d.nodes:

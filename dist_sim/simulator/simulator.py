@@ -50,7 +50,7 @@ class Simulator:
         seed: of every random number, 0 to 2**64 - 1. Seed and script determine the network and its spikes, on any placement.
         devices: number of devices, devices or a mesh; None takes those of `dist-sim run --devices`, else one.
         precision: 32 or 64 bits for states and weights; None takes that of `ds.environ`, which is 32 unless it is set.
-        plan: who owns what: 'block', 'round_robin', 'balanced' or an object of `dist_sim.partition`.
+        placement: who owns what: 'block', 'round_robin', 'balanced' or an object of `dist_sim.partition`.
         exchange: how spikes travel: 'mask', 'ids', 'memory', 'mpi' or an object of `dist_sim.partition`; None takes 'memory' for
             CPU devices of one process, 'mpi' for those of several that mpirun has started, else 'mask'. The spikes are the same.
         backend: of the kernels: 'native', 'reference'; None takes the fastest there is.
@@ -67,7 +67,7 @@ class Simulator:
         seed: int = 0,
         devices: Any = None,
         precision: int | None = None,
-        plan: Any = "block",
+        placement: Any = "block",
         exchange: Any = None,
         backend: str | None = None,
         chunk: Any = None,
@@ -83,7 +83,7 @@ class Simulator:
         if precision not in (32, 64):
             raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
         self.dt, self.seed, self.precision = float(step), int(seed), precision
-        self.plan = named("plan", plan, partition.PLANS, "owner")
+        self.placement = named("placement", placement, partition.PLACEMENTS, "owner")
         exchange = partition.usual_exchange(self.mesh) if exchange is None else exchange
         self.exchange = named("exchange", exchange, partition.EXCHANGES, "grown").on(self.mesh)
         self.backend = kernels.choose(backend, self.mesh.devices.flat[0].platform)
@@ -357,7 +357,7 @@ class Simulator:
             seed=self.seed,
             precision=self.precision,
             mesh=self.mesh,
-            plan=self.plan,
+            placement=self.placement,
             exchange=self.exchange,
             backend=self.backend,
             chunk=self.chunk,

@@ -37,7 +37,7 @@ from dist_sim.run.segment_reader import SegmentReader
 
 SCRIPT = Path(__file__).with_name("network.py")
 SAME = ("digest", "spikes", "emitted_events", "delivered_events", "in_flight_events", "rates", "model_time_ms")
-PHASE = {name: "build" for name in ("kernels", "plan", "connect", "neurons")} | {
+PHASE = {name: "build" for name in ("kernels", "placement", "connect", "neurons")} | {
     "compile": "compile", "simulate": "run", "results": "export",
 }  # fmt: skip
 AIMS = ("save", "export", "build", "run", "compile", "start", "save", "run")

@@ -20,12 +20,12 @@ STALLED = 76
 NAMED = re.compile(r"no progress: process (\d+) (is|does not answer; it was) in ([^,]+?)(?:, at [^,]+,)? for \d+ s")
 # Processes, the stage, what happens there, in which process, and the phase that must be named.
 STALLS = (
-    (1, "build", "sleep", 0, "plan"),
+    (1, "build", "sleep", 0, "placement"),
     (1, "compile", "loop", 0, "compile"),
     (1, "late chunk", "sleep", 0, "simulate"),
     (1, "disk of a checkpoint", "sleep", 0, "checkpoint"),
     (1, "results", "loop", 0, "results"),
-    (2, "build", "loop", 1, "plan"),
+    (2, "build", "loop", 1, "placement"),
     (2, "compile", "sleep", 0, "compile"),
     (2, "first chunk", "loop", 1, "simulate"),
     (2, "late chunk", "stop", 1, "simulate"),

@@ -17,7 +17,7 @@ RAISES = [
     if (case := (launcher, stage, culprit))[1:] != ("results", 1)
 ]
 # Before anything is compiled, and with kernels that are never: there a few seconds without a sign are many on any machine.
-EARLY, EARLY_S, COMPILING_S = (2, "build", "sleep", 1, "plan"), 5.0, 60.0
+EARLY, EARLY_S, COMPILING_S = (2, "build", "sleep", 1, "placement"), 5.0, 60.0
 HEARTBEAT_S = 15
 
 

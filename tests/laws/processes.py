@@ -1,9 +1,9 @@
-"""Law 1 over processes and launchers: 1, 2 and 4 processes of 1, 2 and 4 devices each give what one device gives, on every plan.
+"""Law 1 over processes and launchers: 1, 2 and 4 processes of 1, 2 and 4 devices each give what one device gives, however placed.
 
     PYTHONPATH=tests python tests/laws/processes.py --launcher plain     # mpirun (MPICH), openmpi, srun (starts a SLURM)
 
 Networks: `mixed` (every model, source, rule and recorder) and `plastic`, whose final weights and traces are compared as well.
-Each plan is run with an exchange of its own, and each meets every exchange; `mpi` where there is an MPI to carry it.
+Each placement is run with an exchange of its own, and each meets every exchange; `mpi` where there is an MPI to carry it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 from local_slurm import missing, running
 
-from dist_sim.partition import EXCHANGES, PLANS
+from dist_sim.partition import EXCHANGES, PLACEMENTS
 
 WORKER = Path(__file__).with_name("one_of_several.py")
 ROOT = WORKER.parents[2]
@@ -38,13 +38,13 @@ Case = tuple[str, Mapping[str, Any]]
 
 
 def cases_of(launcher: str, number: int) -> list[Case]:
-    """Both networks on each plan. `number`: of the launch; with it the exchanges move on."""
+    """Both networks on each placement. `number`: of the launch; with it the exchanges move on."""
     # `memory` is for devices of one process.
     exchanges = [name for name in EXCHANGES if name != "memory" and (name != "mpi" or launcher != "plain")]
     return [
-        (network, dict(plan=plan, exchange=exchanges[(number + k) % len(exchanges)]))
+        (network, dict(placement=placement, exchange=exchanges[(number + k) % len(exchanges)]))
         for network in ("mixed", "plastic")
-        for k, plan in enumerate(PLANS)
+        for k, placement in enumerate(PLACEMENTS)
     ]
 
 
@@ -108,7 +108,7 @@ def different(found: Sequence[Mapping[str, Any]], alone: Mapping[str, Any], each
 
 def on_one_device(folder: Path, networks: Sequence[str] = ("mixed", "plastic")) -> dict[str, dict[str, Any]]:
     """What one process on one device gives, by network."""
-    cases = [(network, dict(plan="block", exchange="mask")) for network in networks]
+    cases = [(network, dict(placement="block", exchange="mask")) for network in networks]
     with around("plain", folder) as environment:
         found = launched("plain", 1, 1, cases, folder / "alone", environment, 200)
     alone = {network: outcome for (network, _), (outcome,) in zip(cases, found, strict=True)}
@@ -129,7 +129,7 @@ def campaign(launcher: str, folder: Path, numbers: Sequence[int] = NUMBERS) -> t
             found = launched(launcher, processes, each, cases, folder / f"{number}", environment, 280)
             wrong = [different(outcomes, alone[name], each) for (name, _), outcomes in zip(cases, found, strict=True)]
             total, equal = total + len(cases), equal + wrong.count([])
-            told = ", ".join(f"{o['plan']}/{o['exchange']}" for _, o in cases[: len(PLANS)])
+            told = ", ".join(f"{o['placement']}/{o['exchange']}" for _, o in cases[: len(PLACEMENTS)])
             print(f"{launcher}: {processes} x {each} devices: {wrong.count([])} of {len(cases)} equal ({told};"
                   f" {time.monotonic() - begin:.0f} s)", *filter(None, wrong), flush=True)  # fmt: skip
     return equal, total

@@ -64,9 +64,9 @@ def test_a_small_part_of_the_network_takes_little(description):
     assert peak < held + 6 * NEURONS
 
 
-@pytest.mark.parametrize("plan", ["block", "round_robin", "balanced"])
-def test_the_parts_are_those_of_the_whole(plan):
-    sim = ds.Simulator(seed=1, plan=plan)
+@pytest.mark.parametrize("placement", ["block", "round_robin", "balanced"])
+def test_the_parts_are_those_of_the_whole(placement):
+    sim = ds.Simulator(seed=1, placement=placement)
     a = sim.create(ds.iaf_psc_exp, 700, params=dict(V_m=ds.dist.Normal(-60 * u.mV, 5 * u.mV)))
     b = sim.create(ds.iaf_psc_alpha, 300, params=dict(tau_m=np.linspace(5, 15, 300) * u.ms))
     noise = sim.create(ds.poisson_generator, 2, rate=[3000, 5000] * u.Hz)

@@ -9,12 +9,12 @@ import dist_sim as ds
 from dist_sim.network import projection
 
 DURATION = 40 * u.ms
-PLANS = ["block", "round_robin", "balanced"]
+METHODS = ["block", "round_robin", "balanced"]
 EXCHANGES = {"mask": ds.AllGather(), "ids": ds.AllGatherIds(capacity=4), "memory": "memory"}  # 4 ids: too few, chunks run again
 CHUNKS = [None, 0.1, 0.7, 4.0]  # ms
-# Every number of devices with every exchange; plans and chunk lengths take turns, so that each meets each device count.
+# Every number of devices with every exchange; placements and chunk lengths take turns, so that each meets each device count.
 PLACEMENTS = [
-    (devices, PLANS[k % 3], exchange, CHUNKS[(k + k // 4) % 4])
+    (devices, METHODS[k % 3], exchange, CHUNKS[(k + k // 4) % 4])
     for k, (devices, exchange) in enumerate(
         [*((d, e) for e in ("mask", "ids") for d in (1, 2, 3, 4, 8)), (2, "memory"), (8, "memory")]
     )
@@ -37,11 +37,11 @@ def on_one_device(request):
     return network, result.digest, traces_of(sim, result), synapses_of(sim)
 
 
-@pytest.mark.parametrize(("devices", "plan", "exchange", "chunk"), PLACEMENTS)
-def test_spikes_traces_and_synapses_do_not_depend_on_the_placement(on_one_device, devices, plan, exchange, chunk):
+@pytest.mark.parametrize(("devices", "placement", "exchange", "chunk"), PLACEMENTS)
+def test_spikes_traces_and_synapses_do_not_depend_on_the_placement(on_one_device, devices, placement, exchange, chunk):
     network, digest, traces, synapses = on_one_device
     chunk = None if chunk is None else chunk * u.ms
-    sim, result = run(network, devices=devices, plan=plan, exchange=EXCHANGES[exchange], chunk=chunk)
+    sim, result = run(network, devices=devices, placement=placement, exchange=EXCHANGES[exchange], chunk=chunk)
     assert result.digest == digest
     for ours, theirs in zip(traces_of(sim, result), traces, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -53,7 +53,7 @@ def test_spikes_traces_and_synapses_do_not_depend_on_the_placement(on_one_device
 def test_in_double_precision_too(name):
     network = NETWORKS[name]
     _, wanted = run(network, devices=2, precision=64)
-    _, result = run(network, devices=3, precision=64, chunk=0.7 * u.ms, plan="round_robin")
+    _, result = run(network, devices=3, precision=64, chunk=0.7 * u.ms, placement="round_robin")
     assert result.digest == wanted.digest
     assert_conserved(result)
 
@@ -62,7 +62,7 @@ def test_in_double_precision_too(name):
     ("name", "options"),
     [
         ("brunel", dict(devices=1, chunk=0.7 * u.ms)),
-        ("mixed", dict(devices=2, exchange=ds.AllGatherIds(capacity=64), plan="round_robin")),
+        ("mixed", dict(devices=2, exchange=ds.AllGatherIds(capacity=64), placement="round_robin")),
     ],
     ids=["brunel", "mixed"],
 )

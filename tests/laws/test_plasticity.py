@@ -85,16 +85,16 @@ def on_one_device():
     return sim, result
 
 
-@pytest.mark.parametrize(("devices", "plan", "exchange", "chunk"), PLACEMENTS)
-def test_spikes_and_weights_do_not_depend_on_the_placement(on_one_device, devices, plan, exchange, chunk):
+@pytest.mark.parametrize(("devices", "placement", "exchange", "chunk"), PLACEMENTS)
+def test_spikes_and_weights_do_not_depend_on_the_placement(on_one_device, devices, placement, exchange, chunk):
     chunk = None if chunk is None else chunk * u.ms
-    sim, result = run(devices=devices, plan=plan, exchange=EXCHANGES[exchange], chunk=chunk)
+    sim, result = run(devices=devices, placement=placement, exchange=EXCHANGES[exchange], chunk=chunk)
     assert_same(sim, result, *on_one_device)
     assert_conserved(result)
 
 
 def test_nor_in_double_precision():
-    (one, wanted), (three, result) = run(devices=1, precision=64), run(devices=3, precision=64, plan="round_robin")
+    (one, wanted), (three, result) = run(devices=1, precision=64), run(devices=3, precision=64, placement="round_robin")
     assert_same(three, result, one, wanted)
 
 
@@ -148,7 +148,7 @@ def stopped_and_gone_on(path, before, after, wanted):
     policy = CheckpointPolicy(every=0.0, keep_last=1)
     directory = RunDirectory(path / "run")
     with pytest.raises(Stopped), Session(directory=directory, checkpoints=policy, stop=StopAt(3)).active():
-        run(devices=before, plan="round_robin", chunk=7.3 * u.ms)
+        run(devices=before, placement="round_robin", chunk=7.3 * u.ms)
     directory.close()
     for devices in after:
         directory = copied(path / "run", path / f"on-{devices}")

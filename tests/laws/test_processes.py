@@ -5,8 +5,8 @@ from laws.processes import LAUNCHERS, around, campaign, different, hindrance, la
 
 # One launch each; `processes.py` has the whole product.
 QUICK = [
-    (2, 2, [("mixed", dict(plan="round_robin", exchange="ids"))]),
-    (4, 1, [("plastic", dict(plan="balanced", exchange="mask"))]),
+    (2, 2, [("mixed", dict(placement="round_robin", exchange="ids"))]),
+    (4, 1, [("plastic", dict(placement="balanced", exchange="mask"))]),
 ]
 
 
@@ -36,7 +36,7 @@ def test_no_product_of_launchers_processes_devices_and_plans_changes_anything(tm
 @pytest.mark.slow
 @pytest.mark.parametrize("exchange", ["mask", "ids"])
 def test_buffers_that_overflow_on_one_process_grow_on_all(tmp_path, exchange):
-    cases = [("saturating", dict(plan="block", exchange=exchange))]
+    cases = [("saturating", dict(placement="block", exchange=exchange))]
     with around("plain", tmp_path) as environment:
         ((wanted,),), (found,) = (
             launched("plain", processes, 1, cases, tmp_path / f"{processes}", environment, 200) for processes in (1, 2)

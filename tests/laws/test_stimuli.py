@@ -68,7 +68,7 @@ def wanted(request):
 @pytest.mark.parametrize(
     "options",
     [
-        dict(devices=2, plan="round_robin"),
+        dict(devices=2, placement="round_robin"),
         dict(devices=3, chunk=0.7 * u.ms),
     ],
     ids=["2", "3"],

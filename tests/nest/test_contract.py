@@ -138,7 +138,7 @@ def test_backends_give_the_same_bits(precision):
 
 @pytest.mark.parametrize(("devices", "chunk"), [(2, 0.7), (3, 4.0), (8, None)])
 def test_placement_changes_nothing(devices, chunk):
-    assert_same(run(devices, chunk, plan="round_robin" if devices == 3 else "block"), run())
+    assert_same(run(devices, chunk, placement="round_robin" if devices == 3 else "block"), run())
 
 
 def test_a_checkpoint_goes_on_on_other_devices(tmp_path):

@@ -167,7 +167,7 @@ def test_what_cannot_be_met_is_refused():
 @pytest.mark.parametrize("devices", [2, 3])
 def test_placement_changes_nothing(devices):
     def run(devices):
-        sim, cells, clocks = sources(devices=devices, plan="round_robin")
+        sim, cells, clocks = sources(devices=devices, placement="round_robin")
         more = sim.create(ds.iaf_psc_exp, 300, params=dict(I_e=ds.dist.Normal(500 * u.pA, 50 * u.pA)))
         recorders = sim.create(ds.spike_recorder, 5, start=3 * u.ms)
         meters = sim.create(ds.voltmeter, 3, interval=0.3 * u.ms, start=1 * u.ms)

@@ -211,7 +211,7 @@ def test_devices_backends_and_interruptions_change_nothing(name, tmp_path):
 
     wanted = of(devices=1)
     assert len(wanted[-1]) > 300
-    for options in (dict(devices=2, plan="round_robin", chunk=1.7 * u.ms), dict(devices=3)):
+    for options in (dict(devices=2, placement="round_robin", chunk=1.7 * u.ms), dict(devices=3)):
         assert_equal(of(**options), wanted)
     for precision in (32, 64):
         assert_equal(of(3.0, devices=2, backend="reference", precision=precision), of(3.0, devices=1, precision=precision))
@@ -236,7 +236,7 @@ def test_a_run_goes_on_on_other_devices(name, tmp_path):
     directory.close()
     directory = RunDirectory.resume(tmp_path / "run")
     with Session(directory=directory, checkpoints=policy).active():
-        sim, watcher = network(name, devices=2, plan="round_robin")
+        sim, watcher = network(name, devices=2, placement="round_robin")
         assert_equal(outcome(sim, watcher, sim.simulate(12 * u.ms), name), wanted)
     directory.close()
 

@@ -103,12 +103,12 @@ def test_of_a_plastic_synapse_the_last_weight_is_the_one_it_has():
 
 
 @pytest.mark.parametrize(
-    ("devices", "plan", "exchange", "chunk"),
+    ("devices", "placement", "exchange", "chunk"),
     [(2, "round_robin", "mask", 4.0), (3, "balanced", "ids", None), (8, "block", "mask", 0.7)],
 )
-def test_placement_and_chunks_change_nothing(on_one_device, devices, plan, exchange, chunk):
+def test_placement_and_chunks_change_nothing(on_one_device, devices, placement, exchange, chunk):
     chunk = None if chunk is None else chunk * u.ms
-    _, recorders, result = run(devices=devices, plan=plan, exchange=exchange, chunk=chunk)
+    _, recorders, result = run(devices=devices, placement=placement, exchange=exchange, chunk=chunk)
     assert_same(result, recorders, on_one_device[3])
 
 
@@ -152,7 +152,7 @@ def test_it_goes_on_after_a_checkpoint(tmp_path, on_one_device, before, after):
     directory.close()
     directory = RunDirectory.resume(tmp_path / "run")
     with Session(directory=directory, checkpoints=policy).active():
-        _, recorders, result = run(devices=after, plan="round_robin")
+        _, recorders, result = run(devices=after, placement="round_robin")
         assert_same(result, recorders, on_one_device[3])
     directory.close()
 

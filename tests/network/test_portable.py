@@ -1,4 +1,4 @@
-"""What a checkpoint holds has no placement: equal on any devices and plan, and the simulation goes on from it on any other."""
+"""What a checkpoint holds has no placement: it is equal on any of them, and the simulation goes on from it on any other."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def differing(found, wanted):
 @pytest.mark.parametrize(
     ("build", "options"),
     [
-        (networks.mixed, dict(devices=3, plan="round_robin", precision=64)),
-        (networks.brunel, dict(devices=3, plan="balanced", exchange="ids")),
+        (networks.mixed, dict(devices=3, placement="round_robin", precision=64)),
+        (networks.brunel, dict(devices=3, placement="balanced", exchange="ids")),
     ],
 )
 def test_state_has_no_placement(build, options):
@@ -50,10 +50,10 @@ def test_state_has_no_placement(build, options):
     assert left == right > 0
 
 
-@pytest.mark.parametrize("plan", ["block", "round_robin"])
-def test_parts_of_several_processes_are_the_whole(monkeypatch, plan):
+@pytest.mark.parametrize("placement", ["block", "round_robin"])
+def test_parts_of_several_processes_are_the_whole(monkeypatch, placement):
     """Each gives what its devices have, and the parts together are the state: as of two processes with two of four devices."""
-    sim = plastic(devices=4, plan=plan)
+    sim = plastic(devices=4, placement=placement)
     sim.simulate(21.3 * u.ms)
     network, step = sim._simulation.network, sim._simulation.step
     wanted, parts = held(sim._simulation), []

@@ -45,7 +45,7 @@ def resumed_everywhere(tmp_path, unbroken, before, after, **options):
         source = tmp_path / f"from-{old}"
         assert go(RunDirectory(source), chunks=4 + old // 2, devices=old, **options) is None
         for new in after(old):
-            result = go(copied(source, tmp_path / f"{old}-to-{new}"), devices=new, plan="round_robin", **options)
+            result = go(copied(source, tmp_path / f"{old}-to-{new}"), devices=new, placement="round_robin", **options)
             assert told(result) == unbroken, f"{old} to {new} devices"
 
 
@@ -230,7 +230,7 @@ def test_intervals():
 
 @pytest.mark.parametrize(("state", "value"), [("V_m", np.nan), ("I_syn_ex", np.inf)])
 def test_what_is_not_finite_is_found_within_a_chunk(state, value):
-    sim = small(devices=3, plan="round_robin")
+    sim = small(devices=3, placement="round_robin")
     sim.simulate(5 * u.ms)
     network = sim._simulation.network
     cells = network.populations[0]
