@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim.kernels.scalar.guarded import uncontracted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decays:
@@ -34,9 +36,4 @@ def decays(taus: np.ndarray, dt: float, dtype: type) -> Decays:
 
 def decayed(fine, coarse, bits: int, tau, k):
     """exp(-k dt / tau) from the tables; `tau` is a row."""
-    return exactly(fine[tau, k & (2**bits - 1)] * coarse[tau, jnp.minimum(k >> bits, coarse.shape[1] - 1)])
-
-
-def exactly(product):
-    """A product that XLA must not contract with a sum."""
-    return jnp.where(product != product, jnp.asarray(jnp.nan, product.dtype), product)
+    return uncontracted(fine[tau, k & (2**bits - 1)] * coarse[tau, jnp.minimum(k >> bits, coarse.shape[1] - 1)])

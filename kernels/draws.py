@@ -14,15 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels import exact
+from dist_sim.kernels.scalar.guarded import uncontracted
 
 MOST = 80.0  # events per step of a draw from 0 upwards: exp(-80) is still a normal number in 32 bits
 
 _SINE = tuple((-1) ** k * (pi / 2) ** (2 * k + 1) / factorial(2 * k + 1) for k in range(11, -1, -1))
-
-
-def apart(x: jax.Array) -> jax.Array:
-    """The same number, that no compiler contracts with what follows."""
-    return jnp.where(x != x, jnp.asarray(jnp.nan, x.dtype), x)
 
 
 def unit_interval(word: jax.Array, dtype: Any) -> jax.Array:
@@ -40,10 +36,10 @@ def sine(turns: tuple[jax.Array, jax.Array], dtype: Any) -> jax.Array:
     if dtype == np.float64:
         y = y + low.astype(dtype) * 2.0**-62  # both are multiples of 2**-62: no rounding to contract
     y = jnp.where(quadrant & 1 == 1, 1 - y, y)
-    z = apart(y * y)
+    z = uncontracted(y * y)
     total = jnp.full_like(y, _SINE[0])
     for c in _SINE[1:]:
-        total = apart(total * z) + dtype.type(c)
+        total = uncontracted(total * z) + dtype.type(c)
     total = total * y
     return jnp.where(quadrant >= 2, -total, total)
 
@@ -61,11 +57,11 @@ def exp(x: jax.Array) -> jax.Array:
     dtype = x.dtype
     wide = dtype == np.float64
     high, low = (exact.LN2_HIGH, exact.LN2_LOW) if wide else (0.693359375, -2.12194440e-4)
-    k = jnp.floor(apart(x * dtype.type(exact.LOG2_E)) + dtype.type(0.5))
-    r = (x - apart(k * dtype.type(high))) - apart(k * dtype.type(low))
+    k = jnp.floor(uncontracted(x * dtype.type(exact.LOG2_E)) + dtype.type(0.5))
+    r = (x - uncontracted(k * dtype.type(high))) - uncontracted(k * dtype.type(low))
     series = jnp.ones_like(r)
     for n in range(13 if wide else 8, 0, -1):
-        series = apart(apart(series * r) / dtype.type(n)) + dtype.type(1.0)
+        series = uncontracted(uncontracted(series * r) / dtype.type(n)) + dtype.type(1.0)
     least = -708.0 if wide else -87.0
     return jnp.where(x < least, dtype.type(0.0), series * _power_of_two(k))
 
@@ -77,18 +73,18 @@ def log(x: jax.Array) -> jax.Array:
     small = m < dtype.type(0.7071067811865476)
     m, e = jnp.where(small, m * 2, m), e - small.astype(dtype)
     s = (m - 1) / (m + 1)
-    z = apart(s * s)
+    z = uncontracted(s * s)
     series = jnp.full_like(z, 1.0 / 21.0)
     for k in range(19, 0, -2):
-        series = apart(series * z) + dtype.type(1.0 / k)
-    return apart(2 * s * series) + apart(e * dtype.type(exact.LN2))
+        series = uncontracted(series * z) + dtype.type(1.0 / k)
+    return uncontracted(2 * s * series) + uncontracted(e * dtype.type(exact.LN2))
 
 
 def normal(word: jax.Array, dtype: Any) -> jax.Array:
     """Standard normal number of 32 random bits. Source: Wichura (1988), AS 241."""
     p = unit_interval(word, dtype)
     q = p - dtype.type(0.5)
-    r = dtype.type(0.180625) - apart(q * q)
+    r = dtype.type(0.180625) - uncontracted(q * q)
     centre = q * (_horner(exact.CENTRE_P, r) / _horner(exact.CENTRE_Q, r))
     t = jnp.sqrt(-log(jnp.where(q < 0, p, 1 - p))) - dtype.type(1.6)
     tail = _horner(exact.TAIL_P, t) / _horner(exact.TAIL_Q, t)
@@ -99,7 +95,7 @@ def poisson_tails(mean: jax.Array, width: int) -> jax.Array:
     """(devices, width) probabilities of more than 0, 1, ... events, for means (devices,) of at most `MOST`."""
     probability, of = exp(-mean), []
     for k in range(1, width + 1):
-        probability = apart(probability * mean) / mean.dtype.type(k)
+        probability = uncontracted(probability * mean) / mean.dtype.type(k)
         of.append(probability)
     tails, total = [], jnp.zeros_like(mean)
     for probability in reversed(of):  # the smallest first
@@ -137,7 +133,7 @@ def binomial(n: jax.Array, log_q: jax.Array, odds: jax.Array, word: jax.Array) -
         tail, probability, count = carry
         k = count.astype(dtype)
         going = (u < tail) & (count < n)
-        probability = jnp.where(going, apart((trials - k) / (k + 1) * odds * probability), probability)
+        probability = jnp.where(going, uncontracted((trials - k) / (k + 1) * odds * probability), probability)
         return jnp.where(going, tail - probability, tail), probability, count + going
 
     return jax.lax.while_loop(more, next_count, (1 - probability, probability, count))[2]
@@ -173,5 +169,5 @@ def _parts(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _horner(coefficients: tuple[float, ...], x: jax.Array) -> jax.Array:
     total = jnp.full_like(x, coefficients[0])
     for c in coefficients[1:]:
-        total = apart(total * x) + x.dtype.type(c)
+        total = uncontracted(total * x) + x.dtype.type(c)
     return total

@@ -19,7 +19,7 @@ import numpy as np
 
 from dist_sim.kernels import backend as backends
 from dist_sim.kernels.philox import philox4x32, split_key
-from dist_sim.kernels.scalar.guarded import as_it_is, run
+from dist_sim.kernels.scalar.guarded import run, uncontracted
 from dist_sim.kernels.scalar.printed import Source, body
 from dist_sim.kernels.scalar.text import Text
 
@@ -132,7 +132,7 @@ def update(
     """
     n = _size(text, states, counters)
     new = arriving[:, offset : offset + text.channels * n].sum(axis=0, dtype=arriving.dtype).reshape(text.channels, n)
-    arrived = [as_it_is(row.astype(text.dtype) * quantum) for row, quantum in zip(new, quanta, strict=True)]
+    arrived = [uncontracted(row.astype(text.dtype) * quantum) for row, quantum in zip(new, quanta, strict=True)]
     u = _uniforms(text, ids, step, seed, stream)
     y, c, spikes = advance(
         text,

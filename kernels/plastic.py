@@ -26,10 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels import backend as backends
-from dist_sim.kernels.decays import decayed, exactly
+from dist_sim.kernels.decays import decayed
 from dist_sim.kernels.history import DELIVERED, DOWN, add64
 from dist_sim.kernels.philox import philox4x32, split_key
-from dist_sim.kernels.scalar.guarded import run
+from dist_sim.kernels.scalar.guarded import run, uncontracted
 from dist_sim.kernels.scalar.text import Text
 
 PERIOD = 5000  # steps between two times that all synapses are brought up to date
@@ -226,7 +226,7 @@ def record(step, words, index, posts, full, constants, *, stored: int, longest: 
     needed = (steps[row, here] > swept - 2 * longest + 1) | (steps[row, following] >= step + 1 - 2 * longest)
     at = jnp.where(spiking, row, len(count))
     for k in range(stored):
-        faded = exactly(traces[row, before, k] * decayed(fine, coarse, bits, targets[:, 2 + k], step - steps[row, before]))
+        faded = uncontracted(traces[row, before, k] * decayed(fine, coarse, bits, targets[:, 2 + k], step - steps[row, before]))
         traces = traces.at[at, here, k].set(jnp.where(n > 0, faded + 1, 1), mode="drop")
     full = full | (spiking & (n >= capacity) & needed).any().astype(jnp.uint32)
     return steps.at[at, here].set(step, mode="drop"), traces, count + spiking.astype(jnp.uint32), full
@@ -263,7 +263,7 @@ class _Synapses:
         """Parameters of the synapses, exponentials and time [ms] of `since` steps."""
         _, _, kinds, kind_tau, _, _ = self.constants
         p = list(kinds[kind].T)
-        return p, [self._fade(rows, since) for rows in kind_tau[kind].T], exactly(since.astype(self.text.dtype) * p[0])
+        return p, [self._fade(rows, since) for rows in kind_tau[kind].T], uncontracted(since.astype(self.text.dtype) * p[0])
 
     def after_posts(self, i, delay, after, until, fixed, state, last) -> list[jax.Array]:
         """Their variables after their targets' spikes in (after, until], each arriving `delay` steps later."""
@@ -312,7 +312,7 @@ class _Synapses:
         met = []
         for m in range(len(self.text.traces)):
             faded = self._fade(self.constants[0][target, 2 + m], gone)
-            met.append(jnp.where(there, exactly(traces[target, at, m] * faded) if m < self.text.stored else faded, 0))
+            met.append(jnp.where(there, uncontracted(traces[target, at, m] * faded) if m < self.text.stored else faded, 0))
         return met
 
 

@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 from dist_sim.core import HiddenState, LongTermState, Module
 from dist_sim.kernels import draws
 from dist_sim.kernels.philox import philox4x32, split_key
+from dist_sim.kernels.scalar.guarded import uncontracted
 from dist_sim.network.channels import Channels
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import NEURON, joined, sharded, spread
@@ -181,7 +182,7 @@ class CurrentInput(_Input):
             def add(total, row):
                 device, stream, weight = row
                 to, active = self._targets(p, ids, device, stream, emitted)
-                return total + draws.apart(jnp.where(active, weight * law.current(p, emitted, to), dtype.type(0)))
+                return total + uncontracted(jnp.where(active, weight * law.current(p, emitted, to), dtype.type(0)))
 
             return self._over_layers(add, jnp.zeros(ids.shape, dtype), (device, stream, weight))
 
@@ -237,7 +238,7 @@ class CountInput(_Input):
                 if self.whole:
                     return total.at[0, index].add(jnp.where(active, weight * count.astype(total.dtype), 0))
                 at = jnp.where(count < 0, inverted, index)
-                amount = jnp.floor(draws.apart(weight * count) + self.dtype.type(0.5)).astype(total.dtype)
+                amount = jnp.floor(uncontracted(weight * count) + self.dtype.type(0.5)).astype(total.dtype)
                 return total.at[0, at].add(jnp.where(active, amount, 0))
 
             return self._over_layers(add, arriving, (device, stream, index, inverted, weight))

@@ -138,7 +138,7 @@ def watcher(recorder: Node, number: int) -> str:
     return recorder.name if recorder.size == 1 else f"{recorder.name}[{number}]"
 
 
-def once(name: str, given: Any, of_synapse: Any, where: str) -> Any:
+def either(name: str, given: Any, of_synapse: Any, where: str) -> Any:
     """A weight or delay that may stand in `connect` or in the synapse model, but not in both."""
     if given is not None and of_synapse is not None:
         raise ConnectError(f"{where}: {name} is given twice, as {name}=... and in synapse=... Give it once.")

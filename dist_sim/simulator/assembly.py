@@ -304,14 +304,14 @@ def _refuse_coarse(d: Description, channels: Sequence[Channels], share: Share) -
         if size == 0 or smallest >= 500 * quantum:
             continue
         unit = receptor_unit(d.models[c.group], c.receptor)
-        told = (
+        message = (
             f"{c.where}: a weight of {smallest:g} {unit} is rounded by up to {50 * quantum / smallest:.2g} %: a neuron that it "
             f"reaches can receive so much more at once that one unit of its 32-bit input stands for {quantum:.2g} {unit}. "
             "Use precision=64, or give the strong synapses to other neurons."
         )
         if size < 500 * quantum:
-            raise ConnectError(told)
-        warnings.warn(told, stacklevel=2)
+            raise ConnectError(message)
+        warnings.warn(message, stacklevel=2)
 
 
 def _sampler(s: Sampling, d: Description, layout: Layout, populations: Sequence[Population], chunk: int) -> Sampler:

@@ -28,21 +28,21 @@ def identity(d: Description) -> dict[str, str]:
             parts = {name: _text(value) for name, value in sorted(vars(node.device).items())}
         kind = f"{node.model.__name__} x {node.size}"
         lines[f"create {node.name}"] = ", ".join([kind, *(f"{name}={text}" for name, text in parts.items())])
-    told: list[tuple[str, str]] = []
+    connected: list[tuple[str, str]] = []
     for number, c in enumerate((*d.connections, *(x.edges for x in d.stimuli))):
-        told.append((f"{c.where} [{number}]", _text(c)))
+        connected.append((f"{c.where} [{number}]", _text(c)))
     for node, parts in d.recorded.items():
-        told.append((f"recorder {node.name}", _text([[number, ids] for number, ids in parts])))
+        connected.append((f"recorder {node.name}", _text([[number, ids] for number, ids in parts])))
     for number, s in enumerate(d.sampled):
-        told.append((f"meter {s.meter.name} [{number}]", _text([s.ids, s.number])))
-    return lines | _shortened(told)
+        connected.append((f"meter {s.meter.name} [{number}]", _text([s.ids, s.number])))
+    return lines | _shortened(connected)
 
 
-def _shortened(told: Iterable[tuple[str, str]]) -> dict[str, str]:
-    told = list(told)
-    if len(told) <= _LINES:
-        return dict(told)
-    return {"connections": f"{len(told)} with xxh3 {xxhash.xxh3_64_hexdigest(repr(told).encode())}"}
+def _shortened(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
+    lines = list(lines)
+    if len(lines) <= _LINES:
+        return dict(lines)
+    return {"connections": f"{len(lines)} with xxh3 {xxhash.xxh3_64_hexdigest(repr(lines).encode())}"}
 
 
 def _text(value: Any) -> str:
@@ -54,8 +54,8 @@ def _text(value: Any) -> str:
         return f"{value.dtype}{list(value.shape)}#{checksum}"
     if is_dataclass(value) and not isinstance(value, type):
         # A field with its default says nothing.
-        told = (f"{f.name}={_text(v)}" for f in fields(value) if (v := getattr(value, f.name)) is not f.default)
-        return f"{type(value).__name__}({', '.join(told)})"
+        given = (f"{f.name}={_text(v)}" for f in fields(value) if (v := getattr(value, f.name)) is not f.default)
+        return f"{type(value).__name__}({', '.join(given)})"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_text(v)}" for key, v in value.items()) + "}"
     if isinstance(value, list | tuple):

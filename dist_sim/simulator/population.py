@@ -72,9 +72,9 @@ class Population(Module):
     def _differ(self, rows: np.ndarray) -> bool:
         """Whether some row differs between neurons, of any process."""
         processes = processes_of(self.mesh)
-        told = np.concatenate([rows[:, :1].reshape(-1), [(rows != rows[:, :1]).any()]]).astype(np.float64)
-        told = processes.gather(told)
-        return bool(told[:, -1].any() or not ((told == told[:1]) | np.isnan(told)).all())
+        gathered = np.concatenate([rows[:, :1].reshape(-1), [(rows != rows[:, :1]).any()]]).astype(np.float64)
+        gathered = processes.gather(gathered)
+        return bool(gathered[:, -1].any() or not ((gathered == gathered[:1]) | np.isnan(gathered)).all())
 
     def _state(self, values: np.ndarray, dtype: Any) -> HiddenState:
         return HiddenState(joined(self.mesh, values.astype(dtype), 1), sharding=sharded(self.mesh, None, NEURON))
@@ -90,16 +90,16 @@ class Population(Module):
         names = [*text.numbers, *text.wholes]
         first = np.array([float(rows[n][0]) for n in names])
         differs = np.array([float((rows[n] != rows[n][0]).any()) for n in names])
-        told = processes.gather(np.stack([first, differs]))
-        own = (told[:, 1] > 0).any(axis=0) | (told[:, 0] != told[:1, 0]).any(axis=0)
+        gathered = processes.gather(np.stack([first, differs]))
+        own = (gathered[:, 1] > 0).any(axis=0) | (gathered[:, 0] != gathered[:1, 0]).any(axis=0)
         self.rows = np.zeros(len(names), np.int32)
         n = len(rows[names[0]])
 
         def kind(chosen: list[int], dtype: Any) -> tuple[ParamState, ParamState]:
-            alike, apart = [k for k in chosen if not own[k]], [k for k in chosen if own[k]]
-            self.rows[alike], self.rows[apart] = -1 - np.arange(len(alike)), np.arange(len(apart))
-            shared = np.array([rows[names[k]][0] for k in alike], dtype)
-            each = np.array([rows[names[k]] for k in apart], dtype).reshape(len(apart), n)
+            for_all, each_own = [k for k in chosen if not own[k]], [k for k in chosen if own[k]]
+            self.rows[for_all], self.rows[each_own] = -1 - np.arange(len(for_all)), np.arange(len(each_own))
+            shared = np.array([rows[names[k]][0] for k in for_all], dtype)
+            each = np.array([rows[names[k]] for k in each_own], dtype).reshape(len(each_own), n)
             everywhere = sharded(self.mesh)
             return (
                 ParamState(spread(jnp.asarray(shared), everywhere), sharding=everywhere),

@@ -44,7 +44,9 @@ def drawn_settings(model: type[Device], given: Mapping[str, Any], size: int, nam
     return found
 
 
-def told(node: Node, ids: np.ndarray, name: str, value: Any, *, dt: float, seed: int, connected: bool) -> Callable[[], None]:
+def checked_setting(
+    node: Node, ids: np.ndarray, name: str, value: Any, *, dt: float, seed: int, connected: bool
+) -> Callable[[], None]:
     """Checks a new value of a parameter of some of the nodes of a node, and returns what sets it.
 
     Args:
@@ -54,7 +56,7 @@ def told(node: Node, ids: np.ndarray, name: str, value: Any, *, dt: float, seed:
         UnknownNameError, UnitError, ParameterError: it does not fit. ConnectError: it had to be said before.
     """
     if node.is_neuron:
-        return _neurons_told(node, ids, name, value, seed)
+        return _checked_neurons(node, ids, name, value, seed)
     known = node.model.known()
     if name not in known:
         raise UnknownNameError("parameter", name, known, where=node.name)
@@ -88,13 +90,13 @@ def told(node: Node, ids: np.ndarray, name: str, value: Any, *, dt: float, seed:
     return change
 
 
-def _neurons_told(node: Node, ids: np.ndarray, name: str, value: Any, seed: int) -> Callable[[], None]:
+def _checked_neurons(node: Node, ids: np.ndarray, name: str, value: Any, seed: int) -> Callable[[], None]:
     model, first = node.model, node.first_id
     known = settable(model)
     if name not in known:
         raise UnknownNameError("parameter", name, known, where=node.name)
     if known[name].axis is not None:
-        return _list_told(node, ids, name, value, seed)
+        return _checked_list(node, ids, name, value, seed)
     draw = given_parameters(node.name, known, {name: value}, len(ids))[0][name]
     if len(ids) < node.size or (np.diff(ids) != 1).any():
         of_name = PARAMETER_STREAMS + zlib.crc32(name.encode()) % PARAMETER_STREAMS
@@ -114,7 +116,7 @@ def _neurons_told(node: Node, ids: np.ndarray, name: str, value: Any, seed: int)
     return change
 
 
-def _list_told(node: Node, ids: np.ndarray, name: str, value: Any, seed: int) -> Callable[[], None]:
+def _checked_list(node: Node, ids: np.ndarray, name: str, value: Any, seed: int) -> Callable[[], None]:
     """A list, which all neurons of a node have of one length."""
     known, first = settable(node.model), node.first_id
     axis = known[name].axis

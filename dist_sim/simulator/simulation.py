@@ -135,10 +135,10 @@ class Simulation:
         self._fresh, saved = False, None
         directory = self.session.directory if self.session is not None else None
         if self.session is not None and directory is not None and self.session.checkpoints is not None:
-            told = identity(self.description) | self.session.identity()
+            lines = identity(self.description) | self.session.identity()
             folder = directory.next_checkpoints_folder()
             self.checkpoints = Checkpoints(
-                folder, self.session.checkpoints, told, self.description.dt, self._tell, self.processes
+                folder, self.session.checkpoints, lines, self.description.dt, self._tell, self.processes
             )
             if directory.resumed:
                 saved = self._newest(self.checkpoints, last, self.session.allow_changed)

@@ -20,8 +20,8 @@ from dist_sim.network.rules import Rule
 from dist_sim.run.planning import stop_if_planning
 from dist_sim.simulator import connections
 from dist_sim.simulator.arguments import (
+    either,
     named,
-    once,
     read_delay,
     read_recorder,
     read_rule,
@@ -33,7 +33,7 @@ from dist_sim.simulator.assembly import Description, Sampling
 from dist_sim.simulator.connections import SynapseCollection
 from dist_sim.simulator.nodes import Node, NodeView
 from dist_sim.simulator.result import SimulationResult
-from dist_sim.simulator.setting import drawn_settings, neuron_draws, told
+from dist_sim.simulator.setting import checked_setting, drawn_settings, neuron_draws
 from dist_sim.simulator.simulation import Simulation
 from dist_sim.simulator.stimuli import Stimulus
 from dist_sim.simulator.wiring import Call, by_model, neurons_of, recorded, refuse_direction, sampled, stimulus, unit_of
@@ -195,7 +195,7 @@ class Simulator:
         if not self._own.issuperset(pre.nodes + post.nodes):
             raise ConnectError(f"{where}: a side was created by another Simulator.")
         model = read_synapse(synapse, where)
-        weight, delay = once("weight", weight, model.weight, where), once("delay", delay, model.delay, where)
+        weight, delay = either("weight", weight, model.weight, where), either("delay", delay, model.delay, where)
         chosen = read_rule(rule, rule_options, where)
         source, target = pre.nodes[0], post.nodes[0]
         for sender in pre.nodes:
@@ -300,7 +300,7 @@ class Simulator:
 
     def _told(self, node: Node, ids: np.ndarray, name: str, value: Any) -> Callable[[], None]:
         self._open(f"{node.name}.{name}")
-        return told(node, ids, name, value, dt=self.dt, seed=self.seed, connected=node in self._connected)
+        return checked_setting(node, ids, name, value, dt=self.dt, seed=self.seed, connected=node in self._connected)
 
     def _open(self, what: str) -> None:
         if self._simulation is not None:

@@ -39,15 +39,15 @@ class Guarded(Arithmetic):
             values = self._alike(values, kinds)
         match name:
             case "mul" if kind == FLOAT:
-                return as_it_is(values[0] * values[1])
+                return uncontracted(values[0] * values[1])
             case "div" if kind == FLOAT:
                 above, below = values  # XLA would multiply by the inverse of what it knows to be constant
-                return as_it_is(above / jnp.where(above == above, below, above))
+                return uncontracted(above / jnp.where(above == above, below, above))
             case "add" | "sub":
                 result = values[0] + values[1] if name == "add" else values[0] - values[1]
-                return as_it_is(result) if kind == FLOAT and any(isinstance(v, np.generic) for v in values) else result
+                return uncontracted(result) if kind == FLOAT and any(isinstance(v, np.generic) for v in values) else result
             case "sqrt":
-                return as_it_is(jnp.sqrt(values[0]))
+                return uncontracted(jnp.sqrt(values[0]))
             case "select":
                 return jnp.where(*values)
             case "to_float":
@@ -76,8 +76,8 @@ class Guarded(Arithmetic):
         return [jnp.where(condition, a, b) for a, b in zip(read(text, values, self), read(other, values, self), strict=True)]
 
 
-def as_it_is(x: Any) -> Any:
-    """x, which XLA cannot put together with what follows."""
+def uncontracted(x: Any) -> Any:
+    """x, which XLA does not contract with what follows: a product and a sum are rounded one after the other."""
     return x if isinstance(x, np.generic) else jnp.where(x != x, jnp.asarray(jnp.nan, x.dtype), x)
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 import jax
 import numpy as np
 
-from dist_sim.kernels.draws import apart
+from dist_sim.kernels.scalar.guarded import uncontracted
 from dist_sim.nest.devices.device import CurrentGenerator
 from dist_sim.nest.devices.settings import Number, Setting
 from dist_sim.nest.devices.wave import wave, wave_numbers
@@ -38,4 +38,4 @@ class ac_generator(CurrentGenerator):
         return {"amplitude": self.amplitude, "offset": self.offset, **wave_numbers(self.frequency, self.phase, self.resolution)}
 
     def current(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets) -> jax.Array:
-        return to.of(p["offset"] + apart(p["amplitude"] * wave(p, step, to.dtype)))
+        return to.of(p["offset"] + uncontracted(p["amplitude"] * wave(p, step, to.dtype)))

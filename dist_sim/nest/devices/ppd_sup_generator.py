@@ -9,6 +9,7 @@ import numpy as np
 
 from dist_sim.errors import ParameterError
 from dist_sim.kernels import draws
+from dist_sim.kernels.scalar.guarded import uncontracted
 from dist_sim.nest.devices.device import OccupationGenerator
 from dist_sim.nest.devices.settings import Number, Setting
 from dist_sim.nest.devices.wave import wave, wave_numbers
@@ -69,7 +70,7 @@ class ppd_sup_generator(OccupationGenerator):
 
     def advance(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets, kept: jax.Array) -> tuple[jax.Array, jax.Array]:
         one = to.dtype.type(1)
-        stays = -(p["hazard"] * (one + draws.apart(p["depth"] * wave(p, step, to.dtype))))
+        stays = -(p["hazard"] * (one + uncontracted(p["depth"] * wave(p, step, to.dtype))))
         left = draws.exp(stays)
         odds = to.of((one - left) / left)
         spikes = draws.binomial(kept[0], to.of(stays), odds, to.words(step)[0])

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 import jax
 import numpy as np
 
-from dist_sim.kernels.draws import apart
+from dist_sim.kernels.scalar.guarded import uncontracted
 from dist_sim.nest.devices.device import CountGenerator
 from dist_sim.nest.devices.rates import largest_counts, mean_per_step, poisson_counts
 from dist_sim.nest.devices.settings import Flag, Number, Setting
@@ -47,7 +47,7 @@ class sinusoidal_poisson_generator(CountGenerator):
         return {"rate": self.rate, "amplitude": self.amplitude, **waves}
 
     def counts(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets) -> jax.Array:
-        mean = mean_per_step(p["rate"] + apart(p["amplitude"] * wave(p, step, to.dtype)), self.resolution)
+        mean = mean_per_step(p["rate"] + uncontracted(p["amplitude"] * wave(p, step, to.dtype)), self.resolution)
         common = not self.individual_spike_trains
         counts = poisson_counts(mean, step, to, int(self.most.max()), common=common)
         return to.of(counts) if common else counts

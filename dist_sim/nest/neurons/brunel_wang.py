@@ -36,15 +36,15 @@ def derivatives(y: Any, p: Any, x: Any) -> dict[str, Any]:
 
 
 def step(y: Any, p: Any, x: Any) -> tuple[dict[str, Any], Any]:
-    held = y.refractory > 0
-    spike = ~held & crossed(y.V_m, p.V_th)
+    is_refractory = y.refractory > 0
+    spike = ~is_refractory & crossed(y.V_m, p.V_th)
     I_AMPA, I_GABA, I_NMDA = currents(y, p)
     return {
-        "V_m": jnp.where(held | spike, p.V_reset, y.V_m),
+        "V_m": jnp.where(is_refractory | spike, p.V_reset, y.V_m),
         "s_AMPA": y.s_AMPA + x.spikes_AMPA,
         "s_GABA": y.s_GABA + x.spikes_GABA,
         "I_AMPA": I_AMPA,
         "I_GABA": I_GABA,
         "I_NMDA": I_NMDA,
-        "refractory": jnp.where(spike, p.t_ref, jnp.where(held, y.refractory - 1, 0)),
+        "refractory": jnp.where(spike, p.t_ref, jnp.where(is_refractory, y.refractory - 1, 0)),
     }, spike

@@ -15,7 +15,7 @@ def seen(y: Any, p: Any) -> Any:
     return jnp.where(y.refractory > 0, p.V_reset, jnp.where(y.V_m > p.V_th, p.V_th, y.V_m))
 
 
-def held(y: Any, rate: Any) -> Any:
+def unless_refractory(y: Any, rate: Any) -> Any:
     """A rate of the potential, which is held while refractory."""
     return jnp.where(y.refractory > 0, 0.0, rate)
 

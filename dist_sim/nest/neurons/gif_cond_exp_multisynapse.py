@@ -69,15 +69,15 @@ class gif_cond_exp_multisynapse(NESTNeuron):
 
     @staticmethod
     def step(y, p, x):
-        held = y.refractory > 0
+        is_refractory = y.refractory > 0
         E_sfa = p.V_T_star + total(y.sfa)
-        spike = ~held & escapes(y.V_m, E_sfa, p, x.uniforms[0])
+        spike = ~is_refractory & escapes(y.V_m, E_sfa, p, x.uniforms[0])
         return {
-            "V_m": jnp.where(held, p.V_reset, y.V_m),
+            "V_m": jnp.where(is_refractory, p.V_reset, y.V_m),
             "g": [g + arriving for g, arriving in zip(y.g, x.spikes, strict=True)],
             "E_sfa": E_sfa,
             "I_stc": total(y.stc),
             "stc": adapted(y, p, "stc", spike),
             "sfa": adapted(y, p, "sfa", spike),
-            "refractory": jnp.where(spike, p.t_ref, jnp.where(held, y.refractory - 1, 0)),
+            "refractory": jnp.where(spike, p.t_ref, jnp.where(is_refractory, y.refractory - 1, 0)),
         }, spike

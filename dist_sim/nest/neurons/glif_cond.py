@@ -116,7 +116,7 @@ class glif_cond(NESTNeuron):
 
     @staticmethod
     def step(y, p, x):
-        held, before = y.refractory > 0, x.before.V_m
+        is_refractory, before = y.refractory > 0, x.before.V_m
         threshold_spike = jnp.where(p.spike_dependent_threshold, y.threshold_spike * p.P_spike, 0.0)
         currents = [jnp.where(p.after_spike_currents, a, 0.0) for a in y.ASCurrents]
         asc_sum = total(tuple(a * mean for a, mean in zip(currents, p.mean_asc, strict=True)))
@@ -124,7 +124,7 @@ class glif_cond(NESTNeuron):
         rest = (x.current + asc_sum) * p.per_g_m
         follows = (before - rest) * p.following + p.P_voltage * (y.threshold_voltage - p.index_to_decay * rest)
         threshold_voltage = jnp.where(p.adapting_threshold, follows + p.index_to_decay * rest, 0.0)
-        spike = ~held & (y.V_m > threshold_spike + threshold_voltage + p.V_th)
+        spike = ~is_refractory & (y.V_m > threshold_spike + threshold_voltage + p.V_th)
         raised = jnp.where(
             p.spike_dependent_threshold & spike, threshold_spike * p.P_spike_refractory + p.th_spike_add, threshold_spike
         )
@@ -132,7 +132,7 @@ class glif_cond(NESTNeuron):
         after = [d * r + amp for d, r, amp in zip(decayed, p.P_asc_refractory, p.asc_amps, strict=True)]
 
         def unless_held(new, old):
-            return jnp.where(held, old, new)
+            return jnp.where(is_refractory, old, new)
 
         return {
             "V_m": unless_held(jnp.where(spike, reset, y.V_m), before),
@@ -145,5 +145,5 @@ class glif_cond(NESTNeuron):
             "threshold_voltage": unless_held(threshold_voltage, y.threshold_voltage),
             "threshold": unless_held(raised + threshold_voltage + p.V_th, y.threshold),
             "I": x.current,
-            "refractory": jnp.where(spike, p.t_ref, jnp.where(held, y.refractory - 1, 0)),
+            "refractory": jnp.where(spike, p.t_ref, jnp.where(is_refractory, y.refractory - 1, 0)),
         }, spike

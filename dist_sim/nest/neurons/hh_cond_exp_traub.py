@@ -76,10 +76,10 @@ class hh_cond_exp_traub(NESTNeuron):
 
     @staticmethod
     def step(y, p, x):
-        held = y.refractory > 0
-        spike = ~held & (y.V_m >= p.V_T + 30.0) & (x.before.V_m > y.V_m)
+        is_refractory = y.refractory > 0
+        spike = ~is_refractory & (y.V_m >= p.V_T + 30.0) & (x.before.V_m > y.V_m)
         return {
             "g_ex": y.g_ex + x.spikes_ex,
             "g_in": y.g_in - x.spikes_in,
-            "refractory": jnp.where(spike, p.t_ref, jnp.where(held, y.refractory - 1, 0)),
+            "refractory": jnp.where(spike, p.t_ref, jnp.where(is_refractory, y.refractory - 1, 0)),
         }, spike

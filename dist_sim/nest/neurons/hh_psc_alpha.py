@@ -83,10 +83,10 @@ class hh_psc_alpha(NESTNeuron):
 
     @staticmethod
     def step(y, p, x):
-        held = y.refractory > 0
-        spike = ~held & (y.V_m >= 0.0) & (x.before.V_m > y.V_m)
+        is_refractory = y.refractory > 0
+        spike = ~is_refractory & (y.V_m >= 0.0) & (x.before.V_m > y.V_m)
         return {
             "dI_syn_ex": y.dI_syn_ex + x.spikes_ex * p.rise_ex,
             "dI_syn_in": y.dI_syn_in + x.spikes_in * p.rise_in,
-            "refractory": jnp.where(spike, p.t_ref, jnp.where(held, y.refractory - 1, 0)),
+            "refractory": jnp.where(spike, p.t_ref, jnp.where(is_refractory, y.refractory - 1, 0)),
         }, spike

@@ -181,8 +181,8 @@ class ht_neuron(NESTNeuron):
         V = jnp.where(p.voltage_clamp, y.V_clamp, y.V_m)
         m_eq = _equilibrium(V, p)
         I_NaP, I_KNa, I_T, I_h = _intrinsic(V, y, p, x)
-        held = y.refractory > 0
-        spike = ~held & (V >= y.theta)
+        is_refractory = y.refractory > 0
+        spike = ~is_refractory & (V >= y.theta)
         return {
             "V_m": jnp.where(spike, p.E_Na, V),
             "theta": jnp.where(spike, p.E_Na, y.theta),
@@ -196,7 +196,7 @@ class ht_neuron(NESTNeuron):
             "I_KNa": I_KNa,
             "I_T": I_T,
             "I_h": I_h,
-            "refractory": jnp.where(spike, p.t_ref, jnp.where(held, y.refractory - 1, 0)),
+            "refractory": jnp.where(spike, p.t_ref, jnp.where(is_refractory, y.refractory - 1, 0)),
         }, spike
 
     @recordable(u.UNITLESS)

@@ -6,7 +6,7 @@ import brainunit as u
 
 from dist_sim.nest.declared import Counter, Parameter, Receptor, State, recordable
 from dist_sim.nest.laws import Adaptive
-from dist_sim.nest.neurons.conductance import fire, held, jump, seen
+from dist_sim.nest.neurons.conductance import fire, jump, seen, unless_refractory
 from dist_sim.nest.neurons.neuron import NESTNeuron
 
 
@@ -72,7 +72,7 @@ class iaf_cond_beta(NESTNeuron):
         V = seen(y, p)
         I_syn = y.g_ex * (V - p.E_ex) + y.g_in * (V - p.E_in)
         return {
-            "V_m": held(y, (-(p.g_L * (V - p.E_L)) - I_syn + x.current + p.I_e) * p.per_C),
+            "V_m": unless_refractory(y, (-(p.g_L * (V - p.E_L)) - I_syn + x.current + p.I_e) * p.per_C),
             "dg_ex": -y.dg_ex * p.decay_ex,
             "g_ex": y.dg_ex - y.g_ex * p.rise_ex,
             "dg_in": -y.dg_in * p.decay_in,

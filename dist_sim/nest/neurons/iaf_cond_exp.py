@@ -45,23 +45,23 @@ class iaf_cond_exp(NESTNeuron):
 
     @staticmethod
     def derivatives(y, p, x):
-        held = y.refractory > 0
-        V = jnp.where(held, p.V_reset, jnp.minimum(y.V_m, p.V_th))
+        is_refractory = y.refractory > 0
+        V = jnp.where(is_refractory, p.V_reset, jnp.minimum(y.V_m, p.V_th))
         I_syn = y.g_ex * (V - p.E_ex) + y.g_in * (V - p.E_in)
         dV = (-(p.g_L * (V - p.E_L)) - I_syn + x.current + p.I_e) / p.C_m
         return {
-            "V_m": jnp.where(held, 0.0, dV),
+            "V_m": jnp.where(is_refractory, 0.0, dV),
             "g_ex": -y.g_ex / p.tau_syn_ex,
             "g_in": -y.g_in / p.tau_syn_in,
         }
 
     @staticmethod
     def step(y, p, x):
-        held = y.refractory > 0
-        spike = ~held & crossed(y.V_m, p.V_th)
+        is_refractory = y.refractory > 0
+        spike = ~is_refractory & crossed(y.V_m, p.V_th)
         return {
-            "V_m": jnp.where(held | spike, p.V_reset, y.V_m),
+            "V_m": jnp.where(is_refractory | spike, p.V_reset, y.V_m),
             "g_ex": y.g_ex + x.spikes_ex,
             "g_in": y.g_in - x.spikes_in,
-            "refractory": jnp.where(spike, p.t_ref, jnp.where(held, y.refractory - 1, 0)),
+            "refractory": jnp.where(spike, p.t_ref, jnp.where(is_refractory, y.refractory - 1, 0)),
         }, spike

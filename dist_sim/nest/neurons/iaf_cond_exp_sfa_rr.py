@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dist_sim.nest.declared import Counter, Parameter, Receptor, State
 from dist_sim.nest.laws import Adaptive
-from dist_sim.nest.neurons.conductance import fire, held, seen
+from dist_sim.nest.neurons.conductance import fire, seen, unless_refractory
 from dist_sim.nest.neurons.neuron import NESTNeuron
 
 
@@ -69,7 +69,7 @@ class iaf_cond_exp_sfa_rr(NESTNeuron):
         V = seen(y, p)
         current = -(p.g_L * (V - p.E_L)) + x.current + p.I_e - y.g_ex * (V - p.E_ex) - y.g_in * (V - p.E_in)
         return {
-            "V_m": held(y, (current - y.g_sfa * (V - p.E_sfa) - y.g_rr * (V - p.E_rr)) * p.per_C),
+            "V_m": unless_refractory(y, (current - y.g_sfa * (V - p.E_sfa) - y.g_rr * (V - p.E_rr)) * p.per_C),
             "g_ex": -y.g_ex * p.rate_ex,
             "g_in": -y.g_in * p.rate_in,
             "g_sfa": -y.g_sfa * p.rate_sfa,
