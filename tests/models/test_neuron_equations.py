@@ -6,12 +6,12 @@ from functools import cache
 import brainunit as u
 import numpy as np
 import pytest
-from models.equations import EQUATIONS
 from scipy.optimize import fsolve
 
 import dist_sim as ds
 from dist_sim.core import environ, init_all_states, transform
 from dist_sim.models import neurons
+from models.equations import EQUATIONS
 
 DT, DURATION, EARLY = 0.02, 40.0, 4.0
 

@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models.equations import EQUATIONS
 
 import dist_sim as ds
 from dist_sim.core import HiddenState, environ, init_all_states, transform
 from dist_sim.errors import ParameterError
+from models.equations import EQUATIONS
 
 REFRACTORY = [name for name in EQUATIONS if name.endswith("Ref")]
 CONTINUOUS = ["HH", "MorrisLecar", "WangBuzsakiHH", "FitzHughNagumo", "HindmarshRose"]

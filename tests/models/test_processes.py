@@ -11,11 +11,11 @@ import brainunit as u
 import brette
 import numpy as np
 import pytest
-from models.test_einet import EINet
-from models.test_training import distance, leaves, trained
 
 import dist_sim as ds
 from dist_sim.core import environ, init_all_states, transform
+from models.test_einet import EINet
+from models.test_training import distance, leaves, trained
 
 SCRIPT = """
 import json
