@@ -146,7 +146,11 @@ class _Remembered:
     """
 
     def __init__(self) -> None:
-        key = hashlib.sha256(repr(_options()["extra_cflags"]).encode()).hexdigest()[:12]
+        # A target is named by what it computes; how that is printed, and what exp is, belongs to the key.
+        kernels = _FOLDER.parent
+        printers = [*sorted((kernels / "scalar").glob("*.py")), kernels / "neurons.py", kernels / "plastic_source.py"]
+        printed = repr(_options()["extra_cflags"]).encode() + b"".join(file.read_bytes() for file in printers)
+        key = hashlib.sha256(printed).hexdigest()[:12]
         root = os.environ.get("BRAINEVENT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         self._folder = Path(root) / "dist_sim" / f"printed-{key}"
 
