@@ -271,6 +271,7 @@ def struct_of(text: NeuronText) -> str:
     return f"""
 struct model_{text.target} : dist_sim::Operations<{number}> {{
   static constexpr int {constants};
+  static constexpr bool SOLVES = {"false" if text.substep is None else "true"};
 {functions}
   INLINE void run(const V* p, const I* q, V* y, I* c, const V* x, const V* a, const I step, const V* u, I& spikes) {{
 {inside}

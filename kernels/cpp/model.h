@@ -1,6 +1,7 @@
 // The step of all neurons of one model on one device, in place: what a printed model is put into.
 //
-// A model is a struct with counts (NUMBERS, WHOLES: parameters; STATES, COUNTERS; CHANNELS of input; CURRENTS; UNIFORMS) and texts:
+// A model is a struct with counts (NUMBERS, WHOLES: parameters; STATES, COUNTERS; CHANNELS of input; CURRENTS; UNIFORMS), whether it
+// SOLVES anything in a loop, and texts:
 //   update(p, q, y, c, x, a, step, u, spikes)           one neuron's step, of laws without a loop; of `Adaptive`, what follows the solve
 //   substep(p, q, y, c, a, t, spikes)                   of `Adaptive`: one trial of the solver; t goes to dt
 // with p, q the parameters, y the states, c the counters, x what arrived, a the currents, u uniform numbers, each a register of neurons.
@@ -69,46 +70,91 @@ inline void draw_uniforms(const Places<T>& at, int64_t i, int which, T* u) {
   }
 }
 
-template <class Model, class W, class T>
-void step_model(const Places<T>& at, const Input<W, T>& input, int64_t threads) {
+// Where the registers of LANES neurons of a few rows come from. It is a copy of what `Rows` has, which no store can change.
+template <class M, int COUNT, class T>
+struct Origins {
+  const T* base[COUNT + 1];
+  int64_t stride[COUNT + 1];
+
+  explicit Origins(const Rows<T>& rows) {
+    for (int s = 0; s < COUNT; ++s) { base[s] = rows.base[s]; stride[s] = rows.stride[s]; }
+  }
+  bool shared() const { return std::all_of(stride, stride + COUNT, [](int64_t s) { return s == 0; }); }
+
+  template <class Vector>
+  inline void load(Vector* to, int64_t j) const {
+#pragma GCC unroll 128
+    for (int s = 0; s < COUNT; ++s) to[s] = M::load(base[s] + j * stride[s]);
+  }
+};
+
+// The neurons from `begin` to `end`. SHARED: a parameter is one number for all of them, and loaded before the loop.
+template <class Model, bool SHARED, class W, class T>
+void step_part(const Places<T>& at, const Input<W, T>& input, int64_t begin, int64_t end) {
   using M = Memory<T>;
   using V = typename M::V;
   using I = typename M::I;
   constexpr int64_t LANES = M::W;
-  each_block(at.n, threads, [&](int64_t i, int) {
-    [[maybe_unused]] const Flushing flushing;
+  [[maybe_unused]] const Flushing flushing;
+  const Origins<M, Model::NUMBERS, T> numbers(*at.numbers);
+  const Origins<M, Model::WHOLES, int32_t> wholes(*at.wholes);
+  const Origins<M, Model::CHANNELS, T> quanta(*at.quanta);
+  const Origins<M, Model::CURRENTS, T> currents(*at.currents);
+  T* const states = at.states;
+  int32_t* const counters = at.counters;
+  const int64_t n = at.n;
+  const I step = M::whole(at.step);
+  V p[Model::NUMBERS + 1];
+  I q[Model::WHOLES + 1];
+  if constexpr (SHARED) {
+    numbers.load(p, 0);
+    wholes.load(q, 0);
+  }
+  for (int64_t i = begin; i < end; i += BLOCK) {
     T arrived[Model::CHANNELS ? Model::CHANNELS : 1][BLOCK], uniforms[Model::UNIFORMS ? Model::UNIFORMS : 1][BLOCK];
     int32_t spiking[BLOCK];
     for (int channel = 0; channel < Model::CHANNELS; ++channel) input.at(channel, i, arrived[channel]);
     for (int which = 0; which < Model::UNIFORMS; ++which) draw_uniforms(at, i, which, uniforms[which]);
     for (int64_t k = 0; k < BLOCK; k += LANES) {
-      V p[Model::NUMBERS + 1], y[Model::STATES + 1], x[Model::CHANNELS + 1], a[Model::CURRENTS + 1], u[Model::UNIFORMS + 1];
-      I q[Model::WHOLES + 1], c[Model::COUNTERS + 1], spikes = I{};
+      V y[Model::STATES + 1], x[Model::CHANNELS + 1], a[Model::CURRENTS + 1], u[Model::UNIFORMS + 1];
+      I c[Model::COUNTERS + 1], spikes = I{};
       const int64_t j = i + k;
+      if constexpr (!SHARED) {
+        numbers.load(p, j);
+        wholes.load(q, j);
+      }
+      quanta.load(x, j);
+      currents.load(a, j);
 #pragma GCC unroll 128
-      for (int s = 0; s < Model::NUMBERS; ++s) p[s] = M::load(at.numbers->base[s] + j * at.numbers->stride[s]);
+      for (int s = 0; s < Model::CHANNELS; ++s) x[s] = M::load(arrived[s] + k) * x[s];
 #pragma GCC unroll 128
-      for (int s = 0; s < Model::WHOLES; ++s) q[s] = M::load(at.wholes->base[s] + j * at.wholes->stride[s]);
+      for (int s = 0; s < Model::STATES; ++s) y[s] = M::load(states + s * n + j);
 #pragma GCC unroll 128
-      for (int s = 0; s < Model::STATES; ++s) y[s] = M::load(at.states + s * at.n + j);
-#pragma GCC unroll 128
-      for (int s = 0; s < Model::COUNTERS; ++s) c[s] = M::load(at.counters + s * at.n + j);
-#pragma GCC unroll 128
-      for (int s = 0; s < Model::CHANNELS; ++s) x[s] = M::load(arrived[s] + k) * M::load(at.quanta->base[s] + j * at.quanta->stride[s]);
-#pragma GCC unroll 128
-      for (int s = 0; s < Model::CURRENTS; ++s) a[s] = M::load(at.currents->base[s] + j * at.currents->stride[s]);
+      for (int s = 0; s < Model::COUNTERS; ++s) c[s] = M::load(counters + s * n + j);
 #pragma GCC unroll 128
       for (int s = 0; s < Model::UNIFORMS; ++s) u[s] = M::load(uniforms[s] + k);
-      Model::run(p, q, y, c, x, a, M::whole(at.step), u, spikes);
+      Model::run(p, q, y, c, x, a, step, u, spikes);
 #pragma GCC unroll 128
-      for (int s = 0; s < Model::STATES; ++s) M::store(at.states + s * at.n + j, y[s]);
+      for (int s = 0; s < Model::STATES; ++s) M::store(states + s * n + j, y[s]);
 #pragma GCC unroll 128
-      for (int s = 0; s < Model::COUNTERS; ++s) M::store(at.counters + s * at.n + j, c[s]);
+      for (int s = 0; s < Model::COUNTERS; ++s) M::store(counters + s * n + j, c[s]);
       M::store(spiking + k, spikes);
     }
     if (at.counts) std::memcpy(at.counts + i, spiking, sizeof(spiking));
     for (int64_t k = 0; k < BLOCK; ++k) spiking[k] = spiking[k] != 0;
     pack(spiking, at.bits + i / 32);
+  }
+}
+
+template <class Model, class W, class T>
+void step_model(const Places<T>& at, const Input<W, T>& input, int64_t threads) {
+  using M = Memory<T>;
+  const bool shared = Origins<M, Model::NUMBERS, T>(*at.numbers).shared() && Origins<M, Model::WHOLES, int32_t>(*at.wholes).shared();
+  each_part(at.n, threads, [&](int64_t begin, int64_t end, int) {
+    // Beside the trials of a solver loads count for nothing, and the text need not be compiled twice.
+    if constexpr (!Model::SOLVES)
+      if (shared) return step_part<Model, true>(at, input, begin, end);
+    step_part<Model, false>(at, input, begin, end);
   });
 }
 

@@ -288,12 +288,18 @@ inline void pack(const int32_t* flags, uint32_t* bits) {
   std::memcpy(bits, packed, sizeof(packed));
 }
 
+// Calls f(begin, end, part) for parts of the neurons, whole blocks each, on as many threads as are worth waking.
 template <class F>
-void each_block(int64_t n, int64_t threads, F&& f) {
+void each_part(int64_t n, int64_t threads, F&& f) {
   constexpr int64_t ENOUGH = 16;  // blocks for a thread to be worth waking
   const int64_t blocks = n / BLOCK, parts = std::max<int64_t>(1, std::min(threads, blocks / ENOUGH));
-  Pool::instance().run(int(parts), [&](int part) {
-    for (int64_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) f(b * BLOCK, part);
+  Pool::instance().run(int(parts), [&](int part) { f(blocks * part / parts * BLOCK, blocks * (part + 1) / parts * BLOCK, part); });
+}
+
+template <class F>
+void each_block(int64_t n, int64_t threads, F&& f) {
+  each_part(n, threads, [&](int64_t begin, int64_t end, int part) {
+    for (int64_t i = begin; i < end; i += BLOCK) f(i, part);
   });
 }
 

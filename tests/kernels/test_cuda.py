@@ -20,7 +20,7 @@ from dist_sim.nest.neurons.text import entries as rows_of
 
 N, STEPS = 256, 40
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
-CPP = Path(cuda.__file__).resolve().parent / "native"
+CPP = Path(cuda.__file__).resolve().parent / "cpp"
 
 
 @pytest.fixture(scope="module")
