@@ -25,9 +25,11 @@ def source_of(texts: Sequence[NeuronText]) -> str:
     for text in texts:
         number = "double" if text.dtype == np.float64 else "float"
         parts.append(struct_of(text))
+        model = f"model_{text.target}, {number}"
         parts.append(
-            f'extern "C" __global__ void __launch_bounds__(128) {text.target}_kernel(const dist_sim::Arguments<{number}> at) {{\n'
-            f"  dist_sim::step_grid<model_{text.target}, {number}>(at);\n}}\n"
+            f'extern "C" __global__ void __launch_bounds__(dist_sim::THREADS<{model}>, 1)\n'
+            f"{text.target}_kernel(const dist_sim::Arguments<{number}> at) {{\n"
+            f"  dist_sim::step_grid<{model}>(at);\n}}\n"
             f'#if !defined(__CUDACC__)\nextern "C" void {text.target}(const dist_sim::Arguments<{number}>* at) '
             f"{{ {text.target}_kernel(*at); }}\n#endif\n"
         )
@@ -61,7 +63,8 @@ def compile_cubin(texts: Sequence[NeuronText], architecture: str, folder: Path) 
     command = [nvcc, *FLAGS, "-I", str(_FOLDER), f"-arch={architecture}", "-cubin", "-Xptxas", "-v", "-o"]
     done = subprocess.run([*command, str(folder / f"models_{architecture}.cubin"), str(file)], capture_output=True, text=True)
     if done.returncode:
-        raise DeviceError(f"nvcc refuses the kernels for {architecture}: {done.stderr[-2000:]}")
+        errors = "\n".join(line for line in done.stderr.splitlines() if "error" in line)
+        raise DeviceError(f"nvcc refuses the kernels for {architecture}: {errors[:2000]}")
     found = []
     for part in done.stderr.split("Compiling entry function")[1:]:
         kernel = re.search(r"'(\w+)'", part)

@@ -252,17 +252,19 @@ def struct_of(text: NeuronText) -> str:
     common = [*rows["p"], *rows["q"], *rows["y"], *rows["c"]]
     solving: list[str] = []
     given = [*common, *rows["x"], *rows["a"], "step", *rows["u"]]
+    before = {f"{row[0]}{k}_": (kind, row) for kind, name in (("V", "y"), ("I", "c")) for k, row in enumerate(rows[name])}
     if text.substep is not None:
         lines, results = body(text.substep, [*common, *rows["x"], *rows["a"], "t"], source)
         changed = [*rows["y"], *rows["c"], "t", "more"]
         solving = [
-            *(f"const V y{k}_ = y[{k}];" for k in range(names["y"])), *(f"const I c{k}_ = c[{k}];" for k in range(names["c"])),
             "V t = constant(0);", "do {", *(f"  {line}" for line in lines), "  I more;",
             *(f"  {line}" for line in _stores(text.substep, changed, results)), "  spikes += more;", "} while (any(t < p[0]));",
         ]  # fmt: skip
-        given += [*(f"y{k}_" for k in range(names["y"])), *(f"c{k}_" for k in range(names["c"]))]
+        given += before
     lines, results = body(text.update, given, source)
     updating = [*lines, "I more;", *_stores(text.update, [*rows["y"], *rows["c"], "more"], results), "spikes += more;"]
+    used = set(re.findall(r"\b[yc]\d+_", "\n".join(updating)))
+    solving = [*(f"const {kind} {n} = {row};" for n, (kind, row) in before.items() if n in used), *solving]
     inside = "\n".join(f"    {line}" for line in [*solving, "{", *updating, "}"])
     functions = "\n\n".join(f"  {line}" for line in str(source).splitlines())
     functions = functions.replace("\n\n", "\n")
@@ -273,7 +275,8 @@ struct model_{text.target} : dist_sim::Operations<{number}> {{
   static constexpr int {constants};
   static constexpr bool SOLVES = {"false" if text.substep is None else "true"};
 {functions}
-  INLINE void run(const V* p, const I* q, V* y, I* c, const V* x, const V* a, const I step, const V* u, I& spikes) {{
+  template <class P, class Y>
+  INLINE void run(const P p, const I* q, const Y y, I* c, const P x, const P a, const I step, const V* u, I& spikes) {{
 {inside}
   }}
 }};

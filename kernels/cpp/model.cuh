@@ -8,7 +8,10 @@
 #if !defined(__CUDACC__)
 #define __global__
 #define __device__
-#define __launch_bounds__(threads)
+#define __forceinline__ inline
+#define __shared__ static
+#define __launch_bounds__(...)
+constexpr struct { int x; } threadIdx{0};
 #endif
 
 namespace dist_sim {
@@ -33,21 +36,32 @@ struct Arguments {
 
 // Denormal numbers are 0, as on CPUs: float32 arithmetic is told so by nvcc's -ftz, float64 has no such mode.
 template <class T>
-#if defined(__CUDACC__)
-__device__
-#endif
-inline T flushed(T x) {
+__device__ __forceinline__ T flushed(T x) {
   const T least = sizeof(T) == 8 ? T(0x1p-1022) : T(0x1p-126);
   return x < least && x > -least ? T(0) : x;
 }
 
+// The six stages of a solver beside the numbers of a large model are more than the 255 registers of a thread: those then lie in
+// the block's shared memory, which half as many threads share.
 template <class Model, class T>
-#if defined(__CUDACC__)
-__device__ __forceinline__
-#else
-inline
-#endif
-int32_t step_neuron(const Arguments<T>& at, int64_t i) {
+constexpr bool PARKS = Model::SOLVES && sizeof(T) * (Model::NUMBERS + 8 * Model::STATES) > 255 * 4;
+template <class Model, class T>
+constexpr int THREADS = PARKS<Model, T> ? 64 : 128;
+
+// A thread's numbers in shared memory: volatile, or the compiler would read them all into registers again.
+template <class T, int STRIDE>
+struct Parked {
+  volatile T* at;
+  __device__ __forceinline__ volatile T& operator[](int k) const { return at[k * STRIDE]; }
+  __device__ __forceinline__ Parked from(const T* numbers, int count) const {
+#pragma unroll
+    for (int k = 0; k < count; ++k) (*this)[k] = numbers[k];
+    return {at + count * STRIDE};
+  }
+};
+
+template <class Model, class T>
+__device__ __forceinline__ int32_t step_neuron(const Arguments<T>& at, int64_t i) {
   using O = Operations<T>;
   typename O::V p[Model::NUMBERS + 1], y[Model::STATES + 1], x[Model::CHANNELS + 1], a[Model::CURRENTS + 1], u[Model::UNIFORMS + 1];
   typename O::I q[Model::WHOLES + 1], c[Model::COUNTERS + 1], spikes = 0;
@@ -76,7 +90,18 @@ int32_t step_neuron(const Arguments<T>& at, int64_t i) {
     const uint32_t word = philox(at.key0, at.key1, id >> 2, uint32_t(at.step), uint32_t(s), at.stream).w[id & 3];
     u[s] = sizeof(T) == 8 ? T((double(word) + 0.5) * 0x1p-32) : T((float(word >> 8) + 0.5f) * 0x1p-24f);
   }
-  Model::run(p, q, y, c, x, a, at.step, u, spikes);
+  if constexpr (PARKS<Model, T>) {
+    constexpr int BLOCK = THREADS<Model, T>;
+    __shared__ T block[(Model::NUMBERS + Model::STATES + Model::CHANNELS + Model::CURRENTS) * BLOCK];
+    const Parked<T, BLOCK> p_{block + threadIdx.x};
+    const auto y_ = p_.from(p, Model::NUMBERS), x_ = y_.from(y, Model::STATES), a_ = x_.from(x, Model::CHANNELS);
+    a_.from(a, Model::CURRENTS);
+    Model::run(p_, q, y_, c, x_, a_, at.step, u, spikes);
+#pragma unroll
+    for (int s = 0; s < Model::STATES; ++s) y[s] = y_[s];
+  } else {
+    Model::run(&p[0], q, &y[0], c, &x[0], &a[0], at.step, u, spikes);
+  }
 #pragma unroll
   for (int s = 0; s < Model::STATES; ++s) at.states[s * at.n + i] = flushed(y[s]);
 #pragma unroll
@@ -86,7 +111,7 @@ int32_t step_neuron(const Arguments<T>& at, int64_t i) {
 }
 
 #if defined(__CUDACC__)
-// Blocks of 128 threads; n is a multiple of that.
+// Blocks of THREADS threads; n is a multiple of that.
 template <class Model, class T>
 __device__ __forceinline__ void step_grid(const Arguments<T>& at) {
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
