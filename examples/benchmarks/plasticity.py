@@ -20,7 +20,7 @@ from typing import Any
 
 MODELS = ("stdp_synapse", "tsodyks2_synapse")
 # A relay with a threshold far from what the synapses bring: an input spike fires it, at 10 Hz.
-RATE, DELAY, WEIGHT = 10.0, 1.5, 0.1
+RATE, DELAY, WEIGHT = 10.0, 1.5, 0.2
 
 
 def ours(model: str, neurons: int, indegree: int, duration: float, precision: int, threads: int) -> dict[str, Any]:
