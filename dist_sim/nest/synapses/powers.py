@@ -24,9 +24,9 @@ def shrunk(weight: Any, trace: Any, p: Any) -> Any:
 
 
 def power(x: Any, mu: Any) -> Any:
-    """x^mu; most often mu is 1 or 0, and then nothing is computed."""
+    """x^mu; most often mu is 1 or 0, and then nothing is computed: the second branch of a cond always is."""
     plain = (mu == 1.0) | (mu == 0.0)
-    return jax.lax.cond(plain, lambda x, mu: jnp.where(mu == 1.0, x, 1.0), jnp.power, x, mu)
+    return jax.lax.cond(~plain, jnp.power, lambda x, mu: jnp.where(mu == 1.0, x, 1.0), x, mu)
 
 
 def within(size: Any, Wmax: Any) -> Any:
