@@ -24,7 +24,7 @@ def prepare(texts: Sequence[SynapseText]) -> None:
 
 def source_of(text: SynapseText) -> str:
     """The C++ of a model's synapses."""
-    source = Source()
+    source = Source(costly_branch="static __attribute__((noinline, cold))")
     number = "double" if text.dtype == np.float64 else "float"
     rows = {
         name: [f"{name}[{k}]" for k in range(count)]

@@ -202,15 +202,16 @@ uint64_t deliver_runs(const Changing<Law, T>& table, const std::vector<DueRun>& 
     [[maybe_unused]] const Flushing flushing;
     W* mine = input + part * size;
     for (int64_t k = boundary(part), end = boundary(part + 1); k < end; ++k) {
-      const int64_t from = table.pointers[due[k].run], to = table.pointers[due[k].run + 1];
+      const DueRun spike = due[k];
+      const int64_t from = table.pointers[spike.run], to = table.pointers[spike.run + 1];
       for (int64_t i = from; i < std::min(from + 8, to); ++i) table.fetch(i);
       for (int64_t i = from; i < to; ++i) {
         if (i + 8 < to) table.fetch(i + 8);
         const int64_t target = table.fixed[2 * i];
         T w;
-        if (!table.arrive(i, due[k], swept, w)) continue;
+        if (!table.arrive(i, spike, swept, w)) continue;
         mine[table.targets[table.TARGET * target + (w < T(0))]] += W(std::floor(w * table.scale[target] + T(0.5)));
-        log.append(table.fixed[2 * i + 1], i, due[k].emitted, w);
+        log.append(table.fixed[2 * i + 1], i, spike.emitted, w);
       }
     }
   });

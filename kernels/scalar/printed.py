@@ -22,9 +22,14 @@ _INFIX = {
 
 @final
 class Source:
-    """C++ functions of texts, each written once."""
+    """C++ functions of texts, each written once.
 
-    def __init__(self) -> None:
+    Args:
+        costly_branch: how a branch is declared that calls others. Where most do not take it, it must not cost the rest registers.
+    """
+
+    def __init__(self, costly_branch: str = "INLINE") -> None:
+        self._costly_branch = costly_branch
         self._written: dict[str, str] = {}
         self._order: list[str] = []
 
@@ -39,7 +44,9 @@ class Source:
             given += [f"{_TYPES[kind]}& r{k}" for k, kind in enumerate(text.outputs)]
             stores = [f"r{k} = {result};" for k, result in enumerate(results)]
             inside = "\n".join(f"  {line}" for line in [*lines, *stores])
-            self._order.append(f"INLINE void {called}({', '.join(given)}) {{\n{inside}\n}}")
+            calls = any(f"{other}(" in inside for other in self._written.values())
+            declared = self._costly_branch if name == "chosen" and calls else "INLINE"
+            self._order.append(f"{declared} void {called}({', '.join(given)}) {{\n{inside}\n}}")
         return self._written[key]
 
     def __str__(self) -> str:

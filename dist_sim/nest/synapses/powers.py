@@ -12,15 +12,15 @@ def grown(weight: Any, trace: Any, p: Any) -> Any:
     """x + lambda (1 - x)^mu_plus K for x = w / Wmax, at most 1."""
     x = weight / p.Wmax
     x = x + p.lambda_ * power(1.0 - x, p.mu_plus) * trace
-    # What is not finite must not be hidden by the bound: it is looked for after each chunk.
-    return jnp.where((x < 1.0) | ~jnp.isfinite(x), x * p.Wmax, p.Wmax)
+    # A NaN is not over the bound, and goes through: it is looked for after each chunk.
+    return jnp.where(x >= 1.0, p.Wmax, x * p.Wmax)
 
 
 def shrunk(weight: Any, trace: Any, p: Any) -> Any:
     """x - alpha lambda x^mu_minus K for x = w / Wmax, at least 0."""
     x = weight / p.Wmax
     x = x - p.alpha * p.lambda_ * power(x, p.mu_minus) * trace
-    return jnp.where((x > 0.0) | ~jnp.isfinite(x), x * p.Wmax, 0.0)
+    return jnp.where(x <= 0.0, 0.0, x * p.Wmax)
 
 
 def power(x: Any, mu: Any) -> Any:
