@@ -22,7 +22,7 @@ from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.nest.neurons.text import Shape, channels_of, counts_of, mergeable, neuron_text, receptor_unit, routes_of, settable
 from dist_sim.network import Backend, Channels, Connection, Projection
 from dist_sim.network.channels import quantum_for
-from dist_sim.network.distributions import smallest_size, typical_size
+from dist_sim.network.distributions import bounds, smallest_size, typical_size
 from dist_sim.partition.layout import NOWHERE, Ids, Layout, span
 from dist_sim.partition.mesh import local_positions
 from dist_sim.partition.processes import processes_of
@@ -274,13 +274,13 @@ def input_channels(d: Description, shapes: Sequence[Shape], share: Share, stimul
             for row in set(routes[c.receptor]):
                 bound[row, share.find(c.post_ids)[1]] += at_most
         add_bounds(bound, g, routes, stimuli, share)
-        bounds = (
+        of_devices = (
             np.stack([share.of_group(g, row) for row in bound]) if names else np.zeros((0, layout.block[g] * len(share.devices)))
         )
-        quantum = quantum_for(bounds, d.precision == 64)
+        quantum = quantum_for(of_devices, d.precision == 64)
         # Where nothing can arrive any quantum will do.
         most = share.processes.gather(quantum.max(axis=1, initial=0.0) if names else np.zeros(0)).max(axis=0)
-        quantum = np.where(bounds > 0, quantum, most[:, None])
+        quantum = np.where(of_devices > 0, quantum, most[:, None])
         counting = frozenset(k for k, name in enumerate(names) if counts_of(model, name))
         quantum[sorted(counting)] = 1.0
         channels.append(Channels(count=len(names), offset=offset, routes=routes, counting=counting, quantum=quantum))
@@ -307,11 +307,24 @@ def _refuse_coarse(d: Description, channels: Sequence[Channels], share: Share) -
         message = (
             f"{c.where}: a weight of {smallest:g} {unit} is rounded by up to {50 * quantum / smallest:.2g} %: a neuron that it "
             f"reaches can receive so much more at once that one unit of its 32-bit input stands for {quantum:.2g} {unit}. "
-            "Use precision=64, or give the strong synapses to other neurons."
+            f"{_cure(d, c.group)}"
         )
         if size < 500 * quantum:
             raise ConnectError(message)
         warnings.warn(message, stacklevel=2)
+
+
+def _cure(d: Description, group: int) -> str:
+    """What to do about a coarse quantum of a model's neurons."""
+    for c in d.connections:
+        initial = max(abs(x) for x in bounds(c.weight))
+        if c.group == group and c.largest_weight() > 8 * initial:
+            unit = receptor_unit(d.models[group], c.receptor)
+            return (
+                f"{c.where}: its synapses may grow from {initial:g} to {c.largest_weight():g} {unit}. Lower their Wmax, or use "
+                "precision=64."
+            )
+    return "Use precision=64, or give the strong synapses to other neurons."
 
 
 def _sampler(s: Sampling, d: Description, layout: Layout, populations: Sequence[Population], chunk: int) -> Sampler:
