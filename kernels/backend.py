@@ -26,6 +26,7 @@ from dist_sim.errors import DeviceError, UnknownNameError
 
 BACKENDS = ("reference", "native")
 _TARGETS = "dist_sim"
+BLOCK = 128  # neurons of a device are padded to a multiple of this, so that vector loops have no remainder
 
 
 class Kernel:
@@ -173,7 +174,7 @@ def _options() -> dict[str, Any]:
     flags = ["-O3", "-std=c++17", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", *_vector_flags()]
     headers = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(_FOLDER.glob("*.h")))).hexdigest()[:16]
     # The cache knows the source and the flags; the headers that it includes are named in a flag.
-    flags.append(f"-DDIST_SIM_HEADERS={headers}")
+    flags += [f"-DDIST_SIM_BLOCK={BLOCK}", f"-DDIST_SIM_HEADERS={headers}"]
     return {"target_prefix": _TARGETS, "extra_cflags": flags, "extra_include_paths": [str(_FOLDER)]}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from dist_sim.kernels.backend import call, kernel
 from dist_sim.kernels.history import DELIVERED, DOWN, add64
 
-_BLOCK = 4096
+_AT_ONCE = 4096
 
 
 def _deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int):
@@ -55,13 +55,13 @@ def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num
 
     def add_block(block):
         k, first = block
-        event = first + jnp.arange(_BLOCK, dtype=jnp.uint32)
+        event = first + jnp.arange(_AT_ONCE, dtype=jnp.uint32)
         r = jnp.minimum(jnp.searchsorted(run_ends, event, side="right"), ring.shape[0] - 1)
         at = pointers[run[r]] + event - (run_ends[r] - length[r])
         found = synapses[jnp.where(event < total, at, 0)]
         target = jnp.where(event < total, found[:, 0], size)
         weight = jnp.where(down[r], -found[:, 1], found[:, 1])
-        return k.at[target].add(weight, mode="drop"), first + _BLOCK
+        return k.at[target].add(weight, mode="drop"), first + _AT_ONCE
 
     empty = jnp.zeros(size, dtype=synapses.dtype) + (synapses[:1, 0] * 0 if synapses.shape[0] else 0)
     vector, _ = jax.lax.while_loop(lambda block: block[1] < total, add_block, (empty, total * 0))

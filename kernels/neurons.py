@@ -20,10 +20,9 @@ import numpy as np
 from dist_sim.kernels import backend as backends
 from dist_sim.kernels.philox import philox4x32, split_key
 from dist_sim.kernels.scalar.guarded import run, uncontracted
-from dist_sim.kernels.scalar.printed import Source, body
+from dist_sim.kernels.scalar.printed import Source, body, stores
 from dist_sim.kernels.scalar.text import Text
 
-BLOCK = 128  # neurons of a device are padded to a multiple of this, so that vector loops have no remainder
 NEURON_STREAMS = 3 << 30  # synapses have the streams from 0, parameters those from 1 << 30, Poisson input those from 2 << 30
 
 
@@ -258,11 +257,11 @@ def struct_of(text: NeuronText) -> str:
         changed = [*rows["y"], *rows["c"], "t", "more"]
         solving = [
             "V t = constant(0);", "do {", *(f"  {line}" for line in lines), "  I more;",
-            *(f"  {line}" for line in _stores(text.substep, changed, results)), "  spikes += more;", "} while (any(t < p[0]));",
+            *(f"  {line}" for line in stores(text.substep, changed, results)), "  spikes += more;", "} while (any(t < p[0]));",
         ]  # fmt: skip
         given += before
     lines, results = body(text.update, given, source)
-    updating = [*lines, "I more;", *_stores(text.update, [*rows["y"], *rows["c"], "more"], results), "spikes += more;"]
+    updating = [*lines, "I more;", *stores(text.update, [*rows["y"], *rows["c"], "more"], results), "spikes += more;"]
     used = set(re.findall(r"\b[yc]\d+_", "\n".join(updating)))
     solving = [*(f"const {kind} {n} = {row};" for n, (kind, row) in before.items() if n in used), *solving]
     inside = "\n".join(f"    {line}" for line in [*solving, "{", *updating, "}"])
@@ -293,14 +292,7 @@ void {text.target}(const Tensor step, const Tensor arriving, const Tensor rows, 
     const Tensor states_old, const Tensor counters_old, Tensor states, Tensor counters, Tensor bits, Tensor counts,
     int64_t n, int64_t offset, int64_t threads, uint32_t key0, uint32_t key1, uint32_t stream) {{
   dist_sim::call_model<model_{text.target}, {number}, {int(text.several)}>(step, arriving, rows, shared, own, shared_whole,
-  own_whole,
-      quanta, currents, ids, states_old, counters_old, states, counters, bits, counts, n, offset, threads, key0, key1, stream);
+      own_whole, quanta, currents, ids, states_old, counters_old, states, counters, bits, counts, n, offset, threads, key0,
+      key1, stream);
 }}
 """
-
-
-def _stores(text: Text, names: Sequence[str], results: Sequence[str]) -> list[str]:
-    """All results are there before the first is stored: one may be another's old value."""
-    kinds = {"float": "V", "int": "I", "bool": "M"}
-    held = [f"const {kinds[kind]} r{k} = {result};" for k, (kind, result) in enumerate(zip(text.outputs, results, strict=True))]
-    return [*held, *(f"{name} = r{k};" for k, name in enumerate(names))]

@@ -6,10 +6,9 @@ on any device. The whole delay is dendritic, as in NEST: of a synapse with a del
 the postsynaptic ones of steps up to m - d. It acts at the end of step m + d; by then the target's device knows them all.
 
 Where a model listens to them, postsynaptic spikes are kept in a ring per target. Once per period every synapse is brought up
-to date
-with those that no presynaptic spike on its way can come before, so that the ring need not reach back further: this changes
-nothing by a bit, because the same operations are done in the same order, only earlier. A ring that is too small sets a flag,
-and the chunk is run again with a larger one.
+to date with those that no presynaptic spike on its way can come before, so that the ring need not reach back further: this
+changes nothing by a bit, because the same operations are done in the same order, only earlier. A ring that is too small sets a
+flag, and the chunk is run again with a larger one.
 
 `cpp/plastic.h` is what the texts are printed into, by `plastic_source.py`.
 """
@@ -34,7 +33,7 @@ from dist_sim.kernels.scalar.text import Text
 
 PERIOD = 5000  # steps between two times that all synapses are brought up to date
 SYNAPSE_STREAMS = (3 << 30) + (1 << 29)  # below are those of the neurons
-_BLOCK = 256
+_AT_ONCE = 256
 
 
 @final
@@ -134,7 +133,7 @@ def deliver(text: SynapseText, step, history, pointers, synapses, posts, constan
     slot = emitted % marks.shape[0]
     due = jnp.where(emitted >= 0, marks[slot, 1], 0)
     ends = jnp.cumsum(due)
-    rows = jnp.arange(_BLOCK, dtype=jnp.int32)
+    rows = jnp.arange(_AT_ONCE, dtype=jnp.int32)
 
     # One spike after the other: a source may spike more than once in a step, and its synapses then take one after the other.
     def spike(carry):
@@ -164,7 +163,7 @@ def deliver(text: SynapseText, step, history, pointers, synapses, posts, constan
             state = state.at[at].set(changed, mode="drop")
             if watched is not None:
                 log = logged(log, mine & passes & (watched[kind] == 1), i, emitted[d], w)
-            return first + _BLOCK, state, last.at[at].set(emitted[d].astype(last.dtype), mode="drop"), vector, log
+            return first + _AT_ONCE, state, last.at[at].set(emitted[d].astype(last.dtype), mode="drop"), vector, log
 
         _, state, last, vector, log = jax.lax.while_loop(lambda c: c[0] < end, block, (begin, state, last, vector, log))
         return k + 1, state, last, vector, total + (end - begin).astype(jnp.uint32), log
@@ -184,7 +183,7 @@ def deliver(text: SynapseText, step, history, pointers, synapses, posts, constan
             after = jnp.maximum(last[i] - delay, swept - 2 * delay + 1)
             changed = one.after_posts(i, delay, after, step - 2 * delay + 1, fixed, state, last)
             at = jnp.where(first + rows < num_synapses, i, len(last))
-            return first + _BLOCK, state.at[at].set(jnp.stack(changed, axis=1), mode="drop")
+            return first + _AT_ONCE, state.at[at].set(jnp.stack(changed, axis=1), mode="drop")
 
         return jax.lax.while_loop(lambda c: c[0] < num_synapses, block, (num_synapses * 0, state))[1]
 

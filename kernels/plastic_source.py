@@ -8,7 +8,7 @@ import numpy as np
 
 from dist_sim.kernels import backend as backends
 from dist_sim.kernels.plastic import SynapseText
-from dist_sim.kernels.scalar.printed import Source, body
+from dist_sim.kernels.scalar.printed import Source, body, stores
 from dist_sim.kernels.scalar.text import Text
 
 
@@ -63,13 +63,8 @@ def _entry(target: str, number: str, *, watched: bool) -> str:
         "step", "ring", "marks", "pointers", "fixed", "place", "targets", "scale", "kinds", "kind_tau", "fine", "coarse",
         "post_steps", "post_traces", "post_count",
     )  # fmt: skip
-    changing = [
-        "counters",
-        "state",
-        "last",
-        "input",
-        *(["log_synapse", "log_emitted", "log_weight", "log_count"] if watched else []),
-    ]
+    of_log = ["log_synapse", "log_emitted", "log_weight", "log_count"] if watched else []
+    changing = ["counters", "state", "last", "input", *of_log]
     given = [*known, *(["watched"] if watched else []), *(f"{name}_old" for name in changing), *changing]
     name = f"{target}_watched" if watched else target
     log = "{data<int32_t>(watched), data<uint32_t>(log_synapse), data<int32_t>(log_emitted), data<T>(log_weight), " \
@@ -83,19 +78,15 @@ void {name}({arguments}, int64_t min_delay, int64_t num_delays, int64_t threads,
   using T = {number};
   {" ".join(f"same({a}_old, {a});" for a in changing)}
   const WeightLog<T> log{log};
-  deliver_changing<law_{target}, T>({", ".join([*known, *changing[:4]])}, min_delay, num_delays, threads, period, bits, key0,
-  key1,
-      stream, log);
+  deliver_changing<law_{target}, T>({", ".join([*known, *changing[:4]])}, min_delay, num_delays, threads, period, bits,
+      key0, key1, stream, log);
 }}
 """
 
 
 def _body(text: Text, arguments: Sequence[str], results: Sequence[str], source: Source) -> list[str]:
-    """All results are there before the first is stored: one may be another's old value."""
     lines, values = body(text, arguments, source)
-    kinds = {"float": "V", "int": "I", "bool": "M"}
-    held = [f"const {kinds[kind]} r{k} = {value};" for k, (kind, value) in enumerate(zip(text.outputs, values, strict=True))]
-    return [*lines, *held, *(f"{name} = r{k};" for k, name in enumerate(results))]
+    return [*lines, *stores(text, results, values)]
 
 
 def _indented(lines: Sequence[str]) -> str:

@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dist_sim.kernels.backend import call, kernel
-from dist_sim.kernels.neurons import BLOCK
+from dist_sim.kernels.backend import BLOCK, call, kernel
 from dist_sim.kernels.philox import philox4x32, split_key
 
 _GUIDE_BITS = 10

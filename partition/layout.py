@@ -14,7 +14,7 @@ from typing import Any, final
 
 import numpy as np
 
-from dist_sim.kernels.neurons import BLOCK
+from dist_sim.kernels.backend import BLOCK
 
 NOWHERE = -1
 _PIECE = 1 << 18  # ids that are looked at together: bounds the memory of what passes over all of them

@@ -14,7 +14,7 @@ import numpy as np
 
 from dist_sim.errors import DeviceError
 from dist_sim.forecast.machines import Machine
-from dist_sim.kernels.neurons import BLOCK
+from dist_sim.kernels.backend import BLOCK
 from dist_sim.nest.devices import Meter
 from dist_sim.nest.neurons.text import Shape
 from dist_sim.network import Channels, Connection

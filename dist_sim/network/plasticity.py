@@ -20,7 +20,7 @@ from dist_sim.kernels.decays import decays
 from dist_sim.kernels.plastic_source import prepare
 from dist_sim.network.changing import Changing
 from dist_sim.network.plastic_share import PlasticShare
-from dist_sim.network.portable import NOWHERE, RestoringPlasticity, distances, in_order
+from dist_sim.network.portable import PADDING, RestoringPlasticity, distances, in_order
 from dist_sim.network.weight_log import WeightLog
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread, whole
@@ -46,8 +46,7 @@ class Plasticity(Module):
 
     States: state (n, variables); last (n,) step of the last presynaptic spike; post_steps (targets, capacity) and post_traces
     (targets, capacity, stored), post_count: the last spikes of the targets (see `kernels.plastic`); full: a flag per device;
-    place,
-    target_place: number of each synapse in order of (target id, connection, slot), of each target in order of ids.
+    place, target_place: number of each synapse in order of (target id, connection, slot), of each target in order of ids.
     """
 
     def __init__(
@@ -95,14 +94,14 @@ class Plasticity(Module):
             indegree[s.target_ids] = np.bincount(s.target, minlength=len(s.target_ids))
         indegree = self.processes.total(indegree)
         self.num_synapses = int(indegree.sum())
-        if self.num_synapses >= NOWHERE:
-            raise ConnectError(f"{self.num_synapses:,} plastic synapses; a network holds {NOWHERE:,}.")
+        if self.num_synapses >= PADDING:
+            raise ConnectError(f"{self.num_synapses:,} plastic synapses; a network holds {PADDING:,}.")
         first = np.cumsum(indegree) - indegree
         places = [(first[s.target_ids[s.target]] + s.number)[o].astype(np.uint32) for s, o in zip(shares, orders, strict=True)]
-        self.place = self._placed(places, self._block, fill=NOWHERE)
+        self.place = self._placed(places, self._block, fill=PADDING)
         self._target_ids = ids = np.flatnonzero(indegree)
         places = [np.searchsorted(ids, s.target_ids).astype(np.uint32) for s in shares]
-        self.target_place = self._placed(places, self._target_block, fill=NOWHERE)
+        self.target_place = self._placed(places, self._target_block, fill=PADDING)
         self._constants(shares, [[of_targets(t, s.target_ids) for t in self.model.target_taus()] for s in shares], dt, dtype)
         self._reset_posts(_FIRST_CAPACITY if self.text.listens else 1)
         # Largest weights per connection, where the model does not see to it itself.
@@ -297,10 +296,9 @@ class Plasticity(Module):
 
         Returns:
             The variables by name, and last: (num_synapses,) in order of (target id, connection, slot). post_kept
-                (num_targets,) in
-            order of ids: of each target, how many spikes are still needed; post_steps, and by the names of the traces: those, one
-            target after the other. Of one of several processes, synapses and targets: which of the network's these are, as
-            `distances` says.
+            (num_targets,) in order of ids: of each target, how many spikes are still needed; post_steps, and by the names of
+            the traces: those, one target after the other. Of one of several processes, synapses and targets: which of the
+            network's these are, as `distances` says.
         """
         place, target_place = read(self.place), read(self.target_place)
         order, targets = in_order(place), in_order(target_place)

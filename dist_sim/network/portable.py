@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dist_sim.network.plasticity import Plasticity
     from dist_sim.network.projection import Projection
 
-NOWHERE = 2**32 - 1  # the place of the padding
+PADDING = 2**32 - 1  # the place of the padding
 
 
 def split_part(array: jax.Array) -> np.ndarray:
@@ -47,7 +47,7 @@ def found_in(wanted: np.ndarray, part: np.ndarray | None) -> tuple[np.ndarray, n
 
 def in_order(place: np.ndarray) -> np.ndarray:
     """Where the synapses (or targets) of some devices are, in order of their places; the padding is left out."""
-    real = np.flatnonzero(place != NOWHERE)
+    real = np.flatnonzero(place != PADDING)
     if len(real) and int(place[real].max()) == len(real) - 1:
         order = np.empty_like(real)
         order[place[real]] = real
@@ -85,8 +85,8 @@ class RestoringPlasticity:
         self._plastic = plastic
         self._state, self._last = (local_part(s.value).copy() for s in (plastic.state, plastic.last))
         self._real, self._posts = (local_part(s.value) for s in (plastic.place, plastic.target_place))
-        self._at = np.flatnonzero(self._real != NOWHERE)
-        self._targets_at = np.flatnonzero(self._posts != NOWHERE)
+        self._at = np.flatnonzero(self._real != PADDING)
+        self._targets_at = np.flatnonzero(self._posts != PADDING)
         self._capacity = plastic.post_steps.value.shape[1]
         self._found: list[tuple[np.ndarray, ...]] = []
 

@@ -6,8 +6,7 @@
 Unconnected neurons, each with a current of its own, and one train of 400 spikes per second that excites all of them. Quiet:
 currents that are too small for spikes; active: such currents that they fire at about 10 Hz. NEST gets the same numbers and
 runs in a process of its own with as many threads. The first 100 ms, and as much as is timed after them, are not timed. Times
-are those of the CPU, all
-threads together: on a machine that others use too, those of the clock say little.
+are those of the CPU, all threads together: on a machine that others use too, those of the clock say little.
 """
 
 from __future__ import annotations

@@ -84,16 +84,16 @@ struct Delivery {
   const Synapse<W>* synapses;
   int64_t step, capacity, slots, min_delay, num_delays, size;
 
-  static constexpr int BLOCK = 32, AHEAD = 512;
+  static constexpr int RUNS = 32, AHEAD = 512;
 
   // One thread's share into its own input vector: integer sums, so the shares may fall anyhow.
   uint64_t share(W* input, std::atomic<int64_t>& next, const int64_t* ends) const {
     std::memset(input, 0, size * sizeof(W));
     const int64_t total = ends[num_delays - 1];
     uint64_t delivered = 0;
-    const Synapse<W>*from[BLOCK], *to[BLOCK];
-    size_t where[BLOCK], where_next[BLOCK];
-    uint32_t down[BLOCK], down_next[BLOCK];
+    const Synapse<W>*from[RUNS], *to[RUNS];
+    size_t where[RUNS], where_next[RUNS];
+    uint32_t down[RUNS], down_next[RUNS];
     int n = 0, n_next = locate(next, total, ends, where_next, down_next);
     while (n_next > 0) {
       n = n_next;
@@ -124,11 +124,11 @@ struct Delivery {
     for (int line = 0; line < 16 && p < end; ++line, p += 64) __builtin_prefetch(p);
   }
 
-  // The runs of the next BLOCK due (spike, delay) pairs.
+  // The runs of the next RUNS due (spike, delay) pairs.
   int locate(std::atomic<int64_t>& next, int64_t total, const int64_t* ends, size_t* where, uint32_t* down) const {
-    int64_t k = next.fetch_add(BLOCK, std::memory_order_relaxed);
+    int64_t k = next.fetch_add(RUNS, std::memory_order_relaxed);
     if (k >= total) return 0;
-    const int n = int(std::min<int64_t>(BLOCK, total - k));
+    const int n = int(std::min<int64_t>(RUNS, total - k));
     int64_t d = std::upper_bound(ends, ends + num_delays, k) - ends;
     for (int i = 0; i < n; ++i, ++k) {
       while (k >= ends[d]) ++d;
@@ -156,7 +156,7 @@ uint64_t deliver_into(const Delivery<W>& delivery, W* input, int threads) {
   std::atomic<int64_t> next{0};
   std::vector<uint64_t> delivered(threads, 0);
   // Little work is done by one thread: waking another takes longer. Every thread's input is added up, so the rest is zero.
-  const int parts = total > 8 * Delivery<W>::BLOCK ? threads : 1;
+  const int parts = total > 8 * Delivery<W>::RUNS ? threads : 1;
   std::memset(input + parts * delivery.size, 0, (threads - parts) * delivery.size * sizeof(W));
   Pool::instance().run(parts, [&](int part) { delivered[part] = delivery.share(input + part * delivery.size, next, ends.data()); });
   uint64_t all = 0;
@@ -166,7 +166,7 @@ uint64_t deliver_into(const Delivery<W>& delivery, W* input, int threads) {
 
 // ---- Poisson input: counts by inversion of 32 random bits, keyed by (stream, global id, step) ----
 
-constexpr int64_t BLOCK = 128;  // a device's neurons are padded to whole blocks
+constexpr int64_t BLOCK = DIST_SIM_BLOCK;  // a device's neurons are padded to whole blocks
 
 // A loop over the neurons of a block. Arrays of a block never overlap, which spares each loop a check of all pairs of pointers;
 // unrolled whole, as the compiler would, the loops of a model no longer fit the cache of decoded instructions.

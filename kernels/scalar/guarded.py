@@ -1,8 +1,7 @@
 """The reference: texts carried out on arrays by JAX, with every rounding that is written and no other.
 
 XLA may contract a product and a sum, turn a quotient by a constant into a product, and put constants together. A choice that
-depends
-on the value stops each of these, and costs little: `where(x != x, nan, x)` is x.
+depends on the value stops each of these, and costs little: `where(x != x, nan, x)` is x.
 """
 
 from __future__ import annotations

@@ -60,6 +60,12 @@ def body(text: Text, arguments: Sequence[Any], source: Source) -> tuple[list[str
     return printer.lines, results
 
 
+def stores(text: Text, names: Sequence[str], results: Sequence[str]) -> list[str]:
+    """Statements that store results. All are there before the first is stored: one may be another's old value."""
+    kept = [f"const {_TYPES[kind]} r{k} = {result};" for k, (kind, result) in enumerate(zip(text.outputs, results, strict=True))]
+    return [*kept, *(f"{name} = r{k};" for k, name in enumerate(names))]
+
+
 @final
 class _Printer(Arithmetic):
     def __init__(self, dtype: np.dtype, source: Source, lines: list[str] | None = None, prefix: str = "v"):

@@ -17,9 +17,8 @@ class ginzburg_neuron(BinaryNeuron):
     .. math:: g(h) = c_1 h + \frac{c_2}{2} \left(1 + \tanh(c_3 (h - \theta))\right)
 
     It is updated at random times, the intervals between them exponential with mean tau_m. Only changes of state are sent: up
-        as two
-    spikes at once, down as one, which is what a recorder sees; between such neurons a synapse adds its weight to h when its
-    source goes up, and takes it away when it goes down.
+    as two spikes at once, down as one, which is what a recorder sees; between such neurons a synapse adds its weight to h when
+    its source goes up, and takes it away when it goes down.
 
     Source: Ginzburg & Sompolinsky (1994), doi:10.1103/PhysRevE.50.3171. Checked against NEST 3.10 in mean and rate of changes.
     """

@@ -26,9 +26,8 @@ class NESTNeuron(Module):
     * `step(y, p, x)` -> (changed states by name, whether it spikes or how often): y the states, p parameters and propagators,
       x what arrives (`x.<receptor>`), `x.current` [pA], `x.step`, `x.uniforms`, `x.features`.
     * with the law `Adaptive`: `derivatives(y, p, x)` -> dy/dt by name, solved before `step`, which then has `x.before`, the
-    states
-      before the solve; and, where a model needs it, `accepted(y, p, x)` after each internal step, returning as `step` does;
-      `x.first`: whether it is the first of its step.
+      states before the solve; and, where a model needs it, `accepted(y, p, x)` after each internal step, returning as `step`
+      does; `x.first`: whether it is the first of its step.
 
     Potentials that are `relative_to` another are so in the text; users and recorders see them absolute.
 

@@ -14,11 +14,10 @@ from dist_sim.nest.synapses.synapse import Synapse
 class quantal_stp_synapse(Synapse):
     r"""Short-term plasticity of n release sites, each of which releases and recovers at random.
 
-    Between spikes each of the n - a depleted sites recovers with probability 1 - exp(-h / tau_rec), and
-    u = U + u (1 - U) exp(-h / tau_fac); then each available site releases with probability u. A spike passes on w times the
-    sites that have released; where none has, nothing is passed on. The first spike finds the initial values. Random numbers
-    are keyed by the seed,
-    the synapse, the step and the spike: the same on any placement.
+    Between spikes each of the n - a depleted sites recovers with probability 1 - exp(-h / tau_rec), and u = U + u (1 - U)
+    exp(-h / tau_fac); then each available site releases with probability u. A spike passes on w times the sites that have
+    released; where none has, nothing is passed on. The first spike finds the initial values. Random numbers are keyed by the
+    seed, the synapse, the step and the spike: the same on any placement.
 
     Source: Fuhrmann, Segev, Markram & Tsodyks (2002), doi:10.1152/jn.00258.2001; Loebel et al. (2009),
     doi:10.3389/neuro.10.027.2009. Names and defaults are NEST's. Checked against NEST 3.10 by distributions.

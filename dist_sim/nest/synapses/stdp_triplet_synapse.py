@@ -22,8 +22,7 @@ class stdp_triplet_synapse(Synapse):
     and tau_minus_triplet are parameters of the target. Amplitudes are in the unit of the target's input.
 
     Source: Pfister & Gerstner (2006), doi:10.1523/JNEUROSCI.1425-06.2006. Names, defaults and order of operations are NEST's.
-        Checked
-    against NEST 3.10.
+    Checked against NEST 3.10.
     """
 
     tau_plus = Parameter(u.ms, 16.8, above=0.0, decays=True)

@@ -21,12 +21,12 @@ class Synapse:
     `Trace`s (of the target's spikes), and, if its synapses change, writes in plain jnp on ONE synapse's numbers:
 
     * `on_pre(s, p, e)` -> (changed variables by name, weight that is passed on), or with a third entry, whether it is: a
-    presynaptic
-      spike. s the variables, with `s.weight`; p the parameters; e the event: `e.h` [ms] since the last presynaptic spike, or
-      since time 0 if `e.first`; `e.decay.<tau>` exp(-h / tau); `e.<trace>`; `e.uniforms`, as many as `uniforms` says, in (0, 1).
+      presynaptic spike. s the variables, with `s.weight`; p the parameters; e the event: `e.h` [ms] since the last presynaptic
+      spike, or since time 0 if `e.first`; `e.decay.<tau>` exp(-h / tau); `e.<trace>`; `e.uniforms`, as many as `uniforms`
+      says, in (0, 1).
     * `on_post(s, p, e)` -> changed variables: a spike of the target, which arrives at the synapse a delay later, `e.h` after
-    the last
-      presynaptic spike. `e.<trace>`, of those that are not nearest: just before that spike. In order, before the next `on_pre`.
+      the last presynaptic spike. `e.<trace>`, of those that are not nearest: just before that spike. In order, before the next
+      `on_pre`.
 
     Names that are words of Python end with an underscore, and are given and read without it too.
 

@@ -18,14 +18,11 @@ class tsodyks_synapse(Synapse):
     .. math:: \dot x = z / \tau_{rec}, \qquad \dot y = -y / \tau_{psc}, \qquad \dot u = -u / \tau_{fac}
 
     exactly; a presynaptic spike adds U (1 - u) to u, moves u x from x to y and passes on u x w. tau_fac = 0: no facilitation,
-    u = U.
-    tau_psc is a parameter of the synapse: give the target's current the same one. The first spike finds what the initial
-        values have
-    become since time 0.
+    u = U. tau_psc is a parameter of the synapse: give the target's current the same one. The first spike finds what the
+    initial values have become since time 0.
 
     Source: Tsodyks, Uziel & Markram (2000), doi:10.1523/JNEUROSCI.20-01-j0003.2000. Names, defaults and order of operations
-        are NEST's.
-    Checked against NEST 3.10.
+    are NEST's. Checked against NEST 3.10.
     """
 
     tau_psc = Parameter(units.ms, 3.0, above=0.0, decays=True)

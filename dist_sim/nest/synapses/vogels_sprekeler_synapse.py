@@ -19,12 +19,10 @@ class vogels_sprekeler_synapse(Synapse):
     .. math:: |w| \to |w| + \eta K_+, \qquad |w| \to |w| + \eta K_- - \alpha \eta
 
     where the traces K grow by 1 with a spike of their neuron and decay with tau and with tau_minus of the target: give both
-        one value.
-    eta is in the unit of the target's input.
+    one value. eta is in the unit of the target's input.
 
     Source: Vogels, Sprekeler, Zenke, Clopath & Gerstner (2011), doi:10.1126/science.1211095. Names, defaults and order of
-        operations
-    are NEST's. Checked against NEST 3.10.
+    operations are NEST's. Checked against NEST 3.10.
     """
 
     tau = Parameter(u.ms, 20.0, above=0.0, decays=True)
