@@ -136,6 +136,8 @@ class Receptor:
         at_least: the smallest weight that is allowed.
         counts: it counts the spikes and leaves their weights aside.
         refused: why no connection to it can be made, where none can.
+        released_by: a `Release` of the model, where a spike brings the part of its weight that its sender releases: of neurons
+            of the same model alone, by static synapses.
     """
 
     unit: Any
@@ -145,6 +147,7 @@ class Receptor:
     at_least: float | None = None
     counts: bool = False
     refused: str | None = None
+    released_by: Any = None
 
 
 @final

@@ -35,6 +35,7 @@ class Changing:
         largest: no synapse passes on more than this [unit of the target's input], whatever happens.
         bounded: whether that follows from the model; else it is looked at after each chunk.
         uniforms: random numbers that a presynaptic spike takes.
+        released: what they pass on is what their sources release of their weights, which stay: these are what a recorder sees.
     """
 
     model: SynapseModel
@@ -43,3 +44,4 @@ class Changing:
     largest: float
     bounded: bool = True
     uniforms: int = 0
+    released: bool = False

@@ -28,7 +28,7 @@ class Connection:
         stream: number of the connection, which keys its random numbers.
         where: how error messages call it.
         receptor: type of the targets' receptors.
-        synapse: name of the synapse model.
+        synapse: name of the synapse model, as the user gave it.
         plasticity: how the synapses change; None if they do not.
         watched_by: name of the weight_recorder of its synapses, if there is one.
         at_once: the largest number of spikes that a source sends in one step.
@@ -55,7 +55,13 @@ class Connection:
         """Synapses that change are kept together by model and receptor type: the name of those, None of static ones."""
         if self.plasticity is None:
             return None
-        return f"{self.synapse}.{self.receptor}" if self.receptor else self.synapse
+        name = self.plasticity.model.name
+        return f"{name}.{self.receptor}" if self.receptor else name
+
+    @property
+    def logs(self) -> bool:
+        """Whether its synapses put down for a weight_recorder what they pass on; of others that follows from the spikes."""
+        return self.watched_by is not None and self.plasticity is not None and not self.plasticity.released
 
     def ends(self, local: np.ndarray, *, seed: int = 0, backend: str = "reference", threads: int = 1) -> Ends:
         """Both sides, with the targets of one device."""

@@ -114,7 +114,7 @@ class Projection(Module):
             found[family] = Plasticity(
                 [of_families[family] for of_families in shares], tables, [c.plasticity for c in mine if c.plasticity is not None],
                 of_targets, self.layout, self.mesh, min_delay=self.min_delay, num_delays=self.num_delays, seed=seed,
-                stream=SYNAPSE_STREAMS + number, dt=dt, backend=self.backend, watched=[c.watched_by is not None for c in mine],
+                stream=SYNAPSE_STREAMS + number, dt=dt, backend=self.backend, watched=[c.logs for c in mine],
             )  # fmt: skip
         return found
 

@@ -6,7 +6,7 @@ import os
 import socket
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -198,9 +198,12 @@ def _threads(mesh: Mesh) -> int:
     return min(256, max(1, len(cores) // (len(mesh.local_devices) * sharing)))
 
 
-def values_at(d: Description, model: type[NESTNeuron], ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Parameters and initial values of some neurons of a model by row, by global id: (n,) each."""
-    return _drawn_at(d, model, settable(model), ids)
+def values_at(
+    d: Description, model: type[NESTNeuron], ids: np.ndarray, names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Parameters and initial values (None: all) of some neurons of a model by row, by global id: (n,) each."""
+    known = settable(model)
+    return _drawn_at(d, model, known if names is None else {n: known[n] for n in names}, ids)
 
 
 def values_of_share(d: Description, share: Share, group: int) -> dict[str, np.ndarray]:

@@ -110,7 +110,7 @@ class SynapseCollection:
         simulation = self._simulation()
         for number in np.unique(self._connection):
             c, mine = self._description.connections[number], self._connection == number
-            if c.plasticity is None or c.family is None:
+            if c.plasticity is None or c.family is None or c.plasticity.released:
                 continue
             if name in c.plasticity.parameters:
                 values[mine] = c.plasticity.parameters[name]

@@ -32,11 +32,22 @@ from dist_sim.simulator.arguments import (
 from dist_sim.simulator.assembly import Description, Sampling
 from dist_sim.simulator.connections import SynapseCollection
 from dist_sim.simulator.nodes import Node, NodeView
+from dist_sim.simulator.released import with_releases
 from dist_sim.simulator.result import SimulationResult
 from dist_sim.simulator.setting import checked_setting, drawn_settings, neuron_draws
 from dist_sim.simulator.simulation import Simulation
 from dist_sim.simulator.stimuli import Stimulus
-from dist_sim.simulator.wiring import Call, by_model, neurons_of, recorded, refuse_direction, sampled, stimulus, unit_of
+from dist_sim.simulator.wiring import (
+    Call,
+    by_model,
+    neurons_of,
+    recorded,
+    refuse_direction,
+    refuse_senders,
+    sampled,
+    stimulus,
+    unit_of,
+)
 
 MODELS: Mapping[str, type] = {**NEURONS, **DEVICES}
 
@@ -268,6 +279,7 @@ class Simulator:
         where: str,
     ) -> Connection:
         receptor, unit = unit_of(post, receptor_type, weight, where)
+        refuse_senders(pre, post, receptor, synapse, where)
         initial = read_weight(units.quantity(synapse.default_weight, unit) if weight is None else weight, unit, where)
         for kind in neurons_of(post, where):
             refuse_weights(kind, receptor, initial, where)
@@ -352,7 +364,7 @@ class Simulator:
     def _description(self) -> Description:
         if not any(n.is_neuron for n in self._nodes):
             raise ConnectError("simulate: there are no neurons. Create some first.")
-        return Description(
+        described = Description(
             dt=self.dt,
             seed=self.seed,
             precision=self.precision,
@@ -368,6 +380,7 @@ class Simulator:
             recorded={node: tuple(parts) for node, parts in self._recorded.items()},
             sampled=tuple(self._sampled),
         )
+        return with_releases(described)
 
 
 def _ids(side: NodeView) -> np.ndarray:

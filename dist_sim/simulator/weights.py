@@ -49,7 +49,7 @@ class WatchedSynapses:
 
     def __init__(self, d: Description, network: Network):
         self._d, self._network = d, network
-        static = [n for n, c in enumerate(d.connections) if c.watched_by is not None and c.plasticity is None]
+        static = [n for n, c in enumerate(d.connections) if c.watched_by is not None and not c.logs]
         self.any = any(c.watched_by is not None for c in d.connections)
         self._of_source = np.concatenate([np.zeros(0, ROW), *(self._drawn(n) for n in static)])
         self._of_source = self._of_source[np.argsort(self._of_source["sender"], kind="stable")]

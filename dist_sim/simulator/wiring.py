@@ -12,7 +12,8 @@ from dist_sim.errors import ConnectError, UnknownNameError
 from dist_sim.kernels import build
 from dist_sim.nest.devices import CurrentGenerator, Meter, RateGenerator, SpikeRecorder, WeightRecorder
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import Shape, recordables_of
+from dist_sim.nest.neurons.text import Shape, receptor_of, recordables_of
+from dist_sim.nest.synapses import Synapse
 from dist_sim.network.connection import Connection, on_host
 from dist_sim.network.rules import Rule, all_to_all, explicit_edges, fixed_outdegree, fixed_total_number, one_to_one
 from dist_sim.simulator.arguments import read_delay, read_receptor, read_weight, refuse_weights
@@ -84,6 +85,8 @@ def stimulus(call: Call) -> Stimulus:
     current = isinstance(device, CurrentGenerator)
     models = neurons_of(call.post, call.where)
     receptor, unit = (0, None) if current else unit_of(call.post, call.receptor_type, call.weight, call.where)
+    if not current:
+        refuse_senders(call.pre, call.post, receptor, None, call.where)
     if isinstance(device, RateGenerator):
         raise ConnectError(
             f"{call.where}: a {call.pre.node.model.__name__} gives a rate, and {models[0].__name__} takes none: there are no "
@@ -220,6 +223,28 @@ def refuse_direction(source: Node, target: Node, where: str) -> None:
             raise ConnectError(f"{where}: a {source.model.__name__} cannot be recorded by a {target.model.__name__}. {hint}")
     elif target.device is not None:
         raise ConnectError(f"{where}: a {target.model.__name__} sends and cannot be a target.{turned(source.is_neuron)}")
+
+
+def refuse_senders(pre: NodeView, post: NodeView, receptor: int, synapse: Synapse | None, where: str) -> None:
+    """Raises ConnectError where a receptor takes what neurons of the target's model release, and the senders or the synapses are
+    others."""
+    for model in neurons_of(post, where):
+        if receptor_of(model, receptor).released_by is None:
+            continue
+        name = model.__name__
+        here = f"{where}: receptor_type={receptor} of a {name}"
+        others = sorted({r.port for r in model.receptors.values() if r.released_by is None and r.refused is None})
+        for node in pre.nodes:
+            if node.model is not model:
+                raise ConnectError(
+                    f"{here} takes what {name} neurons release; {node.name} is a {node.model.__name__}. "
+                    f"Connect {name} neurons, or use receptor_type={' or '.join(map(str, others))}."
+                )
+        if synapse is not None and synapse.on_pre is not None:
+            raise ConnectError(
+                f"{here} takes static synapses, for what a spike brings is what its sender releases; got "
+                f"{type(synapse).__name__}. Leave synapse=... out."
+            )
 
 
 def unit_of(post: NodeView, receptor_type: int | None, weight: Any, where: str) -> tuple[int, Any]:

@@ -152,7 +152,7 @@ CASES = {
     ),
     "released by others": call(
         ConnectError,
-        ["receptor_type=1 of a iaf_tum_2000", "Use receptor_type=0"],
+        ["receptor_type=1 of a iaf_tum_2000", "exc is a iaf_psc_exp", "or use receptor_type=0"],
         lambda sim, n: sim.connect(n["exc"], sim.create(ds.iaf_tum_2000, 2), receptor_type=1, weight=1 * u.pA),
     ),
     "more than all": call(

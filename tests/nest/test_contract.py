@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 from reference.neuron_cases import CASES
-from reference.neurons import SPIKES, Case, in_units, shape_of
+from reference.neurons import SPIKES, Case, in_units, open_ports, shape_of
 from run.checkpointed import StopAt
 
 import dist_sim as ds
@@ -33,6 +33,7 @@ RELATIONS: dict[str, list[tuple[dict[str, Any], str]]] = {
         *(({f"tau_rise_{x}": 300.0}, f"tau_rise_{x} must be below tau_decay_{x}=") for x in ("AMPA", "NMDA", "GABA_A", "GABA_B")),
         ({"tau_Mg_fast_NMDA": 22.7}, "tau_Mg_fast_NMDA must be below tau_Mg_slow_NMDA="),
     ],
+    "iaf_bw_2001": [({"tau_rise_NMDA": 100.0}, "tau_rise_NMDA must be below tau_decay_NMDA=")],
     "iaf_psc_exp_htum": [({"t_ref_abs": 3.0, "t_ref_tot": 2.0}, "t_ref_tot .*t_ref_abs=")],
     "izhikevich": [({"c": 30.0}, "c must be below V_th=")],
     **{
@@ -58,8 +59,7 @@ def case_of(model: str) -> Case:
 def ports_of(model: str) -> dict[int, tuple[float, ...]]:
     """Receptor type -> weights, as bare numbers, that make its neurons fire."""
     kind, case = NEURONS[model], case_of(model)
-    ports = [p for p in routes_of(kind, shape_of(model, case)) if receptor_of(kind, p).refused is None]
-    return {p: case.weights.get(p, SPIKES.get(str(receptor_of(kind, p).unit), (1.0, -0.5))) for p in ports}
+    return {p: case.weights.get(p, SPIKES.get(str(receptor_of(kind, p).unit), (1.0, -0.5))) for p in open_ports(model, case)}
 
 
 def everything(**options: Any) -> tuple[ds.Simulator, dict[str, Any], dict[str, Any]]:
@@ -89,6 +89,10 @@ def everything(**options: Any) -> tuple[ds.Simulator, dict[str, Any], dict[str, 
         for port, weights in ports_of(model).items():
             weight = 0.3 * weights[0] * receptor_of(NEURONS[model], port).unit
             sim.connect(cells[source], cells[model], rule=ds.fixed_indegree(3), weight=weight, delay=delay, receptor_type=port)
+        for _, _, synapses in case_of(model).senders:
+            for port, weight, _ in synapses:
+                released = dict(weight=weight * receptor_of(NEURONS[model], port).unit, delay=delay, receptor_type=port)
+                sim.connect(cells[model], cells[model], rule=ds.fixed_indegree(3), **released)
     return sim, recorders, meters
 
 
@@ -222,7 +226,7 @@ def test_receptors(model):
     kind, sim = NEURONS[model], ds.Simulator(dt=0.1 * u.ms)
     cells, clock = sim.create(kind, 2, params=in_units(model, case_of(model).base)), sim.create(ds.spike_generator)
     routes = routes_of(kind, shape_of(model, case_of(model)))
-    for port in (-1, max(routes, default=0) + 1, *(p for p in routes if receptor_of(kind, p).refused is not None)):
+    for port in (-1, max(routes, default=0) + 1, *(set(routes) - set(open_ports(model, case_of(model))))):
         with pytest.raises(ConnectError, match=rf"receptor_type={port}.* a {model}"):
             sim.connect(clock, cells, delay=1 * u.ms, receptor_type=port)
     for port in routes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference.neuron_cases import CASES
-from reference.neurons import BOOKKEEPING, compare, nest_defaults, question, run_ours, shape_of, variants
+from reference.neurons import BOOKKEEPING, compare, nest_defaults, question, run_ours, stimuli, variants
 
 from dist_sim.nest.neurons import NEURONS
-from dist_sim.nest.neurons.text import default_shape, recordables_of, routes_of, settable
+from dist_sim.nest.neurons.text import default_shape, recordables_of, settable
 
 pytestmark = pytest.mark.nest
 DETERMINISTIC = [name for name in NEURONS if name in CASES]
@@ -52,7 +52,8 @@ def test_spikes_and_traces_are_nests(model, parity):
         assert not bad, f"{recordable}: {bad}"
         which = "V_m" if recordable == "V_m" else "others"
         largest[which] = max(largest[which], float(worst.max() / (1.0 if which == "V_m" else scale)))
-    receptors = len(routes_of(kind, shape_of(model, case)))
+    # Those that spikes reach.
+    receptors = len({port for port, *_ in stimuli(model, case)} | {port for *_, to in case.senders for port, *_ in to})
     parity(
         "neurons",
         {"model": model, "step law": type(kind.law).__name__, "neurons compared": len(names), "receptors": receptors,

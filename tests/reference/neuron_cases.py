@@ -48,6 +48,9 @@ SHARP_NEURONS = (
     {"q_sfa": (-1.0, 3.0), "t_ref": 8.0},
 )
 
+# Times [ms] of spikes that a neuron of t_ref = 2 ms can follow.
+IRREGULAR = (0.5, 6.2, 9.1, 12.0, 15.5, 41.0, 43.3, 46.6, 52.7, 80.1, 83.0, 86.2, 89.0, 111.4)
+
 CASES = {
     "iaf_psc_exp": Case(
         varied={"delta": None, "rho": None},
@@ -170,7 +173,10 @@ CASES = {
     "iaf_tum_2000": Case(
         varied={"delta": None, "rho": None, "tau_psc": 3.0},
         neurons=({"t_ref": 0.0}, {"tau_fac": 0.0}, {"delta": 1e-4, "rho": 1.0}),
-        weights={1: ()},
+        senders=(
+            ({"x": 0.9, "y": 0.1, "u": 0.2, "tau_rec": 60.0, "tau_fac": 30.0}, ((0, 9000.0, IRREGULAR),), ((1, 900.0, 1.3),)),
+            ({"x": 1.0, "tau_psc": 5.0, "tau_fac": 0.0}, ((0, 9000.0, IRREGULAR[1::2]),), ((1, -300.0, 0.1),)),
+        ),
         at_random=({"delta": 2.0, "rho": 50.0},),
     ),
     "iaf_cond_alpha": Case(neurons=({"t_ref": 0.0}, {"t_ref": 0.1}), tolerance=1e-6),
@@ -277,6 +283,18 @@ CASES = {
         ),
         exclude={"ASCurrents": "a readout", "g": "a readout", "dg": "a readout"},
     ),
-    "iaf_bw_2001": Case(tolerance=1e-6, weights={1: (60.0,), 2: (20.0,), 3: ()}, current=900.0),
-    "iaf_bw_2001_exact": Case(tolerance=1e-6, weights={1: (60.0,), 2: (20.0,), 3: ()}, current=900.0),
+    "iaf_bw_2001": Case(
+        tolerance=1e-6,
+        weights={1: (60.0,), 2: (20.0,)},
+        senders=(
+            ({}, ((1, 900.0, IRREGULAR),), ((3, 20.0, 1.3),)),
+            (
+                {"alpha": 0.3, "tau_rise_NMDA": 4.0, "tau_decay_NMDA": 40.0},
+                ((1, 900.0, IRREGULAR[1::2]),),
+                ((3, 8.0, 0.1),),
+            ),
+        ),
+        current=900.0,
+    ),
+    "iaf_bw_2001_exact": Case(tolerance=1e-6, weights={1: (60.0,), 2: (20.0,)}, current=900.0),
 }

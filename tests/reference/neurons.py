@@ -17,7 +17,7 @@ import numpy as np
 
 import dist_sim as ds
 from dist_sim.nest.neurons import NEURONS
-from dist_sim.nest.neurons.text import Shape, default_shape, recordables_of, routes_of, settable
+from dist_sim.nest.neurons.text import Shape, default_shape, receptor_of, recordables_of, routes_of, settable
 from dist_sim.nest.neurons.text import receptor_unit as unit_of
 
 # What NEST's GetDefaults names besides the parameters and initial values of a model.
@@ -42,6 +42,8 @@ class Case:
         varied: parameter -> value, where the usual change does not fit; None: it is not varied.
         neurons: more combinations of parameters.
         weights: receptor type -> weights of its spikes; by default of the size that the unit asks for.
+        senders: (parameters, spikes that drive it, its synapses) of neurons of the same model: spikes as (receptor type, weight,
+            times), synapses to all that are compared as (receptor type, weight, delay).
         current: pA of a step of current between 60 and 90 ms.
         tolerance: of recordables.
         exclude: names of NEST's defaults that are no parameters of ours, and why.
@@ -54,6 +56,7 @@ class Case:
     varied: dict[str, Any] = field(default_factory=dict)
     neurons: tuple[dict[str, Any], ...] = ()
     weights: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    senders: tuple[tuple[dict[str, float], tuple[Any, ...], tuple[Any, ...]], ...] = ()
     current: float = 500.0
     tolerance: float = 1e-9
     duration: float = 120.0
@@ -115,11 +118,18 @@ def variants(model: str, case: Case) -> dict[str, dict[str, Any]]:
     return found | {f"extra {k}": {**case.base, **more} for k, more in enumerate(case.neurons)}
 
 
+def open_ports(model: str, case: Case) -> list[int]:
+    """Receptor types that take spikes of anyone."""
+    found = {port: receptor_of(NEURONS[model], port) for port in routes_of(NEURONS[model], shape_of(model, case))}
+    return [port for port, receptor in found.items() if receptor.refused is None and receptor.released_by is None]
+
+
 def stimuli(model: str, case: Case) -> list[tuple[int, float, list[float]]]:
-    """Spikes on every receptor, of both signs where it has them: alone, together, in bursts, at the first step."""
+    """Spikes on every receptor that takes them from generators, of both signs where it has them: alone, together, in bursts, at
+    the first step."""
     kind, found = NEURONS[model], []
     ports = routes_of(kind, shape_of(model, case))
-    for k, port in enumerate(ports):
+    for k, port in enumerate(open_ports(model, case)):
         weights = case.weights.get(port, SPIKES.get(str(unit_of(kind, port)), (1.0, -0.5)))
         for n, weight in enumerate(weights):
             times = [0.1] if n == 0 else []
@@ -147,7 +157,7 @@ def question(model: str, case: Case, neurons: list[dict[str, Any]]) -> dict[str,
     names = case.recordables if case.recordables is not None else tuple(recordables_of(NEURONS[model], shape_of(model, case)))
     return {
         "model": model, "dt": 0.1, "duration": case.duration, "neurons": neurons, "stimuli": stimuli(model, case),
-        "currents": [(case.current, 60.0, 90.0)] if case.current else [], "recordables": list(names),
+        "senders": case.senders, "currents": [(case.current, 60.0, 90.0)] if case.current else [], "recordables": list(names),
     }  # fmt: skip
 
 
@@ -180,6 +190,13 @@ def run_ours(asked: dict[str, Any], *, precision: int = 64, **options: Any) -> d
         source = sim.create(ds.spike_generator, spike_times=np.array(times) * u.ms)
         unit = unit_of(kind, port)
         sim.connect(source, everyone, weight=weight * unit, delay=1.0 * u.ms, receptor_type=port)
+    for params, driven, to in asked.get("senders", ()):
+        cell = sim.create(kind, 1, params=in_units(model, params))
+        for port, weight, times in driven:
+            source = sim.create(ds.spike_generator, spike_times=np.array(times) * u.ms)
+            sim.connect(source, cell, weight=weight * unit_of(kind, port), delay=1.0 * u.ms, receptor_type=port)
+        for port, weight, delay in to:
+            sim.connect(cell, everyone, weight=weight * unit_of(kind, port), delay=delay * u.ms, receptor_type=port)
     for amplitude, start, stop in asked["currents"]:
         source = sim.create(ds.dc_generator, amplitude=amplitude * u.pA, start=start * u.ms, stop=stop * u.ms)
         sim.connect(source, everyone, delay=1.0 * u.ms)

@@ -8,11 +8,6 @@ import jax.numpy as jnp
 
 from dist_sim.nest.neurons.neuron import crossed
 
-NO_NMDA = (
-    "NMDA needs how much of its own gate the sender opens, which spikes do not carry yet. Leave these connections out, or model "
-    "slow excitation with a second conductance, for instance of gif_cond_exp_multisynapse."
-)
-
 
 def propagators(p: Any, dt: float) -> dict[str, Any]:
     return {"rate_AMPA": 1 / p.tau_AMPA, "rate_GABA": 1 / p.tau_GABA, "rate_NMDA": 1 / p.tau_decay_NMDA, "per_C_m": 1 / p.C_m}
@@ -43,6 +38,7 @@ def step(y: Any, p: Any, x: Any) -> tuple[dict[str, Any], Any]:
         "V_m": jnp.where(is_refractory | spike, p.V_reset, y.V_m),
         "s_AMPA": y.s_AMPA + x.spikes_AMPA,
         "s_GABA": y.s_GABA + x.spikes_GABA,
+        "s_NMDA": y.s_NMDA + x.spikes_NMDA,
         "I_AMPA": I_AMPA,
         "I_GABA": I_GABA,
         "I_NMDA": I_NMDA,

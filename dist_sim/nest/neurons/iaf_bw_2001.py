@@ -8,6 +8,7 @@ from dist_sim.nest.declared import Counter, Parameter, Receptor, State
 from dist_sim.nest.laws import Adaptive
 from dist_sim.nest.neurons import brunel_wang
 from dist_sim.nest.neurons.neuron import NESTNeuron
+from dist_sim.nest.neurons.nmda_release import NMDARelease
 
 
 @final
@@ -17,8 +18,9 @@ class iaf_bw_2001(NESTNeuron):
     .. math:: C_m \dot V = -g_L (V - E_L) - (V - E_{ex}) s_{AMPA} - (V - E_{in}) s_{GABA}
         - \frac{V - E_{ex}}{1 + [Mg^{2+}] e^{-0.062 V} / 3.57} s_{NMDA} + I, \qquad \dot s_x = -s_x / \tau_x
 
-    A spike where V >= V_th at the end of a step; then V = V_reset for t_ref. Receptor types: 1 AMPA, 2 GABA; 3, NMDA, is refused
-    for now: a spike's jump depends on its sender's own gate. Weights are in nS.
+    A spike where V >= V_th at the end of a step; then V = V_reset for t_ref. Receptor types: 1 AMPA, 2 GABA and 3 NMDA, where a
+    spike of weight w adds w (k_0 + k_1 s) to s_NMDA, with the gate s of its sender (`NMDARelease`): of iaf_bw_2001 alone, by
+    static synapses. Weights are in nS.
 
     Source: Brunel & Wang (2001), doi:10.1023/A:1011204814320, approximated as in Wang (1999),
     doi:10.1523/JNEUROSCI.19-21-09587.1999. Checked against NEST 3.10 spike for spike.
@@ -51,8 +53,14 @@ class iaf_bw_2001(NESTNeuron):
 
     spikes_AMPA = Receptor(u.nS, port=1)
     spikes_GABA = Receptor(u.nS, port=2)
-    spikes_NMDA = Receptor(u.nS, port=3, refused=brunel_wang.NO_NMDA)
+    spikes_NMDA = Receptor(u.nS, port=3, released_by=NMDARelease)
     law = Adaptive(tolerance="gsl_error_tol")
+
+    @classmethod
+    def check(cls, p):
+        super().check(p)
+        wrong, why = p["tau_rise_NMDA"] >= p["tau_decay_NMDA"], "A gate that opens so slowly has no jumps."
+        cls.refuse_where(wrong, p, "tau_rise_NMDA", "tau_decay_NMDA", "must be below", why)
 
     propagators = staticmethod(brunel_wang.propagators)
     derivatives = staticmethod(brunel_wang.derivatives)

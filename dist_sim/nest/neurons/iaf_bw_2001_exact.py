@@ -18,7 +18,7 @@ class iaf_bw_2001_exact(NESTNeuron):
         - \frac{V - E_{ex}}{1 + [Mg^{2+}] e^{-0.062 V} / 3.57} s_{NMDA} + I, \qquad \dot s_x = -s_x / \tau_x
 
     A spike where V >= V_th at the end of a step; then V = V_reset for t_ref. Receptor types: 1 AMPA, 2 GABA; 3, NMDA, is refused
-    for now: every synapse has two states of its own. Weights are in nS.
+    for now: every synapse has two states of its own, which move between spikes. Weights are in nS.
 
     Source: Brunel & Wang (2001), doi:10.1023/A:1011204814320. Checked against NEST 3.10 spike for spike.
     """
@@ -50,7 +50,12 @@ class iaf_bw_2001_exact(NESTNeuron):
 
     spikes_AMPA = Receptor(u.nS, port=1)
     spikes_GABA = Receptor(u.nS, port=2)
-    spikes_NMDA = Receptor(u.nS, port=3, refused=brunel_wang.NO_NMDA)
+    spikes_NMDA = Receptor(
+        u.nS,
+        port=3,
+        refused="every NMDA synapse has a gate that moves at every step, and synapses change at spikes alone. Use iaf_bw_2001, "
+        "whose gates open by jumps.",
+    )
     law = Adaptive(tolerance="gsl_error_tol")
 
     propagators = staticmethod(brunel_wang.propagators)

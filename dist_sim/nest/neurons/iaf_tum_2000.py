@@ -11,6 +11,7 @@ from dist_sim.nest.declared import Counter, Parameter, Receptor, State
 from dist_sim.nest.neurons.iaf_psc_exp import iaf_psc_exp
 from dist_sim.nest.neurons.linear import exp_differences
 from dist_sim.nest.neurons.neuron import NESTNeuron
+from dist_sim.nest.neurons.tsodyks_release import TsodyksRelease
 
 
 @final
@@ -24,8 +25,9 @@ class iaf_tum_2000(NESTNeuron):
         \dot u = -u/\tau_{fac} + U (1 - u) \delta(t - t_f), \quad z = 1 - x - y
 
     A spike where V >= V_th at the end of a step; then V = V_reset for t_ref; with delta > 0 at random, as in iaf_psc_exp. It
-    releases u x, with u as it is after the jump. Weights are in pA; at receptor 0 positive ones act on I_syn_ex, negative ones
-    on I_syn_in.
+    releases u x, with u as it is after the jump. Weights are in pA; positive ones act on I_syn_ex, negative ones on I_syn_in. At
+    receptor 0 a spike brings its weight, at receptor 1 the part of it that its sender has released: from iaf_tum_2000 alone, by
+    static synapses.
 
     Source: Tsodyks, Uziel & Markram (2000), doi:10.1523/JNEUROSCI.20-01-j0003.2000. Checked against NEST 3.10 spike for spike; a
     tau_psc that is tau_rec, where NEST divides by 0, is exact here.
@@ -57,9 +59,8 @@ class iaf_tum_2000(NESTNeuron):
 
     spikes_ex = Receptor(u.pA, sign=+1)
     spikes_in = Receptor(u.pA, sign=-1)
-    released_by_others = Receptor(
-        u.pA, port=1, refused="what iaf_tum_2000 neurons release does not travel with their spikes yet. Use receptor_type=0."
-    )
+    released_ex = Receptor(u.pA, sign=+1, port=1, released_by=TsodyksRelease)
+    released_in = Receptor(u.pA, sign=-1, port=1, released_by=TsodyksRelease)
     same_dynamics = iaf_psc_exp.same_dynamics
     records = ("I_syn_ex", "I_syn_in", "V_m")
     features = iaf_psc_exp.features
@@ -97,6 +98,8 @@ class iaf_tum_2000(NESTNeuron):
         released = raised * available
         return {
             **changed,
+            "I_syn_ex": changed["I_syn_ex"] + x.released_ex,
+            "I_syn_in": changed["I_syn_in"] + x.released_in,
             "x": jnp.where(spike, available - released, available),
             "y": jnp.where(spike, in_cleft + released, in_cleft),
             "u": jnp.where(spike, raised, used),

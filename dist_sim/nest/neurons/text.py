@@ -12,25 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim import units
-from dist_sim.errors import UnknownAttributeError, UnknownNameError
+from dist_sim.errors import UnknownNameError
 from dist_sim.kernels.neurons import NeuronText
 from dist_sim.kernels.scalar.text import FLOAT, INT, Text, trace
 from dist_sim.nest.declared import Parameter, Receptor
 from dist_sim.nest.laws import Adaptive, trial
+from dist_sim.nest.values import Values
 
 if TYPE_CHECKING:
     from dist_sim.nest.neurons.neuron import NESTNeuron
-
-
-class Values:
-    """Numbers by name: `y.V_m`, `p.tau_m`, `x.spikes_ex`."""
-
-    def __init__(self, what: str, values: Mapping[str, Any]):
-        vars(self).update(values)
-        self._what = what
-
-    def __getattr__(self, name: str) -> Any:
-        raise UnknownAttributeError(self._what, name, [n for n in vars(self) if n != "_what"])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from dist_sim.errors import UnknownNameError
 from dist_sim.kernels.plastic import SynapseText
 from dist_sim.kernels.scalar.text import BOOL, FLOAT, trace
-from dist_sim.nest.neurons.text import Values
+from dist_sim.nest.values import Values
 
 if TYPE_CHECKING:
     from dist_sim.nest.synapses.synapse import Synapse
