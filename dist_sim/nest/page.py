@@ -30,9 +30,10 @@ def page(model: type[NESTNeuron]) -> str:
     rows = []
     for name, receptor in model.receptors.items():
         port = f"{receptor.port} and up, one per entry of the lists" if receptor.axis is not None else str(receptor.port)
-        rows.append(
-            (name, port, _unit(receptor.unit), "counts spikes" if receptor.counts else receptor.refused or signs[receptor.sign])
-        )
+        takes = "counts spikes" if receptor.counts else receptor.refused or signs[receptor.sign]
+        if receptor.released_by is not None:
+            takes += f", times what their senders release: of {model.__name__} alone"
+        rows.append((name, port, _unit(receptor.unit), takes))
     if rows:
         parts.append("## Receptors\n\n" + _table(("input", "receptor type", "unit of weights", "takes"), rows))
     recorded = recordables_of(model, default_shape(model))

@@ -13,9 +13,9 @@ from typing import Any
 TABLES = {
     "neurons": """Deterministic neurons
 Each model with its defaults and with every parameter changed alone, 120 ms in steps of 0.1 ms: a step of current, spikes of both
-signs on every receptor, alone, together, in bursts and in the first step. Spikes are compared step by step. Deviations are the
-largest over all neurons and steps; those of other recordables are relative to the largest value of the recordable, if that is
-above 1.""",
+signs on every receptor, alone, together, in bursts and in the first step; where a spike brings what its sender releases, from two
+neurons of the model that fire irregularly. Spikes are compared step by step. Deviations are the largest over all neurons and
+steps; those of other recordables are relative to the largest value of the recordable, if that is above 1.""",
     "random neurons": """Neurons that spike at random
 400 neurons over 600 ms; p values of two-sample Kolmogorov-Smirnov tests.""",
     "synapses": """Plastic synapses
