@@ -138,6 +138,7 @@ class Receptor:
         refused: why no connection to it can be made, where none can.
         released_by: a `Release` of the model, where a spike brings the part of its weight that its sender releases: of neurons
             of the same model alone, by static synapses.
+        own_port: the receptor type that neurons of the same model must take instead of this one.
     """
 
     unit: Any
@@ -148,6 +149,7 @@ class Receptor:
     counts: bool = False
     refused: str | None = None
     released_by: Any = None
+    own_port: int | None = None
 
 
 @final

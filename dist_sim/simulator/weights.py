@@ -32,7 +32,7 @@ class WeightEvents(NamedTuple):
         times: [ms] at which the spikes were emitted.
         senders, targets: global ids.
         weights: with which they arrived [unit of the targets' input].
-        receptors: of the targets; 0.
+        receptors: types of the targets' receptors.
     """
 
     times: u.Quantity
@@ -125,5 +125,5 @@ class WatchedSynapses:
             senders=found["sender"].astype(np.int64),
             targets=found["target"].astype(np.int64),
             weights=units.quantity(found["weight"], unit),
-            receptors=np.zeros(len(found), np.int64),
+            receptors=np.array([c.receptor for c in self._d.connections], np.int64)[found["connection"]],
         )

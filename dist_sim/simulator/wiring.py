@@ -227,12 +227,14 @@ def refuse_direction(source: Node, target: Node, where: str) -> None:
 
 def refuse_senders(pre: NodeView, post: NodeView, receptor: int, synapse: Synapse | None, where: str) -> None:
     """Raises ConnectError where a receptor takes what neurons of the target's model release, and the senders or the synapses are
-    others."""
+    others; or where it is not for those neurons."""
     for model in neurons_of(post, where):
-        if receptor_of(model, receptor).released_by is None:
-            continue
-        name = model.__name__
+        name, taking = model.__name__, receptor_of(model, receptor)
         here = f"{where}: receptor_type={receptor} of a {name}"
+        if taking.own_port is not None and any(node.model is model for node in pre.nodes):
+            raise ConnectError(f"{here} is not for {name} neurons. Give receptor_type={taking.own_port}, as in NEST.")
+        if taking.released_by is None:
+            continue
         others = sorted({r.port for r in model.receptors.values() if r.released_by is None and r.refused is None})
         for node in pre.nodes:
             if node.model is not model:

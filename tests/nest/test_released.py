@@ -175,12 +175,14 @@ def test_users_see_static_synapses():
     sim, seen = network()
     before = [sim.get_connections(target=cells).get("weight").mantissa for _, _, cells, _, _ in seen]
     result = sim.simulate(20 * u.ms)
-    for (_, watcher, cells, _, weights), first in zip(seen, before, strict=True):
+    for (_, watcher, cells, model, weights), first in zip(seen, before, strict=True):
         known = sim.get_connections(source=cells, target=cells)
         assert len(known) == 41 * 14 and set(known.get("synapse_model")) == {"static_synapse"}
         np.testing.assert_array_equal(known.get("weight").mantissa, first)
         assert set(first) == {w.mantissa for w in weights}
-        assert set(result.events(watcher).weights.mantissa) == set(first)
+        seen_by_watcher = result.events(watcher)
+        assert set(seen_by_watcher.weights.mantissa) == set(first)
+        assert len(seen_by_watcher.receptors) and set(seen_by_watcher.receptors) == {1 if model == "iaf_tum_2000" else 3}
 
 
 # ---- what senders are like ----
@@ -248,6 +250,15 @@ def test_what_else_is_refused(model, port, others):
             sim.connect(cells, cells, receptor_type=port, synapse=synapse)
     sim.connect(cells, cells, receptor_type=port, synapse="static_synapse_hom_w")
     assert set(sim.get_connections().get("synapse_model")) == {"static_synapse_hom_w"}
+
+
+def test_neurons_of_the_model_itself_take_receptor_1():
+    """As in NEST: at receptor 0 what iaf_tum_2000 releases would be lost without a word."""
+    sim = ds.Simulator(dt=DT * u.ms)
+    cells = sim.create(ds.iaf_tum_2000, 3)
+    with pytest.raises(ConnectError, match="receptor_type=0 of a iaf_tum_2000 is not for iaf_tum_2000 neurons. Give .*=1"):
+        sim.connect(cells, cells)
+    sim.connect(sim.create(ds.iaf_psc_exp), cells)
 
 
 def test_nmda_of_the_exact_model_is_refused():

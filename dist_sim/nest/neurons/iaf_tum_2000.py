@@ -26,8 +26,8 @@ class iaf_tum_2000(NESTNeuron):
 
     A spike where V >= V_th at the end of a step; then V = V_reset for t_ref; with delta > 0 at random, as in iaf_psc_exp. It
     releases u x, with u as it is after the jump. Weights are in pA; positive ones act on I_syn_ex, negative ones on I_syn_in. At
-    receptor 0 a spike brings its weight, at receptor 1 the part of it that its sender has released: from iaf_tum_2000 alone, by
-    static synapses.
+    receptor 0 a spike brings its weight, at receptor 1 the part of it that its sender has released, by static synapses. Those of
+    iaf_tum_2000 take receptor 1, those of others receptor 0.
 
     Source: Tsodyks, Uziel & Markram (2000), doi:10.1523/JNEUROSCI.20-01-j0003.2000. Checked against NEST 3.10 spike for spike; a
     tau_psc that is tau_rec, where NEST divides by 0, is exact here.
@@ -57,8 +57,8 @@ class iaf_tum_2000(NESTNeuron):
     y = State(u.UNITLESS, at_least=0.0)
     refractory = Counter()
 
-    spikes_ex = Receptor(u.pA, sign=+1)
-    spikes_in = Receptor(u.pA, sign=-1)
+    spikes_ex = Receptor(u.pA, sign=+1, own_port=1)
+    spikes_in = Receptor(u.pA, sign=-1, own_port=1)
     released_ex = Receptor(u.pA, sign=+1, port=1, released_by=TsodyksRelease)
     released_in = Receptor(u.pA, sign=-1, port=1, released_by=TsodyksRelease)
     same_dynamics = iaf_psc_exp.same_dynamics
