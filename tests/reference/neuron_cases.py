@@ -214,14 +214,13 @@ CASES = {
         exclude=STATES,
         recordables=("V_m", "w", "g_1", "g_2", "g_3"),
     ),
-    # In the upstroke of a spike V multiplies what differs in g by 1e-7, where both times of a receptor are the same.
     "aeif_cond_beta_multisynapse": Case(
         base={**THREE, "tau_rise": (2.0, 0.5, 3.0), "tau_decay": (4.0, 0.5, 8.0)},
         varied={"E_rev": (5.0, -5.0, -80.0), "tau_rise": (1.5, 0.3, 8.0), "tau_decay": (5.0, 0.6, 9.0)},
         neurons=AEIF,
         weights={1: (3.0, 1.0), 2: (30.0, 10.0), 3: (2.0, 5.0)},
         current=800.0,
-        tolerance=2e-5,
+        tolerance=1e-6,
         exclude=STATES,
         recordables=("V_m", "w", "g_1", "g_2", "g_3"),
     ),

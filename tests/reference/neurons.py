@@ -173,6 +173,18 @@ def compared(model: str, case_key: int) -> tuple[dict[str, Any], dict[str, Any]]
     return theirs, ours
 
 
+def nest_one_bit_away(model: str, case: Case) -> np.ndarray:
+    """V_m of NEST itself where every capacitance and time constant is larger by its last bit: what a rounding does to it."""
+    known = settable(NEURONS[model])
+    names = [n for n, p in known.items() if (n.startswith("tau") or n == "C_m") and "minus" not in n]
+
+    def larger(value: Any) -> Any:
+        return tuple(map(larger, value)) if isinstance(value, tuple) else float(np.nextafter(value, np.inf))
+
+    moved = [{**p, **{n: larger(p.get(n, known[n].default)) for n in names}} for p in variants(model, case).values()]
+    return run_nest(question(model, case, moved))["traces"]["V_m"]
+
+
 _CASES: dict[int, Case] = {}
 
 
