@@ -23,7 +23,7 @@ ALWAYS = (0, FOREVER)  # steps
 
 @final
 class SimulationResult:
-    """Spikes and traces since the start of the simulation, and its summary.
+    """Spikes and traces from the start of the simulation until now, and its summary. They stay when it goes on.
 
     Attributes:
         summary: the numbers of `summary.json` (rates per population, real-time factor, events, digest, ...).
@@ -37,6 +37,7 @@ class SimulationResult:
         self.summary, self._weights = summary, weights
         self._recording, self._recorded, self._generated, self._traces, self._dt = recording, recorded, generated, traces, dt
         self._num_ids = num_ids
+        self._until = recording.spikes  # later ones are of a run that has gone on
 
     @property
     def digest(self) -> str:
@@ -59,9 +60,8 @@ class SimulationResult:
             raise ConnectError(
                 f"events({recorder.name}): needs a recorder of spikes or weights; for a meter use trace({recorder.name})."
             )
-        steps, ids = (
-            np.concatenate([a, b]) for a, b in zip((self._recording.steps, self._recording.ids), self._generated, strict=True)
-        )
+        of_neurons = self._recording.steps[: self._until], self._recording.ids[: self._until]
+        steps, ids = (np.concatenate([a, b]) for a, b in zip(of_neurons, self._generated, strict=True))
         times = np.zeros(len(steps), np.int64)  # that each is recorded
         for number, sources in self._recorded.get(recorder.node, ()):
             if number in recorder.ids:

@@ -8,6 +8,8 @@ import pytest
 
 import dist_sim as ds
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
+from dist_sim.run.directory import RunDirectory
+from dist_sim.run.session import Session
 
 TRAINS = [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], np.arange(1, 13) * 0.5, np.arange(1, 17) * 0.4]
 SIZES = [6, 12, 16]
@@ -149,6 +151,39 @@ def test_what_means_nothing_to_a_recorder_is_refused(given):
     for side in ((cells, sim.create(ds.spike_recorder)), (sim.create(ds.voltmeter), cells)):
         with pytest.raises(ConnectError, match="means nothing between neurons and a recorder"):
             sim.connect(*side, **given)
+
+
+@pytest.mark.parametrize("kept_in", ["memory", "files"])
+def test_a_result_stays_when_the_run_goes_on(kept_in, tmp_path):
+    sim = ds.Simulator(seed=2)
+    clock = sim.create(ds.spike_generator, spike_times=np.arange(5.0, 95.0, 10.0) * u.ms)
+    cells = sim.create(ds.iaf_psc_exp, 3, params=dict(I_e=600 * u.pA))
+    parrot = sim.create(ds.parrot_neuron)
+    spikes, meter, weights = (sim.create(m) for m in (ds.spike_recorder, ds.voltmeter, ds.weight_recorder))
+    sim.connect(clock, parrot)
+    sim.connect(parrot, cells, synapse=ds.static_synapse(weight_recorder=weights))
+    sim.connect(cells, spikes)
+    sim.connect(clock, spikes)
+    sim.connect(meter, cells)
+
+    def seen(result):
+        times, senders = result.events(spikes)
+        return [times.mantissa, senders, result.trace(meter).mantissa, result.events(weights).times.mantissa, result.digest]
+
+    def go():
+        first = sim.simulate(40 * u.ms)
+        before = seen(first)
+        second = sim.cont(40 * u.ms)
+        for a, b in zip(seen(first), before, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert len(seen(second)[1]) > len(before[1]) > 5
+        assert second.summary["spikes"] > first.summary["spikes"]
+
+    if kept_in == "memory":
+        go()
+    else:
+        with Session(directory=RunDirectory(tmp_path / "run")).active():
+            go()
 
 
 def test_what_cannot_be_met_is_refused():
