@@ -1,4 +1,7 @@
-"""All synapses of a network as one Module: table, exchange, spikes in flight and delivery."""
+"""All synapses of a network as one Module: table, exchange, spikes in flight and delivery.
+
+Over 400 lines: the step, the host between chunks and checkpoints act on the same few States.
+"""
 
 from __future__ import annotations
 

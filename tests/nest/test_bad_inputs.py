@@ -1,6 +1,8 @@
 """Law 7: bad input is refused when it is given: what, where, what is allowed; and nothing is left behind.
 
 Each case is one bad input to a sound script: the error, and words that its message must hold.
+
+Over 400 lines: a table with a line for each kind of bad input.
 """
 
 import brainunit as u
