@@ -103,7 +103,7 @@ def one(name: str, neurons: int, indegree: int, seconds: float) -> dict[str, Any
         assert checkpoints is not None
         if saving and checkpoints.due():
             begin = time.perf_counter()
-            simulation._save(checkpoints)
+            simulation.save(checkpoints)
             still.append(time.perf_counter() - begin)
         ends.append(time.perf_counter())
 

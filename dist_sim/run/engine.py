@@ -1,0 +1,244 @@
+"""What advances every program: compiled chunks, and between them the host's work: recording, checkpoints, stopping."""
+
+from __future__ import annotations
+
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
+
+import numpy as np
+
+from dist_sim.core import State
+from dist_sim.errors import OutputError
+from dist_sim.partition.processes import Processes
+from dist_sim.run.checkpoint import Checkpoints, Saved
+from dist_sim.run.directory import RunDirectory
+from dist_sim.run.loop import ChunkedLoop
+from dist_sim.run.progress import Phases, Progress, in_phase
+from dist_sim.run.provenance import versions
+from dist_sim.run.recording import Recording
+from dist_sim.run.session import current_session
+from dist_sim.run.statistics import Population
+from dist_sim.run.stop import Stopped
+
+
+class Engine(ABC):
+    """Advances a program of compiled steps: a network of the Simulator, or a step of Modules.
+
+    What a program is, its abstract methods say.
+
+    Args:
+        dt: the step [ms]; processes: those of the run.
+
+    Attributes:
+        loop: the compiled steps, which the program makes.
+        step: the next one; wall_s: seconds in the loop so far.
+        recording: the spikes so far.
+        ends: the steps at which calls have ended, as text, and what the program wants to know of each again.
+    """
+
+    loop: ChunkedLoop
+
+    def __init__(self, dt: float, processes: Processes) -> None:
+        self.dt, self.processes = dt, processes
+        self.session = current_session()
+        self._shown = None if processes.index == 0 else False  # one process speaks
+        self.phases = Phases(show=self._shown)
+        self.recording = Recording(None, dt)
+        self._begin()
+
+    # ---- the program ----
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, str]:
+        """What must be the same for a checkpoint to be gone on from."""
+
+    @abstractmethod
+    def begin_recording(self, directory: RunDirectory | None, begin: int) -> None:
+        """Makes `recording`, and whatever else is taken down, from step `begin` on."""
+
+    @abstractmethod
+    def populations(self) -> list[Population]:
+        """Those of which spikes are recorded."""
+
+    @abstractmethod
+    def collect(self, first: int, last: int) -> float | None:
+        """Takes down what the chunk [first, last) has left, and refuses NaN; the mean rate of its neurons [Hz] or None."""
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Returns when all that was taken down is on the disk."""
+
+    @abstractmethod
+    def facts(self) -> Mapping[str, Any]:
+        """What a checkpoint holds besides arrays: all processes call it together."""
+
+    @abstractmethod
+    def saved_states(self) -> Iterable[State]:
+        """The States that a checkpoint holds."""
+
+    @abstractmethod
+    def portable(self, values: Mapping[State, Any], step: int) -> Mapping[str, np.ndarray]:
+        """Values of the States before `step`, without placement: this process's. Called in another thread."""
+
+    @abstractmethod
+    def restore(self, saved: Saved) -> None:
+        """The inverse of `portable` and `facts`, whatever devices there were."""
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """That of the program's numbers."""
+        return nullcontext()
+
+    # ---- the loop ----
+
+    def _begin(self) -> None:
+        self._fresh = True
+        self._ahead: Saved | None = None
+        self.checkpoints: Checkpoints | None = None
+        self.step, self.wall_s = 0, 0.0
+        self.ends: dict[str, Any] = {}
+
+    def run(self, steps: int) -> None:
+        """Runs a number of steps."""
+        first, last = self.step, self.step + steps
+        directory = self.session.directory if self.session is not None else None
+        with self.precision():
+            if self._fresh:
+                self._open(last)
+            self._catch_up(last)
+        done = (self.step - first) * self.dt
+        with self.precision(), Progress(steps * self.dt, done_ms=done, directory=directory, show=self._shown) as progress:
+            begin, before = time.perf_counter(), self.wall_s
+            with self._saving():
+                for chunk_first, chunk_last in self.loop.run(self.step, last):
+                    rate = self.collect(chunk_first, chunk_last)
+                    self.step, self.wall_s = chunk_last, before + time.perf_counter() - begin
+                    self._checkpoint()
+                    saved = self.checkpoints.last if self.checkpoints is not None else None
+                    progress.update((chunk_last - first) * self.dt, rate=rate, checkpoint=saved)
+            self.wall_s = before + time.perf_counter() - begin
+        self.phases.seconds["simulate"] = self.wall_s
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """After `run`: the results are as the summary says."""
+        if self.session is not None:
+            self.session.finish(summary, populations=self.populations(), recording=self.recording)
+        else:
+            self.recording.close()
+
+    # ---- checkpoints ----
+
+    def _open(self, last: int) -> None:
+        """Begins to record, in a run that is resumed after what was recorded before its newest sound checkpoint."""
+        self._fresh, saved = False, None
+        directory = self.session.directory if self.session is not None else None
+        if self.session is not None and directory is not None and self.session.checkpoints is not None:
+            lines = {**self.identity(), **self.session.identity()}
+            folder = directory.next_checkpoints_folder()
+            self.checkpoints = Checkpoints(folder, self.session.checkpoints, lines, self.dt, self.tell, self.processes)
+            if directory.resumed:
+                saved = self._newest(self.checkpoints, last, self.session.allow_changed)
+                at = f"{saved.step * self.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
+                self.tell(f"resumed at {at}")
+        self.begin_recording(directory, saved.step if saved is not None else 0)
+        if directory is not None and self.recording.folder is not None:
+            directory.write_json(f"{self.recording.folder.name}.json", {"populations": self.populations()})
+        self._ahead = saved
+
+    def _catch_up(self, last: int) -> None:
+        """In a run that is resumed: goes to the checkpoint, or to `last` if an earlier call of the script had ended there."""
+        if (saved := self._ahead) is None:
+            return
+        self.ends, reached = saved.facts["ends"], min(saved.step, last)
+        self.recording.replay(reached)
+        self.step = reached
+        if saved.step <= last:
+            self._ahead = None
+            self._restore(saved)
+
+    def _newest(self, checkpoints: Checkpoints, last: int, allow_changed: bool) -> Saved | None:
+        """The newest sound checkpoint: process 0 looks for it and puts damaged ones aside, then the others read the same."""
+        saved = None
+        if self.processes.index == 0:
+            saved = checkpoints.newest(2**31, allow_changed=allow_changed)
+            if saved is not None and saved.step > last and str(last) not in saved.facts["ends"]:
+                saved = checkpoints.newest(last, allow_changed=allow_changed)
+        step = int(self.processes.first("-1" if saved is None else str(saved.step)))
+        if self.processes.index and step >= 0:
+            saved = checkpoints.at(step)
+        return saved
+
+    def _restore(self, saved: Saved) -> None:
+        if saved.facts["digest"] != self.recording.digest:
+            raise OutputError(
+                f"{self.recording.folder}: the spikes before step {saved.step} are not those that were recorded when the "
+                "checkpoint was taken: files were changed or lost. Bring them back from a copy."
+            )
+        if saved.facts["versions"] != versions():
+            self.tell(f"saved with {saved.facts['versions']}, goes on with {versions()}")
+        self.wall_s = saved.facts["wall_s"]
+        self.restore(saved)
+
+    @in_phase("checkpoint")
+    def _checkpoint(self) -> None:
+        """Between chunks: save if it is time to, and end if the run has been asked to."""
+        if self.session is None or self.session.stop is None:
+            return
+        margin = 2 * self.checkpoints.save_seconds if self.checkpoints is not None else 0.0
+        reason = self.session.stop.reason(margin)
+        due = self.checkpoints is not None and self.processes.index == 0 and self.checkpoints.due()
+        # All stop, and save, between the same chunks: when one is asked to stop, and when process 0 finds it is time.
+        stopping, saving = self.processes.largest([int(reason is not None), int(due)])
+        if stopping:
+            reason = reason or "another process was asked to stop"
+            if self.checkpoints is not None:
+                self.save(self.checkpoints)
+                self.checkpoints.wait()
+                self.tell(f"{reason}: saved at {self.step * self.dt:g} ms, to be resumed")
+            self.processes.largest([0])  # nobody leaves before the checkpoint is on the disk
+            raise Stopped(reason)
+        if self.checkpoints is not None and saving:
+            self.save(self.checkpoints)
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Begins to save the state before the next step."""
+        begin = time.perf_counter()
+        # Values that are kept here stay as they are: the next chunk writes into other memory.
+        values, step = {state: state.value for state in self.saved_states()}, self.step
+        self.recording.sync()
+        self.sync()
+        facts = {
+            **self.facts(), "wall_s": self.wall_s, "digest": self.recording.digest, "versions": versions(),
+            "ends": dict(self.ends),
+        }  # fmt: skip
+
+        def collect() -> tuple[Mapping[str, np.ndarray], dict[str, Any]]:
+            return self.portable(values, step), facts
+
+        checkpoints.save(step, collect)
+        self.phases.seconds["checkpoint"] = self.phases.seconds.get("checkpoint", 0.0) + time.perf_counter() - begin
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Nothing is being saved any more when this context has ended."""
+        try:
+            yield
+        except BaseException:
+            if self.checkpoints is not None:
+                with suppress(OutputError):
+                    self.checkpoints.wait()
+            raise
+        if self.checkpoints is not None:
+            with in_phase("checkpoint"):
+                self.checkpoints.wait()
+
+    def tell(self, text: str) -> None:
+        """A line for the user, from one process."""
+        if self.processes.index:
+            return
+        print(f"dist-sim: {text}", file=sys.stderr, flush=True)
+        if self.session is not None and self.session.directory is not None:
+            self.session.directory.log(text)
