@@ -59,6 +59,7 @@ _NAMES = {
         "AllGather", "AllGatherIds", "AllGatherMemory", "AllGatherMPI", "Balanced", "Block", "RoundRobin", "neuron_mesh",
         "use_mesh",
     ),
+    "dist_sim.run.program": ("Run", "RunResult"),
     "dist_sim.run.session": ("param", "results_folder"),
 }  # fmt: skip
 _MODULES = {
@@ -98,6 +99,8 @@ if TYPE_CHECKING:
     from dist_sim.network import distributions as dist
     from dist_sim.network.rules import *
     from dist_sim.partition import *
+    from dist_sim.run.program import Run as Run
+    from dist_sim.run.program import RunResult as RunResult
     from dist_sim.run.session import param as param
     from dist_sim.run.session import results_folder as results_folder
     from dist_sim.simulator import *

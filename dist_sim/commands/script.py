@@ -78,7 +78,6 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             if code != OUTPUT:  # a disk that takes nothing more has been told of already
                 session.write_config()
             if code not in (STOPPED, OUTPUT):
-                stop.poll()
                 # Also after an error: hours of spikes must not be lost to a mistake in the last line of a script.
                 if here.index == 0:
                     with session.pulse.within("results"):

@@ -88,8 +88,8 @@ class Engine(ABC):
     def restore(self, saved: Saved) -> None:
         """The inverse of `portable` and `facts`, whatever devices there were."""
 
-    def precision(self) -> AbstractContextManager[Any]:
-        """That of the program's numbers."""
+    def environment(self) -> AbstractContextManager[Any]:
+        """Precision, and whatever else the program is computed in."""
         return nullcontext()
 
     # ---- the loop ----
@@ -105,12 +105,12 @@ class Engine(ABC):
         """Runs a number of steps."""
         first, last = self.step, self.step + steps
         directory = self.session.directory if self.session is not None else None
-        with self.precision():
+        with self.environment():
             if self._fresh:
                 self._open(last)
             self._catch_up(last)
         done = (self.step - first) * self.dt
-        with self.precision(), Progress(steps * self.dt, done_ms=done, directory=directory, show=self._shown) as progress:
+        with self.environment(), Progress(steps * self.dt, done_ms=done, directory=directory, show=self._shown) as progress:
             begin, before = time.perf_counter(), self.wall_s
             with self._saving():
                 for chunk_first, chunk_last in self.loop.run(self.step, last):

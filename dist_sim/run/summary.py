@@ -30,18 +30,16 @@ def build_summary(
     wall_s: float,
     build_s: float,
     neurons: int,
-    synapses: int,
-    synapse_bytes: int,
     populations: Sequence[Population],
     recording: Recording,
-    emitted_events: int,
-    delivered_events: int,
-    in_flight_events: int,
     phases: Mapping[str, float],
     devices: int,
     peak_rss: Sequence[int],
-    exchange: str = "mask",
-    backend: str = "reference",
+    synapses: int | None = None,
+    synapse_bytes: int = 0,
+    events: tuple[int, int, int] | None = None,
+    exchange: str | None = None,
+    backend: str | None = None,
     precision: int = 32,
 ) -> dict[str, Any]:
     """The content of `summary.json`, over all `simulate()` calls so far (cheap: no spike is read again).
@@ -49,28 +47,30 @@ def build_summary(
     Args:
         model_time_ms, wall_s: model time, and the wall time spent on it; `rtf` is their ratio (below 1: faster than life).
         build_s: wall time up to the first step.
-        synapse_bytes: memory of the synapse tables of all devices.
+        synapses: how many there are, where that is known; synapse_bytes: memory of their tables on all devices.
         recording: all spikes; rates [Hz] and CV are over the whole model time, per population.
-        emitted_events: synaptic events that the spikes stand for (spikes times out-degree); each is delivered or in flight.
+        events: synaptic events that the spikes stand for (spikes times out-degree), those of them that were delivered, and those
+            in flight; None where they are not counted.
         phases: seconds per phase.
         peak_rss: the largest memory that each process has held so far.
     """
     statistics = recording.statistics.of(populations, model_time_ms)
+    emitted, delivered, in_flight = (None, None, None) if events is None else map(int, events)
     return {
         "model_time_ms": float(model_time_ms),
         "wall_s": float(wall_s),
         "rtf": wall_s * 1e3 / model_time_ms if model_time_ms > 0 else None,
         "build_s": float(build_s),
         "neurons": int(neurons),
-        "synapses": int(synapses),
+        "synapses": synapses if synapses is None else int(synapses),
         "bytes_per_synapse": synapse_bytes / synapses if synapses else None,
         "peak_rss_bytes": max(peak_rss),
         "peak_rss_bytes_of_processes": list(peak_rss),
         "spikes": recording.spikes,
-        "events": int(delivered_events),
-        "emitted_events": int(emitted_events),
-        "delivered_events": int(delivered_events),
-        "in_flight_events": int(in_flight_events),
+        "events": delivered,
+        "emitted_events": emitted,
+        "delivered_events": delivered,
+        "in_flight_events": in_flight,
         "rates": {population.name: population.rate for population in statistics},
         "cv": {population.name: population.cv for population in statistics},
         "population_sizes": {population.name: population.size for population in statistics},
@@ -105,23 +105,22 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None, *,
         populations.add_row(f"... and {len(rates) - ROWS} more in summary.json")
 
     run = Table(title="run", title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
-    rtf, per_synapse = summary["rtf"], summary["bytes_per_synapse"]
-    conserved = summary["emitted_events"] == summary["delivered_events"] + summary["in_flight_events"]
-    verdict = "[green]none lost[/green]" if conserved else f"[bold red]of {_count(summary['emitted_events'])}: LOST[/bold red]"
-    events = f"{_count(summary['delivered_events'])} delivered, {_count(summary['in_flight_events'])} in flight, {verdict}"
+    rtf = summary["rtf"]
     plural = ("device" if summary["devices"] == 1 else "devices", "process" if summary["processes"] == 1 else "processes")
+    exchange = f", exchange {summary['exchange']}" if summary["exchange"] else ""
     for name, text in (
         ("model time", f"{summary['model_time_ms']:.1f} ms"),
         ("wall time", f"{summary['wall_s']:.2f} s" + (f"  (RTF {rtf:.3f})" if rtf is not None else "")),
-        ("placed on", f"{summary['devices']} {plural[0]}, {summary['processes']} {plural[1]}, exchange {summary['exchange']}"),
+        ("placed on", f"{summary['devices']} {plural[0]}, {summary['processes']} {plural[1]}{exchange}"),
         ("neurons", _count(summary["neurons"])),
-        ("synapses", _count(summary["synapses"]) + (f"  ({per_synapse:.2f} bytes each)" if per_synapse else "")),
+        ("synapses", _synapses(summary)),
         ("spikes", _count(summary["spikes"])),
-        ("events", events),
+        ("events", _events(summary)),
         ("peak memory", _memory(summary["peak_rss_bytes_of_processes"])),
         ("digest", summary["digest"]),
     ):
-        run.add_row(name, text)
+        if text:
+            run.add_row(name, text)
 
     phases = Table(title="phases", title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
     phases.add_column()
@@ -135,6 +134,21 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None, *,
             console.print(table)
     if where is not None:
         console.print(f"\n{where}", highlight=False, soft_wrap=True)
+
+
+def _synapses(summary: Mapping[str, Any]) -> str | None:
+    if summary["synapses"] is None:
+        return None
+    each = summary["bytes_per_synapse"]
+    return _count(summary["synapses"]) + (f"  ({each:.2f} bytes each)" if each else "")
+
+
+def _events(summary: Mapping[str, Any]) -> str | None:
+    if (emitted := summary["emitted_events"]) is None:
+        return None
+    conserved = emitted == summary["delivered_events"] + summary["in_flight_events"]
+    verdict = "[green]none lost[/green]" if conserved else f"[bold red]of {_count(emitted)}: LOST[/bold red]"
+    return f"{_count(summary['delivered_events'])} delivered, {_count(summary['in_flight_events'])} in flight, {verdict}"
 
 
 def _memory(peaks: Sequence[int]) -> str:

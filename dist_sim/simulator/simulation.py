@@ -39,7 +39,7 @@ class Simulation(Engine):
         super().__init__(description.dt, processes_of(description.mesh))
         self.description = description
         begin = time.perf_counter()
-        with self.precision():
+        with self.environment():
             self.network = assemble(description, self.phases)
             self.loop = ChunkedLoop(self.network, self.network.chunk, overflow=self.network.projection.overflow)
             with self.phases.phase("compile"):
@@ -54,7 +54,7 @@ class Simulation(Engine):
 
     def restart(self) -> None:
         """Back to time 0 and the initial states."""
-        with self.precision():
+        with self.environment():
             for state, value in self._initial.items():
                 state.reset_value(value)
         self._begin()
@@ -65,7 +65,7 @@ class Simulation(Engine):
         """Runs a number of steps and returns everything since time 0."""
         self.run(steps)
         d = self.description
-        with self.precision():
+        with self.environment():
             summary = self._summary()
         self.finish(summary)
         return SimulationResult(
@@ -141,7 +141,7 @@ class Simulation(Engine):
 
     def _summary(self) -> dict[str, Any]:
         d, projection = self.description, self.network.projection
-        emitted, delivered, waiting = self.ends[str(self.step)] = self._events()
+        events = self.ends[str(self.step)] = self._events()
         return build_summary(
             model_time_ms=self.step * d.dt,
             wall_s=self.wall_s,
@@ -151,9 +151,7 @@ class Simulation(Engine):
             synapse_bytes=projection.table_bytes,
             populations=[(n.name, n.first_id, n.size) for n in self._whole_populations()],
             recording=self.recording,
-            emitted_events=emitted,
-            delivered_events=delivered,
-            in_flight_events=waiting,
+            events=events,
             phases=self.phases.seconds,
             devices=d.mesh.size,
             exchange=d.exchange.name,
@@ -162,17 +160,18 @@ class Simulation(Engine):
             peak_rss=[int(peak) for peak in self.processes.gather(np.array([peak_rss_bytes()])).reshape(-1)],
         )
 
-    def _events(self) -> list[int]:
+    def _events(self) -> tuple[int, int, int]:
         """Synaptic events of all spikes so far, those that were delivered, and those that were not yet."""
         if self._ahead is not None:
-            return self.ends[str(self.step)]
+            emitted, delivered, waiting = self.ends[str(self.step)]
+            return emitted, delivered, waiting
         projection, slot = self.network.projection, self.network.layout.slot
         # What each process counts for itself; spikes of generators are known to all, and counted once.
         counted = [self.emitted, projection.delivered(), projection.in_flight(self.step) + projection.unsent(self.step)]
         emitted, delivered, waiting = (int(n) for n in self.processes.total(np.array(counted, dtype=np.int64)))
         emitted += projection.synapses_of(slot[self._generated()[1]])
         waiting += projection.synapses_of(slot[self._generated(projection.exchanged_until(self.step))[1]])
-        return [emitted, delivered, waiting]
+        return emitted, delivered, waiting
 
     def _generated(self, first: int = 0, last: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Steps and ids of the spikes of generators with global ids in [first, last), by default until now."""
@@ -185,5 +184,5 @@ class Simulation(Engine):
                 ids.append(np.full(len(past), node.first_id + k))
         return np.concatenate(steps), np.concatenate(ids)
 
-    def precision(self) -> AbstractContextManager[Any]:
+    def environment(self) -> AbstractContextManager[Any]:
         return jax.enable_x64(self.description.precision == 64)

@@ -39,7 +39,7 @@ def test_state_has_no_placement(build, options):
 
     resumed = build(devices=2, precision=precision)
     resumed.simulate(0 * u.ms)
-    with resumed._simulation.precision():
+    with resumed._simulation.environment():
         resumed._simulation.network.restore_portable([wanted], one._simulation.step)
     resumed._simulation.step = one._simulation.step
     assert differing(held(resumed._simulation), wanted) == []
@@ -72,7 +72,7 @@ def test_parts_of_several_processes_are_the_whole(monkeypatch, placement):
 
     resumed = plastic(devices=3)
     resumed.simulate(0 * u.ms)
-    with resumed._simulation.precision():
+    with resumed._simulation.environment():
         resumed._simulation.network.restore_portable(iter(parts), step)
     resumed._simulation.step = step
     assert differing(held(resumed._simulation), wanted) == []

@@ -31,7 +31,7 @@ def simulate(seed=0):
     populations = [("exc", 0, 40), ("inh", 40, 10)]
     summary = build_summary(
         model_time_ms=100.0, wall_s=0.5, build_s=0.1, neurons=50, synapses=100, synapse_bytes=800, populations=populations,
-        recording=recording, emitted_events=10, delivered_events=8, in_flight_events=2, phases={"connect": 0.1}, devices=1,
+        recording=recording, events=(10, 8, 2), exchange="mask", phases={"connect": 0.1}, devices=1,
         peak_rss=[1])
     if session:
         session.finish(summary, populations=populations, recording=recording)

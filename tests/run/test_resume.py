@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 
 from dist_sim.__main__ import main
@@ -42,6 +43,19 @@ sim.connect(cells, cells, rule=ds.fixed_indegree(5), weight=10 * u.pA, delay=1.5
 sim.connect(cells, recorder)
 result = sim.simulate(600 * u.ms)
 print("digest", result.digest)
+"""
+MODULES = """
+import os, signal
+import brainunit as u
+import dist_sim as ds
+from dist_sim.run import session
+
+with ds.environ.context(dt=0.1 * u.ms):
+    cells = ds.nn.init_all_states(ds.LIF(20, V_th=15 * u.mV, tau=10 * u.ms))
+    run = ds.Run(lambda: cells(20 * u.mA), record={"cells": cells})
+run.advance(50 * u.ms)
+LATE
+print("analysed")
 """
 
 
@@ -93,6 +107,19 @@ def test_a_time_limit_also_ends_what_comes_before_the_first_step(script, capsys)
     assert status()["state"] == "stopped" and not Path("out/spikes").exists()
     assert main(["resume", "out"]) == 0
     assert status()["state"] == "done" and "there is no checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("late", ["os.kill(os.getpid(), signal.SIGTERM)", "session.current_session().stop._deadline = 0.0"])
+def test_a_script_that_comes_to_its_end_is_done(tmp_path, monkeypatch, capsys, late):
+    """A signal, or the end of its time, in the analysis after the last step: all results are there, and nothing is run again."""
+    monkeypatch.chdir(tmp_path)
+    Path("modules.py").write_text(MODULES.replace("LATE", late))
+    assert main(["run", "modules.py", "--out", "out"]) == 0
+    assert status()["state"] == "done" and not status()["resumable"]
+    printed = capsys.readouterr().out
+    assert json.loads(Path("out/summary.json").read_text())["spikes"] > 10 and "analysed" in printed
+    with h5py.File("out/results/spikes.h5") as file:
+        assert list(file["spikes"]) == ["cells"]
 
 
 def test_safe_points():
