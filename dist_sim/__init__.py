@@ -60,6 +60,7 @@ _NAMES = {
         "use_mesh",
     ),
     "dist_sim.run.program": ("Run", "RunResult"),
+    "dist_sim.run.resumable": ("resumable",),
     "dist_sim.run.session": ("param", "results_folder"),
 }  # fmt: skip
 _MODULES = {
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     from dist_sim.partition import *
     from dist_sim.run.program import Run as Run
     from dist_sim.run.program import RunResult as RunResult
+    from dist_sim.run.resumable import resumable as resumable
     from dist_sim.run.session import param as param
     from dist_sim.run.session import results_folder as results_folder
     from dist_sim.simulator import *

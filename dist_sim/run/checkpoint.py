@@ -102,7 +102,7 @@ class Checkpoints:
     Args:
         folder: where they lie.
         identity: what must be the same for a checkpoint to be gone on from: flat, of strings and numbers.
-        dt: the step, ms.
+        dt: the step [ms]; None where steps are items of a loop, which have no time: `keep_every` is then of no use.
         tell: called with a line for the user.
         processes: those of the run. All of them call `save` together.
     """
@@ -112,7 +112,7 @@ class Checkpoints:
         folder: Path,
         policy: CheckpointPolicy,
         identity: Mapping[str, Any],
-        dt: float,
+        dt: float | None,
         tell: Callable[[str], None],
         processes: Processes = ALONE,
     ):
@@ -175,7 +175,7 @@ class Checkpoints:
             if self._processes.index == 0:
                 commit_parts(self._folder, step, self._processes.count, facts)
         first, self.save_seconds = self.save_seconds == 0, time.monotonic() - begin
-        self.last = f"{step * self._dt:.1f} ms"
+        self.last = self._at(step)
         if self._processes.index:
             return
         if self._policy.every is None:
@@ -187,10 +187,13 @@ class Checkpoints:
                 )
         self._prune()
 
+    def _at(self, step: int) -> str:
+        return f"item {step}" if self._dt is None else f"{step * self._dt:.1f} ms"
+
     def _prune(self) -> None:
         steps = checkpoint_steps(self._folder)
         keep = set(steps[-self._policy.keep_last :])
-        if self._policy.keep_every is not None:
+        if self._policy.keep_every is not None and self._dt is not None:
             first: dict[int, int] = {}
             for step in steps:
                 first.setdefault(int(step * self._dt // self._policy.keep_every), step)
@@ -252,7 +255,7 @@ class Checkpoints:
             for part in range(len(manifest["arrays"])):
                 yield held.pop(part) if part in held else read_arrays(path, manifest, part)
 
-        self.last = f"{manifest['step'] * self._dt:.1f} ms"
+        self.last = self._at(manifest["step"])
         return Saved(step=manifest["step"], facts=manifest, parts=parts)
 
     def _compare(self, path: Path, saved: Mapping[str, Any], allow_changed: bool) -> None:

@@ -83,7 +83,7 @@ class RunDirectory:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self._status: dict[str, Any] = {}
-        self._recordings, self._process, self.resumed, self._follows = 0, 0, False, False
+        self._recordings, self._loops, self._process, self.resumed, self._follows = 0, 0, 0, False, False
         self._lease: Lease | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ class RunDirectory:
             OutputError: the path is no run directory.
         """
         directory = cls.__new__(cls)
-        directory.path, directory._status, directory._recordings = Path(path), {}, 0
+        directory.path, directory._status, directory._recordings, directory._loops = Path(path), {}, 0, 0
         directory.resumed, directory._follows, directory._lease, directory._process = False, False, None, 0
         if not any((directory.path / mark).exists() for mark in MARKS):
             raise OutputError(f"{path}: is no run directory: none of {', '.join(MARKS)} in it.")
@@ -134,7 +134,7 @@ class RunDirectory:
         """The directory that process 0 of a run has claimed, for another of its processes: status, log and JSON files are written
         by process 0, and nothing here writes them."""
         directory = cls.__new__(cls)
-        directory.path, directory._status, directory._recordings = Path(path), {}, 0
+        directory.path, directory._status, directory._recordings, directory._loops = Path(path), {}, 0, 0
         directory.resumed, directory._follows, directory._lease, directory._process = resumed, True, None, process
         return directory
 
@@ -174,6 +174,11 @@ class RunDirectory:
     def next_checkpoints_folder(self) -> Path:
         """Where the checkpoints of the next recording lie."""
         return self.path / "checkpoints" / self._recording_name(self._recordings + 1)
+
+    def new_loop_folder(self) -> Path:
+        """Where the checkpoints of one more loop of this process lie."""
+        self._loops += 1
+        return self.path / "checkpoints" / ("loop" if self._loops == 1 else f"loop-{self._loops}")
 
     def next_samples_folder(self) -> Path:
         """Where the next recording takes down what is no spike: samples and weights."""

@@ -20,9 +20,9 @@ from dist_sim.run.loop import ChunkedLoop
 from dist_sim.run.progress import Phases, Progress, in_phase
 from dist_sim.run.provenance import versions
 from dist_sim.run.recording import Recording
+from dist_sim.run.safe_point import SafePoint
 from dist_sim.run.session import current_session
 from dist_sim.run.statistics import Population
-from dist_sim.run.stop import Stopped
 
 
 class Engine(ABC):
@@ -98,6 +98,7 @@ class Engine(ABC):
         self._fresh = True
         self._ahead: Saved | None = None
         self.checkpoints: Checkpoints | None = None
+        self._point = SafePoint(self.session, self.processes, None, self.tell)
         self.step, self.wall_s = 0, 0.0
         self.ends: dict[str, Any] = {}
 
@@ -116,7 +117,7 @@ class Engine(ABC):
                 for chunk_first, chunk_last in self.loop.run(self.step, last):
                     rate = self.collect(chunk_first, chunk_last)
                     self.step, self.wall_s = chunk_last, before + time.perf_counter() - begin
-                    self._checkpoint()
+                    self._point.visit(self.save, f"{self.step * self.dt:g} ms")
                     saved = self.checkpoints.last if self.checkpoints is not None else None
                     progress.update((chunk_last - first) * self.dt, rate=rate, checkpoint=saved)
             self.wall_s = before + time.perf_counter() - begin
@@ -139,8 +140,9 @@ class Engine(ABC):
             lines = {**self.identity(), **self.session.identity()}
             folder = directory.next_checkpoints_folder()
             self.checkpoints = Checkpoints(folder, self.session.checkpoints, lines, self.dt, self.tell, self.processes)
+            self._point = SafePoint(self.session, self.processes, self.checkpoints, self.tell)
             if directory.resumed:
-                saved = self._newest(self.checkpoints, last, self.session.allow_changed)
+                saved = self._point.newest(last, allow_changed=self.session.allow_changed)
                 at = f"{saved.step * self.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
                 self.tell(f"resumed at {at}")
         self.begin_recording(directory, saved.step if saved is not None else 0)
@@ -159,18 +161,6 @@ class Engine(ABC):
             self._ahead = None
             self._restore(saved)
 
-    def _newest(self, checkpoints: Checkpoints, last: int, allow_changed: bool) -> Saved | None:
-        """The newest sound checkpoint: process 0 looks for it and puts damaged ones aside, then the others read the same."""
-        saved = None
-        if self.processes.index == 0:
-            saved = checkpoints.newest(2**31, allow_changed=allow_changed)
-            if saved is not None and saved.step > last and str(last) not in saved.facts["ends"]:
-                saved = checkpoints.newest(last, allow_changed=allow_changed)
-        step = int(self.processes.first("-1" if saved is None else str(saved.step)))
-        if self.processes.index and step >= 0:
-            saved = checkpoints.at(step)
-        return saved
-
     def _restore(self, saved: Saved) -> None:
         if saved.facts["digest"] != self.recording.digest:
             raise OutputError(
@@ -181,27 +171,6 @@ class Engine(ABC):
             self.tell(f"saved with {saved.facts['versions']}, goes on with {versions()}")
         self.wall_s = saved.facts["wall_s"]
         self.restore(saved)
-
-    @in_phase("checkpoint")
-    def _checkpoint(self) -> None:
-        """Between chunks: save if it is time to, and end if the run has been asked to."""
-        if self.session is None or self.session.stop is None:
-            return
-        margin = 2 * self.checkpoints.save_seconds if self.checkpoints is not None else 0.0
-        reason = self.session.stop.reason(margin)
-        due = self.checkpoints is not None and self.processes.index == 0 and self.checkpoints.due()
-        # All stop, and save, between the same chunks: when one is asked to stop, and when process 0 finds it is time.
-        stopping, saving = self.processes.largest([int(reason is not None), int(due)])
-        if stopping:
-            reason = reason or "another process was asked to stop"
-            if self.checkpoints is not None:
-                self.save(self.checkpoints)
-                self.checkpoints.wait()
-                self.tell(f"{reason}: saved at {self.step * self.dt:g} ms, to be resumed")
-            self.processes.largest([0])  # nobody leaves before the checkpoint is on the disk
-            raise Stopped(reason)
-        if self.checkpoints is not None and saving:
-            self.save(self.checkpoints)
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Begins to save the state before the next step."""

@@ -1,0 +1,92 @@
+"""`resumable`: a loop over items, such as the epochs of a training, that is saved between them and goes on where it was."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from dist_sim.core import State, random, walk
+from dist_sim.errors import ParameterError
+from dist_sim.partition.processes import Processes
+from dist_sim.run.checkpoint import Checkpoints
+from dist_sim.run.progress import STATUS_EVERY
+from dist_sim.run.provenance import versions
+from dist_sim.run.safe_point import SafePoint
+from dist_sim.run.session import Session, current_session
+from dist_sim.run.tree import portable_tree, restored_tree
+
+Item = TypeVar("Item")
+
+
+def resumable(items: Iterable[Item], **trees: Any) -> Iterator[Item]:
+    """The items, one after the other: `for epoch in ds.resumable(range(100), net=net, opt=opt): ...`.
+
+    Under `dist-sim run` the States of the trees, and those of `ds.random`, are checkpointed between items when it is time, and
+    when the run is asked to stop. A script that is resumed makes the same trees again; its loop then begins at the item after
+    the newest checkpoint, with their values from there. What else must survive belongs into a State, such as the losses so far;
+    random numbers of numpy are drawn anew for the items that are left out, or keyed by the item. Items are numbered and not
+    saved: they must come in the same order again.
+
+    Args:
+        trees: Modules, optimizers, States, or lists and dicts of them.
+
+    Raises:
+        ParameterError: a tree without States; a checkpoint of other trees, with what differs. Stopped: the run was asked to stop;
+            all is saved. OutputError: a checkpoint cannot be written or read.
+    """
+    for name, tree in trees.items():
+        if not walk.states(tree):
+            raise ParameterError(f"resumable({name}={type(tree).__name__}): holds no State. Give Modules, optimizers or States.")
+    states: Mapping[str, State] = {walk.dotted(path): s for path, s in walk.states(trees).items()} | {"ds.random": random.DEFAULT}
+    return _loop(items, states, current_session())
+
+
+def _loop(items: Iterable[Item], states: Mapping[str, State], session: Session | None) -> Iterator[Item]:
+    processes, checkpoints, done = Processes(jax.process_index(), jax.process_count()), None, 0
+
+    def tell(text: str) -> None:
+        if processes.index == 0:
+            print(f"dist-sim: {text}", file=sys.stderr, flush=True)
+            if session is not None and session.directory is not None:
+                session.directory.log(text)
+
+    if session is not None and session.directory is not None and session.checkpoints is not None:
+        lines = {name: repr(state) for name, state in states.items()} | session.identity()
+        checkpoints = Checkpoints(session.directory.new_loop_folder(), session.checkpoints, lines, None, tell, processes)
+    point = SafePoint(session, processes, checkpoints, tell)
+    if checkpoints is not None and session is not None and session.directory is not None and session.directory.resumed:
+        saved = point.newest(2**31, allow_changed=session.allow_changed)
+        if saved is not None:
+            done = saved.step
+            values = restored_tree(saved.parts(), [state.value for state in states.values()])
+            for state, value in zip(states.values(), values, strict=True):
+                state.restore_value(value)
+        tell(f"resumed after item {done}" if done else "resumed at the first item: there is no checkpoint")
+
+    def save(checkpoints: Checkpoints) -> None:
+        # Values that are kept here stay as they are: the next item makes others.
+        values, step = [state.value for state in states.values()], done
+
+        def collect() -> tuple[Mapping[str, np.ndarray], dict[str, Any]]:
+            return portable_tree(values), {"versions": versions(), "ends": {}}
+
+        checkpoints.save(step, collect)
+
+    said = -STATUS_EVERY
+    try:
+        for item in itertools.islice(iter(items), done, None):
+            yield item
+            done += 1
+            if session is not None and session.directory is not None and time.monotonic() - said >= STATUS_EVERY:
+                said = time.monotonic()
+                session.directory.update_status(items_done=done, last_checkpoint=checkpoints and checkpoints.last)
+            point.visit(save, f"item {done}")
+    finally:
+        if checkpoints is not None:
+            checkpoints.wait()
