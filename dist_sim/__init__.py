@@ -64,6 +64,7 @@ _NAMES = {
     "dist_sim.run.session": ("param", "results_folder"),
 }  # fmt: skip
 _MODULES = {
+    "checkpoint": "dist_sim.run.tree_checkpoint",
     "dist": "dist_sim.network.distributions",
     "errors": "dist_sim.errors",
     "init": "dist_sim.models.init",
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from dist_sim.network import distributions as dist
     from dist_sim.network.rules import *
     from dist_sim.partition import *
+    from dist_sim.run import tree_checkpoint as checkpoint
     from dist_sim.run.program import Run as Run
     from dist_sim.run.program import RunResult as RunResult
     from dist_sim.run.resumable import resumable as resumable

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from dist_sim.core import State, random, walk
-from dist_sim.errors import ParameterError
+from dist_sim.core import State, random
 from dist_sim.partition.processes import Processes
 from dist_sim.run.checkpoint import Checkpoints
 from dist_sim.run.progress import STATUS_EVERY
@@ -20,6 +19,7 @@ from dist_sim.run.provenance import versions
 from dist_sim.run.safe_point import SafePoint
 from dist_sim.run.session import Session, current_session
 from dist_sim.run.tree import portable_tree, restored_tree
+from dist_sim.run.tree_checkpoint import states_of
 
 Item = TypeVar("Item")
 
@@ -40,10 +40,7 @@ def resumable(items: Iterable[Item], **trees: Any) -> Iterator[Item]:
         ParameterError: a tree without States; a checkpoint of other trees, with what differs. Stopped: the run was asked to stop;
             all is saved. OutputError: a checkpoint cannot be written or read.
     """
-    for name, tree in trees.items():
-        if not walk.states(tree):
-            raise ParameterError(f"resumable({name}={type(tree).__name__}): holds no State. Give Modules, optimizers or States.")
-    states: Mapping[str, State] = {walk.dotted(path): s for path, s in walk.states(trees).items()} | {"ds.random": random.DEFAULT}
+    states = states_of(trees, "resumable") | {"ds.random": random.DEFAULT}
     return _loop(items, states, current_session())
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import dist_sim as ds
-from dist_sim.errors import ParameterError
+from dist_sim.core import walk
+from dist_sim.errors import OutputError, ParameterError
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.session import Session
@@ -75,6 +76,12 @@ def unbroken():
     return losses, weights
 
 
+def values_of(trees):
+    """Of all States; of keys, their bits."""
+    leaves = jax.tree.leaves([state.value for state in walk.states(trees).values()])
+    return [np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x) for x in leaves]
+
+
 def go(directory: RunDirectory, *, chunks: int = 10**9, every: float = 0.0, **options: Any):
     policy = CheckpointPolicy(every=every, keep_last=3)
     session: Any = Session(directory=directory, checkpoints=policy, stop=StopAt(chunks))  # pyright: ignore
@@ -130,3 +137,38 @@ def test_without_a_run_directory_it_is_a_loop():
     assert list(ds.resumable("abc", state=state)) == ["a", "b", "c"]
     with pytest.raises(ParameterError, match="array=ndarray.*holds no State"):
         ds.resumable("abc", array=np.zeros(2))
+
+
+def test_by_hand(tmp_path):
+    """A tree of all kinds, written on one mesh and read on others; the newest stays, and is whole or absent."""
+
+    def trees(devices: int, seed: float):
+        with ds.use_mesh(devices=devices):
+            random = ds.random.RandomState(int(seed))
+            cells = ds.nn.init_all_states(ds.LIF(37, V_initializer=ds.init.Constant(seed * u.mV)))
+            return {"cells": cells, "more": [{"w": ds.ParamState({"a": jnp.full(3, seed) * u.nS, "n": jnp.int32(seed)})}, random]}
+
+    for seed in (1, 2):
+        ds.checkpoint.save(tmp_path / "saved", **trees(2, seed))
+    assert len(list((tmp_path / "saved").iterdir())) == 1
+    for devices in (1, 3):
+        found, wanted = trees(devices, 7), trees(devices, 2)
+        ds.checkpoint.restore(tmp_path / "saved", **found)
+        for a, b in zip(values_of(found), values_of(wanted), strict=True):
+            np.testing.assert_array_equal(a, b)
+    with pytest.raises(ParameterError, match="cells.V: .* then, nothing now"):
+        ds.checkpoint.restore(tmp_path / "saved", more=trees(1, 2)["more"])
+    with pytest.raises(OutputError, match="holds no sound checkpoint"):
+        ds.checkpoint.restore(tmp_path / "elsewhere", **trees(1, 2))
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    state = ds.State(jnp.arange(1000.0))
+    ds.checkpoint.save(tmp_path / "saved", state=state)
+    files = [p for p in (tmp_path / "saved").rglob("*") if p.is_file() and "state" in p.parts]
+    largest = max(files, key=lambda p: p.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 4
+    largest.write_bytes(content)
+    with pytest.raises(OutputError, match="no sound checkpoint"):
+        ds.checkpoint.restore(tmp_path / "saved", state=state)
