@@ -13,14 +13,16 @@ from dist_sim.run.segment_reader import SegmentReader
 
 
 def digest(directory: Directory, debug: Debug = False) -> None:
-    """Print one SHA-256 over all recorded spikes: the same on any placement."""
+    """Print one SHA-256 over all recorded spikes: the same on any placement. Of several runs in one script: a line each."""
     with errors_become_exit_codes(debug):
         opened = RunDirectory.open(directory)
-        reader = SegmentReader(opened.spikes_folder())
-        found = digest_of_reader(reader)
-        for line in reader.torn:
-            complain(f"warning: {line}")
-        summary = opened.read_json("summary.json")
-        if summary is not None and summary.get("digest") not in (None, found):
-            raise OutputError(f"{directory}: the spikes have the digest {found}, summary.json says {summary['digest']}.")
-        typer.echo(found)
+        runs = opened.runs()
+        for name, folder in runs.items():
+            reader = SegmentReader(folder)
+            found = digest_of_reader(reader)
+            for line in reader.torn:
+                complain(f"warning: {line}")
+            summary = opened.summary_of(name)
+            if summary is not None and summary.get("digest") not in (None, found):
+                raise OutputError(f"{directory}: the spikes have the digest {found}, summary.json says {summary['digest']}.")
+            typer.echo(found if len(runs) == 1 else f"{found}  {name}")

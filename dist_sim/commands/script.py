@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import sys
@@ -18,9 +19,9 @@ from dist_sim.errors import DistSimError, OutputError
 from dist_sim.io.report import raster_and_rates
 from dist_sim.io.sonata import write_spikes
 from dist_sim.partition.processes import Processes
-from dist_sim.run.directory import RunDirectory
+from dist_sim.run.directory import RunDirectory, write_atomically
 from dist_sim.run.provenance import provenance
-from dist_sim.run.session import Session
+from dist_sim.run.session import Outcome, Session
 from dist_sim.run.stop import STOPPED, Stop, Stopped
 from dist_sim.run.summary import print_summary
 
@@ -148,18 +149,29 @@ def _execute(session: Session, debug: bool) -> int:
 
 
 def _write_results(session: Session) -> None:
-    outcome, directory = session.outcome, session.directory
-    summary, recording = outcome.summary, outcome.recording
-    if summary is None or recording is None or directory is None:
+    directory, outcomes = session.directory, [outcome for outcome in session.outcomes.values() if outcome is not None]
+    if directory is None or not outcomes:
         return
     directory.enter("results")
+    for outcome in outcomes:
+        folder = directory.results
+        if len(outcomes) > 1:
+            folder = folder / outcome.summary["name"]
+            folder.mkdir(exist_ok=True)
+            write_atomically(folder / "summary.json", json.dumps(outcome.summary, indent=2, default=str) + "\n")
+        last = outcome is outcomes[-1]
+        print_summary(outcome.summary, where=str(directory.path) if last else None, named=len(outcomes) > 1)
+        _write_outcome(outcome, folder)
+
+
+def _write_outcome(outcome: Outcome, folder: Path) -> None:
+    summary, recording = outcome.summary, outcome.recording
     recording.close()
     steps, ids = recording.steps, recording.ids
-    print_summary(summary, where=str(directory.path))
-    write_spikes(directory.results / "spikes.h5", outcome.populations, steps, ids, recording.dt)
+    write_spikes(folder / "spikes.h5", outcome.populations, steps, ids, recording.dt)
     end_ms = summary["model_time_ms"]
     window_ms = min(end_ms, RASTER_WINDOW_MS)
-    path = directory.results / "raster.png"
+    path = folder / "raster.png"
     if end_ms == 0:
         return
     if find_spec("matplotlib") is None:

@@ -8,8 +8,8 @@
     results-<process>   what it puts into results in them
     samples/spikes/<of what>/seg-<process>-<k>.bin           samples of meters, and weights that a weight_recorder takes down
 
-A second Simulator in the same script writes to `spikes-2/`, a third to `spikes-3/`; the last one is what the summary,
-the results and the digest speak of.
+A second run in the same script (another Simulator, another `Run`) writes to `spikes-2/`, a third to `spikes-3/`; each then has
+`results/<its name>/{spikes.h5, raster.png, summary.json}`, and `summary.json` is that of the last.
 """
 
 from __future__ import annotations
@@ -165,6 +165,21 @@ class RunDirectory:
         if not (folders := self._spikes_folders()):
             raise OutputError(f"{self.path}: this run has recorded no spikes.")
         return folders[max(folders)]
+
+    def runs(self) -> dict[str, Path]:
+        """Name -> folder of the spike segments of each run of the script, in their order.
+
+        Raises:
+            OutputError: none has recorded anything.
+        """
+        self.spikes_folder()
+        folders = dict(sorted(self._spikes_folders().items()))
+        return {(self.read_json(f"{f.name}.json") or {}).get("name", f"run-{k}"): f for k, f in folders.items()}
+
+    def summary_of(self, name: str) -> dict[str, Any] | None:
+        """The summary of a run of the script, if it has come to an end."""
+        last = self.read_json("summary.json")
+        return last if last is not None and last.get("name", name) == name else self.read_json(f"results/{name}/summary.json")
 
     def new_spikes_folder(self) -> Path:
         """A name for the spike segments of one more recording of this process: `spikes`, then `spikes-2`, ..."""

@@ -31,7 +31,7 @@ class Engine(ABC):
     What a program is, its abstract methods say.
 
     Args:
-        dt: the step [ms]; processes: those of the run.
+        dt: the step [ms]; processes: those of the run; name: in results, None for a number.
 
     Attributes:
         loop: the compiled steps, which the program makes.
@@ -42,8 +42,8 @@ class Engine(ABC):
 
     loop: ChunkedLoop
 
-    def __init__(self, dt: float, processes: Processes) -> None:
-        self.dt, self.processes = dt, processes
+    def __init__(self, dt: float, processes: Processes, name: str | None = None) -> None:
+        self.dt, self.processes, self._given_name = dt, processes, name
         self.session = current_session()
         self._shown = None if processes.index == 0 else False  # one process speaks
         self.phases = Phases(show=self._shown)
@@ -126,7 +126,7 @@ class Engine(ABC):
     def finish(self, summary: Mapping[str, Any]) -> None:
         """After `run`: the results are as the summary says."""
         if self.session is not None:
-            self.session.finish(summary, populations=self.populations(), recording=self.recording)
+            self.session.finish(self._name, summary, populations=self.populations(), recording=self.recording)
         else:
             self.recording.close()
 
@@ -146,8 +146,11 @@ class Engine(ABC):
                 at = f"{saved.step * self.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
                 self.tell(f"resumed at {at}")
         self.begin_recording(directory, saved.step if saved is not None else 0)
+        if self.session is not None:
+            self._name = self.session.enroll(self._given_name)
         if directory is not None and self.recording.folder is not None:
-            directory.write_json(f"{self.recording.folder.name}.json", {"populations": self.populations()})
+            known = {"name": self._name, "populations": self.populations()}
+            directory.write_json(f"{self.recording.folder.name}.json", known)
         self._ahead = saved
 
     def _catch_up(self, last: int) -> None:

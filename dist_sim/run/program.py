@@ -22,6 +22,7 @@ from dist_sim.run.checkpoint import Saved
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.engine import Engine
 from dist_sim.run.loop import ChunkedLoop
+from dist_sim.run.names import checked_name
 from dist_sim.run.progress import in_phase
 from dist_sim.run.recording import Recording
 from dist_sim.run.series import Series
@@ -48,6 +49,7 @@ class Run:
             or quantity of fixed shape; of booleans, spikes. It is called without arguments or with what `step` returned.
         every: time between samples of what is not spikes, a multiple of dt; None for every step.
         chunk: largest time between two visits of the host; None chooses.
+        name: of its results, where a script has several runs; None for a number.
 
     dt and the precision are those of environ when it is made.
 
@@ -56,9 +58,10 @@ class Run:
     """
 
     def __init__(
-        self, step: Callable[..., Any], *, record: Mapping[str, Any] | None = None, every: Any = None, chunk: Any = None
-    ) -> None:
-        self._program = _Program(step, dict(record or {}), every, chunk)
+        self, step: Callable[..., Any], *, record: Mapping[str, Any] | None = None, every: Any = None, chunk: Any = None,
+        name: str | None = None,
+    ) -> None:  # fmt: skip
+        self._program = _Program(step, dict(record or {}), every, chunk, name)
 
     def advance(self, duration: Any) -> RunResult:
         """Goes on for a time.
@@ -134,11 +137,12 @@ class _Program(Engine):
     """
 
     @in_phase("build")
-    def __init__(self, step: Callable[..., Any], record: dict[str, Any], every: Any, chunk: Any) -> None:
+    def __init__(self, step: Callable[..., Any], record: dict[str, Any], every: Any, chunk: Any, name: str | None) -> None:
         self._environment = {"dt": environ.get_dt(), "precision": environ.get_precision()}
         dt = float(units.magnitude(self._environment["dt"], "ms", "Run"))
         mesh = current_mesh()
-        super().__init__(dt, ALONE if mesh is None else processes_of(mesh.mesh))
+        name = None if name is None else checked_name(name, f"Run(name={name!r})")
+        super().__init__(dt, ALONE if mesh is None else processes_of(mesh.mesh), name)
         if mesh is None and jax.process_count() > 1:
             raise ParameterError("Run: of several processes each would compute the whole. Make it inside `with ds.use_mesh():`.")
         begin = time.perf_counter()
@@ -340,6 +344,7 @@ def _with_optional(what: str, f: Callable[..., Any]) -> Callable[[Any], Any]:
 
 def _recorded(name: str, what: Any) -> Callable[[Any], Any]:
     """What is recorded under a name, from what the step returned."""
+    checked_name(name, f"Run(record={{{name!r}: ...}})")
     if isinstance(what, Module):
         if not callable(spikes := getattr(what, "get_spike", None)):
             raise ParameterError(

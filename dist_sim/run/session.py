@@ -31,13 +31,13 @@ _current: ContextVar[Session | None] = ContextVar("session", default=None)
 
 
 @final
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What the last `simulate()` of a script left: its summary, the populations (name, first id, size), the recording."""
+    """What a run of a script left: its summary, the populations (name, first id, size), the recording."""
 
-    summary: dict[str, Any] | None = None
-    populations: list[tuple[str, int, int]] = field(default_factory=list)
-    recording: Recording | None = None
+    summary: dict[str, Any]
+    populations: list[tuple[str, int, int]]
+    recording: Recording
 
 
 @final
@@ -53,7 +53,7 @@ class Session:
         checkpoints: when to take them; stop: what asks the run to end early; None for never.
         allow_changed: go on from a checkpoint of another network, script or parameters.
         declared: name -> value of the parameters that the script has asked for so far.
-        outcome: what the last `simulate()` left.
+        outcomes: name -> what each run of the script left; None of one that has not come to an end.
         pulse: the signs of life.
     """
 
@@ -68,7 +68,7 @@ class Session:
     allow_changed: bool = False
     directory: RunDirectory | None = None
     declared: dict[str, Any] = field(default_factory=dict)
-    outcome: Outcome = field(default_factory=Outcome)
+    outcomes: dict[str, Outcome | None] = field(default_factory=dict)
     pulse: Pulse = field(default_factory=Pulse)
 
     @contextmanager
@@ -81,14 +81,24 @@ class Session:
         finally:
             _current.reset(token)
 
-    def finish(self, summary: Mapping[str, Any], *, populations: Sequence[tuple[str, int, int]], recording: Recording) -> None:
-        """Called at the end of each `simulate()`; the last call wins, and its summary speaks of the whole model time."""
-        self.outcome.summary = dict(summary)
-        self.outcome.populations = [(str(name), int(first), int(size)) for name, first, size in populations]
-        self.outcome.recording = recording
+    def enroll(self, name: str | None) -> str:
+        """Called when a run begins to record: its name among those of the script, with a number where it has been used."""
+        found, number = name or f"run-{len(self.outcomes) + 1}", 1
+        while found in self.outcomes:
+            number += 1
+            found = f"{name or 'run'}-{number}"
+        self.outcomes[found] = None
+        return found
+
+    def finish(
+        self, name: str, summary: Mapping[str, Any], *, populations: Sequence[tuple[str, int, int]], recording: Recording
+    ) -> None:
+        """Called at the end of each `simulate()` of a run; its summary speaks of the whole model time."""
+        known = [(str(n), int(first), int(size)) for n, first, size in populations]
+        self.outcomes[name] = Outcome(summary={"name": name, **summary}, populations=known, recording=recording)
         if self.directory is not None:
             self.write_config()
-            self.directory.write_json("summary.json", self.outcome.summary)
+            self.directory.write_json("summary.json", {"name": name, **summary})
 
     def write_config(self) -> None:
         """Write `config.json`: how to start this run again, and the parameters asked for so far, as resolved."""

@@ -86,11 +86,13 @@ def build_summary(
     }
 
 
-def print_summary(summary: Mapping[str, Any], console: Console | None = None, *, where: str | None = None) -> None:
+def print_summary(
+    summary: Mapping[str, Any], console: Console | None = None, *, where: str | None = None, named: bool = False
+) -> None:
     """Print a summary as tables: populations; the run; seconds per phase.
 
     Args:
-        where: the run directory, named at the end.
+        where: the run directory, named at the end; named: say which run it is.
     """
     console = console or Console()
     rates, cv, sizes = summary["rates"], summary["cv"], summary["population_sizes"]
@@ -104,7 +106,8 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None, *,
     if len(rates) > ROWS:
         populations.add_row(f"... and {len(rates) - ROWS} more in summary.json")
 
-    run = Table(title="run", title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+    title = f"run {summary['name']}" if named else "run"
+    run = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
     rtf = summary["rtf"]
     plural = ("device" if summary["devices"] == 1 else "devices", "process" if summary["processes"] == 1 else "processes")
     exchange = f", exchange {summary['exchange']}" if summary["exchange"] else ""

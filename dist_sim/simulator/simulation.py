@@ -35,8 +35,8 @@ class Simulation(Engine):
     """Builds the network of a description and advances it."""
 
     @in_phase("build")
-    def __init__(self, description: Description):
-        super().__init__(description.dt, processes_of(description.mesh))
+    def __init__(self, description: Description, name: str | None = None):
+        super().__init__(description.dt, processes_of(description.mesh), name)
         self.description = description
         begin = time.perf_counter()
         with self.environment():

@@ -17,6 +17,7 @@ from dist_sim.nest.neurons.text import receptor_unit
 from dist_sim.nest.synapses import Synapse
 from dist_sim.network.connection import Connection
 from dist_sim.network.rules import Rule
+from dist_sim.run.names import checked_name
 from dist_sim.run.planning import stop_if_planning
 from dist_sim.simulator import connections
 from dist_sim.simulator.arguments import (
@@ -66,6 +67,7 @@ class Simulator:
             CPU devices of one process, 'mpi' for those of several that mpirun has started, else 'mask'. The spikes are the same.
         backend: of the kernels: 'native', 'reference'; None takes the fastest there is.
         chunk: largest time between two visits of the host [time]; None chooses.
+        name: of its results, where a script has several runs; None for a number.
 
     Raises:
         ParameterError, UnitError, UnknownNameError, DeviceError: an argument that cannot be met.
@@ -82,6 +84,7 @@ class Simulator:
         exchange: Any = None,
         backend: str | None = None,
         chunk: Any = None,
+        name: str | None = None,
     ) -> None:
         # First of all: on CPU the number of devices can only be set before JAX is used, and printing a quantity uses it.
         self.mesh = partition.run_mesh(devices)
@@ -102,6 +105,7 @@ class Simulator:
         if chunk is not None and (longest.ndim or not 0.5 * self.dt <= longest < np.inf):
             raise ParameterError(f"Simulator(chunk={chunk}): one time of at least one step of {self.dt:g} ms.")
         self.chunk = None if chunk is None else int(units.steps_of(float(longest), self.dt))
+        self.name = None if name is None else checked_name(name, f"Simulator(name={name!r})")
         self._nodes: list[Node] = []
         self._own: set[Node] = set()
         self._num_ids = 0
@@ -146,7 +150,7 @@ class Simulator:
                 raise ParameterError(f"create({label}, {key}=...): given twice, in params and as a keyword.")
         given |= more
         same = sum(n.model is found for n in self._nodes)
-        name = f"{label}_{same}" if name is None else str(name)
+        name = f"{label}_{same}" if name is None else checked_name(name, f"create({label}, name={name!r})")
         if any(n.name == name for n in self._nodes):
             raise ParameterError(f"create({label}, name={name!r}): the name is taken.")
         has_ids = issubclass(found, NESTNeuron | TrainGenerator)
@@ -331,7 +335,7 @@ class Simulator:
         """
         steps = self._steps(duration)
         if self._simulation is None:
-            self._simulation = Simulation(self._description())
+            self._simulation = Simulation(self._description(), self.name)
         else:
             self._simulation.restart()
         return self._simulation.advance(steps)
@@ -340,7 +344,7 @@ class Simulator:
         """Goes on from where the last call ended; the result covers everything since time 0."""
         steps = self._steps(duration)
         if self._simulation is None:
-            self._simulation = Simulation(self._description())
+            self._simulation = Simulation(self._description(), self.name)
         return self._simulation.advance(steps)
 
     def _steps(self, duration: Any) -> int:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import brainunit as u
 import pytest
 
 import dist_sim
+import dist_sim as ds
 from dist_sim.__main__ import main
 from dist_sim.commands.meeting import code_files
+from dist_sim.errors import ParameterError
+from dist_sim.run.stop import Stop
 
 SIMULATE = """
 import numpy as np
@@ -34,7 +39,7 @@ def simulate(seed=0):
         recording=recording, events=(10, 8, 2), exchange="mask", phases={"connect": 0.1}, devices=1,
         peak_rss=[1])
     if session:
-        session.finish(summary, populations=populations, recording=recording)
+        session.finish(session.enroll(None), summary, populations=populations, recording=recording)
 """
 
 
@@ -71,13 +76,13 @@ def test_a_run_leaves_its_directory_and_a_summary(script, capsys):
     assert capsys.readouterr().out == summary["digest"] + "\n"
 
 
-def test_the_last_simulate_counts(script, capsys):
+def test_the_summary_is_that_of_the_last_simulate(script, capsys):
     assert main(["run", script("simulate(1)\nsimulate(2)"), "--out", "two"]) == 0
     assert main(["run", script("simulate(2)"), "--out", "one"]) == 0
     capsys.readouterr()
     assert main(["digest", "one"]) == main(["digest", "two"]) == 0
-    first, second = capsys.readouterr().out.split()
-    assert first == second
+    alone, _, _, last, name = capsys.readouterr().out.split()
+    assert last == alone == json.loads(Path("two/summary.json").read_text())["digest"] and name == "run-2"
 
 
 def test_without_a_simulate_there_is_no_summary(script):
@@ -236,3 +241,94 @@ def test_processes_compare_all_code_kernels_too():
     package = Path(dist_sim.__file__).parent
     found = {path.relative_to(package).as_posix() for path in code_files()}
     assert {"__init__.py", "core/state.py", "partition/mesh.py", "kernels/cpp/kernels.cpp", "cluster/launch.py"} <= found
+
+
+FIVE = """
+import brainunit as u
+import jax.numpy as jnp
+import dist_sim as ds
+
+def network(seed, **options):
+    sim = ds.Simulator(seed=seed, **options)
+    cells = sim.create(ds.iaf_psc_exp, 5, params=dict(V_m=ds.dist.Uniform(-70 * u.mV, -60 * u.mV), I_e=500 * u.pA))
+    sim.connect(cells, sim.create(ds.spike_recorder))
+    print("digest", sim.simulate(60 * u.ms).digest)
+
+network(1, name="first")
+network(2)
+network(1, name="first")
+ds.random.seed(1)
+with ds.environ.context(dt=0.1 * u.ms):
+    cells = ds.nn.init_all_states(ds.LIF(4, V_th=15 * u.mV, tau=10 * u.ms))
+    run = ds.Run(lambda: cells(ds.random.uniform(20.0, 30.0, 4) * u.mA), record={"cells": cells}, name="modules")
+print("digest", run.advance(60 * u.ms).digest)
+total = ds.State(jnp.zeros(()))
+for k in ds.resumable(range(6), total=total):
+    total.value = total.value + k
+print("total", total.value)
+"""
+RUNS = ["first", "run-2", "first-2", "modules"]
+
+
+def said_by_script(printed: str) -> list[str]:
+    """Lines of digests and of the total, without those of the summaries."""
+    return re.findall(r"^(?:digest|total) \S+$", printed, re.MULTILINE)
+
+
+def five(script, *more: str):
+    script(FIVE, name="five.py")
+    return main(["run", "five.py", "--out", "out", *more])
+
+
+def test_each_run_of_a_script_has_results_of_its_own(script, capsys):
+    assert five(script) == 0
+    printed = capsys.readouterr().out
+    digests = [line.split()[1] for line in said_by_script(printed)[:4]]
+    assert len(set(digests)) == 3 and digests[0] == digests[2] and "total 15.0" in printed
+    for name, digest in zip(RUNS, digests, strict=True):
+        assert json.loads(Path(f"out/results/{name}/summary.json").read_text())["digest"] == digest
+        assert Path(f"out/results/{name}/spikes.h5").exists() and f"run {name}" in printed
+    assert main(["digest", "out"]) == 0
+    assert capsys.readouterr().out.split() == [word for pair in zip(digests, RUNS, strict=True) for word in pair]
+    Path("out/results/run-2/spikes.h5").unlink()
+    assert main(["export", "out"]) == 0 and Path("out/results/run-2/spikes.h5").exists()
+    assert main(["export", "out", "--run", "modules", "--file", "some.h5"]) == 0 and Path("some.h5").exists()
+    assert main(["export", "out", "--file", "some.h5"]) == 64 and "first, run-2, first-2, modules" in capsys.readouterr().err
+    assert main(["export", "out", "--run", "module"]) == 64 and "'modules'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stopped_in", range(5))
+def test_a_script_of_five_goes_on_in_the_one_that_was_stopped(script, capsys, monkeypatch, stopped_in):
+    """Every one has the results of the unbroken script."""
+    asked = {"calls": 0}
+
+    def reason(self, margin=0.0):
+        asked["calls"] += 1
+        return "test" if asked["calls"] == stopped_in + 1 + (stopped_in == 4) else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stop, "reason", reason)
+        patch.setattr(Stop, "poll", lambda self: None)
+        assert five(script, "--checkpoint-every", "never") == 75
+    capsys.readouterr()
+    assert main(["resume", "out"]) == 0
+    resumed = capsys.readouterr().out
+    assert main(["run", "five.py", "--out", "whole"]) == 0
+    wanted = said_by_script(capsys.readouterr().out)
+    assert said_by_script(resumed) == wanted and len(wanted) == 5
+    for name in RUNS:
+        assert Path(f"out/results/{name}/spikes.h5").read_bytes() == Path(f"whole/results/{name}/spikes.h5").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["L2/3E", "", "..", " cells", "a\nb", "x" * 300, 3])
+def test_a_name_that_no_file_can_bear_is_refused(name):
+    sim = ds.Simulator()
+    calls = (
+        lambda: sim.create(ds.iaf_psc_exp, 3, name=name),
+        lambda: ds.Simulator(name=name),
+        lambda: ds.Run(lambda: None, record={name: lambda: True}),
+        lambda: ds.Run(lambda: None, name=name),
+    )
+    for call in calls:
+        with ds.environ.context(dt=0.1 * u.ms), pytest.raises(ParameterError, match="files bear this name"):
+            call()
