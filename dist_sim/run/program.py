@@ -151,8 +151,9 @@ class _Program(Engine):
             raise ParameterError(f"Run(every={every}): needs at least one step of {dt:g} ms.")
         self._step, self._record = _with_optional("step", step), {n: _recorded(n, what) for n, what in record.items()}
         with self.environment():
-            shapes = transform.eval_shape(lambda: self._one(jnp.int32(0)))
-            self._arrange(shapes, None if chunk is None else _steps(chunk, dt, "Run(chunk=...)"))
+            with self.phases.phase("build"):
+                shapes = transform.eval_shape(lambda: self._one(jnp.int32(0)))
+                self._arrange(shapes, None if chunk is None else _steps(chunk, dt, "Run(chunk=...)"))
             self.loop = ChunkedLoop(self._update, self.chunk, overflow=lambda: None)
             with self.phases.phase("compile"):
                 self.loop.compile(0)
@@ -336,7 +337,7 @@ def _with_optional(what: str, f: Callable[..., Any]) -> Callable[[Any], Any]:
     if not callable(f):
         raise ParameterError(f"Run: {what} must be a function; got {f!r:.60}.")
     try:
-        inspect.signature(f).bind(None)
+        inspect.signature(f.update if isinstance(f, Module) else f).bind(None)
     except TypeError:
         return lambda _: f()
     return f

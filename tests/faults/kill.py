@@ -1,14 +1,15 @@
 """Kills runs in every phase, resumes them on other numbers of devices, and compares them with the unbroken run.
 
     python tests/faults/kill.py --kills 100 --terms 25 --seed 1
+    python tests/faults/kill.py --script modules --kills 40 --terms 10
     python tests/faults/kill.py --kills 100 --terms 25 --seed 1 --piece 3/10 --tally tally.json      # the third tenth of it
 
-Runs with plastic synapses are struck two to four times each, and go on until they are done. Each signal is aimed at a phase
-(start, build, compile, run, save, export), at a random moment of it; where it fell is what the run directory said in the moment
-before. After every signal each committed checkpoint must be sound, and the spikes on the disk must be the first ones of the
-unbroken run. A run that was asked to stop must leave with code 75, or be done; before it listens (`start`) the signal may end it
-without a word, and nothing is lost. At the end digest, spikes, events in flight, exported file, final weights and samples are
-those of the unbroken run.
+Runs of a network with plastic synapses, or of a program of Modules, are struck two to four times each, and go on until they
+are done. Each signal is aimed at a phase (start, build, compile, run, save, export), at a random moment of it; where it fell
+is what the run directory said in the moment before. After every signal each committed checkpoint must be sound, and the spikes
+on the disk must be the first ones of the unbroken run. A run that was asked to stop must leave with code 75, or be done;
+before it listens (`start`) the signal may end it without a word, and nothing is lost. At the end digest, spikes, events in
+flight, exported file, final weights and samples are those of the unbroken run.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from dist_sim.run.segment_reader import SegmentReader
 
 SCRIPT = Path(__file__).with_name("network.py")
 SAME = ("digest", "spikes", "emitted_events", "delivered_events", "in_flight_events", "rates", "model_time_ms")
-PHASE = {name: "build" for name in ("kernels", "placement", "connect", "neurons")} | {
+PHASE = {name: "build" for name in ("build", "kernels", "placement", "connect", "neurons")} | {
     "compile": "compile", "simulate": "run", "results": "export",
 }  # fmt: skip
 AIMS = ("save", "export", "build", "run", "compile", "start", "save", "run")
@@ -66,6 +67,7 @@ class Run:
     milliseconds: float
     beside: Path
     every: str = "0s"
+    script: Path = SCRIPT
     devices: int = 0
     process: ForkServerProcess = field(init=False)
 
@@ -89,7 +91,7 @@ class Run:
         if (self.out / "config.json").exists():
             what = ["resume", str(self.out), "--devices", str(devices)]
         else:
-            what = ["run", str(SCRIPT), "--out", str(self.out), "--devices", str(devices), "--checkpoint-every", self.every]
+            what = ["run", str(self.script), "--out", str(self.out), "--devices", str(devices), "--checkpoint-every", self.every]
             what += ["--set", f"ms={self.milliseconds}", "--", str(self.said_file)]
         self.process = FORKS.Process(target=program, args=(what, str(self.log_file), *more))
         self.process.start()
@@ -192,10 +194,12 @@ def strike(run: Run, number: int, aim: str, lengths: dict[str, float], draw: ran
         process.join()
 
 
-def campaign(folder: Path, signals: Sequence[tuple[int, str]], *, seed: int, milliseconds: float) -> Counter[str]:
+def campaign(
+    folder: Path, signals: Sequence[tuple[int, str]], *, seed: int, milliseconds: float, script: Path = SCRIPT
+) -> Counter[str]:
     """As many struck runs as the signals need, each with its aim; what was met."""
     draw, met = random.Random(seed), Counter[str]()
-    whole = Run(folder / "whole", milliseconds, folder)
+    whole = Run(folder / "whole", milliseconds, folder, script=script)
     whole.start(1)
     assert whole.wait_for("export"), whole.told()
     begin = time.monotonic()
@@ -209,7 +213,7 @@ def campaign(folder: Path, signals: Sequence[tuple[int, str]], *, seed: int, mil
         number += 1
         # Some save all the time, some are between two saves for most of it.
         every, strikes = draw.choice(("0s", "0.5s")), draw.choice((2, 3, 4))
-        run = Run(folder / f"struck-{number}", milliseconds, folder, every)
+        run = Run(folder / f"struck-{number}", milliseconds, folder, every, script)
         while not run.done():
             run.start(draw.choice([n for n in (1, 2, 3, 4) if n != run.devices]))
             if not left or not strikes:
@@ -236,6 +240,7 @@ def drawn(kills: int, terms: int, seed: int) -> list[tuple[int, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--script", default="network", help="which program is struck: network or modules")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--terms", type=int, default=25)
     parser.add_argument("--seed", type=int, default=1)
@@ -246,7 +251,8 @@ def main() -> None:
     piece, pieces = (int(n) for n in given.piece.split("/"))
     signals = drawn(given.kills, given.terms, given.seed)[piece - 1 :: pieces]
     with tempfile.TemporaryDirectory() as folder:
-        met = campaign(Path(folder), signals, seed=1000 * given.seed + piece, milliseconds=given.milliseconds)
+        options = dict(milliseconds=given.milliseconds, script=SCRIPT.with_name(f"{given.script}.py"))
+        met = campaign(Path(folder), signals, seed=1000 * given.seed + piece, **options)
     if given.tally is not None:
         met += Counter(json.loads(given.tally.read_text()) if given.tally.exists() else {})
         given.tally.write_text(json.dumps(met))
