@@ -63,7 +63,8 @@ def run(
 
     Started by srun, mpirun or on a TPU pod, the processes are one run; process 0 shows it and writes its results.
 
-    SIGTERM and SIGUSR1 have it save, and leave with code 75 at the next safe point.
+    SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and Ctrl-C have it save, and leave with code 75 at the next safe point. A second Ctrl-C ends
+    it at once.
 
     Exit codes: 0 done, 64 bad input, 70 internal error or a bug in the script, 74 output error, 75 stopped, to be resumed, 76 no
     progress.

@@ -71,7 +71,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
     try:
         with stop.listening():
             session.write_config()
-            directory.write_json("provenance.json", provenance(script.resolve(), session.command))
+            directory.write_json("provenance.json", provenance(session.script_file, session.command))
             directory.update_status(state="running", phase="script", pid=os.getpid(), exit_code=None)
             directory.log(" ".join(session.command))
             with session.active(), _output(directory, here):
@@ -95,7 +95,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
         if here.count == 1 or code != DONE:
             leave(code)
     if code == STOPPED and here.index == 0:
-        complain(f"stopped. Go on with it: dist-sim resume {directory.path}")
+        complain(f"stopped. Go on with it: dist-sim resume {directory}")
     session.pulse.beat("its end")
     return code
 
@@ -160,7 +160,7 @@ def _write_results(session: Session) -> None:
             folder.mkdir(exist_ok=True)
             write_atomically(folder / "summary.json", json.dumps(outcome.summary, indent=2, default=str) + "\n")
         last = outcome is outcomes[-1]
-        print_summary(outcome.summary, where=str(directory.path) if last else None, named=len(outcomes) > 1)
+        print_summary(outcome.summary, where=str(directory) if last else None, named=len(outcomes) > 1)
         _write_outcome(outcome, folder)
 
 

@@ -81,7 +81,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path | str):
-        self.path = Path(path)
+        self._called(path)
         self._status: dict[str, Any] = {}
         self._recordings, self._loops, self._process, self.resumed, self._follows = 0, 0, 0, False, False
         self._lease: Lease | None = None
@@ -108,7 +108,8 @@ class RunDirectory:
             OutputError: the path is no run directory.
         """
         directory = cls.__new__(cls)
-        directory.path, directory._status, directory._recordings, directory._loops = Path(path), {}, 0, 0
+        directory._called(path)
+        directory._status, directory._recordings, directory._loops = {}, 0, 0
         directory.resumed, directory._follows, directory._lease, directory._process = False, False, None, 0
         if not any((directory.path / mark).exists() for mark in MARKS):
             raise OutputError(f"{path}: is no run directory: none of {', '.join(MARKS)} in it.")
@@ -134,9 +135,17 @@ class RunDirectory:
         """The directory that process 0 of a run has claimed, for another of its processes: status, log and JSON files are written
         by process 0, and nothing here writes them."""
         directory = cls.__new__(cls)
-        directory.path, directory._status, directory._recordings, directory._loops = Path(path), {}, 0, 0
+        directory._called(path)
+        directory._status, directory._recordings, directory._loops = {}, 0, 0
         directory.resumed, directory._follows, directory._lease, directory._process = resumed, True, None, process
         return directory
+
+    def _called(self, path: Path | str) -> None:
+        # A script may change the working directory.
+        self.path, self._given = Path(path).absolute(), str(path)
+
+    def __str__(self) -> str:
+        return self._given
 
     @property
     def results(self) -> Path:

@@ -55,6 +55,7 @@ class Session:
         declared: name -> value of the parameters that the script has asked for so far.
         outcomes: name -> what each run of the script left; None of one that has not come to an end.
         pulse: the signs of life.
+        folder: the working directory in which it began; a script may change it.
     """
 
     devices: int | None = None
@@ -70,6 +71,12 @@ class Session:
     declared: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[str, Outcome | None] = field(default_factory=dict)
     pulse: Pulse = field(default_factory=Pulse)
+    folder: Path = field(default_factory=Path.cwd)
+
+    @property
+    def script_file(self) -> Path | None:
+        """The script, wherever the working directory is now."""
+        return None if self.script is None else (self.folder / self.script).resolve()
 
     @contextmanager
     def active(self) -> Iterator[Session]:
@@ -104,7 +111,7 @@ class Session:
         """Write `config.json`: how to start this run again, and the parameters asked for so far, as resolved."""
         if self.directory is not None:
             config = {
-                "script": self.script and self.script.resolve(),
+                "script": self.script_file,
                 "arguments": self.arguments,
                 "devices": self.devices,
                 "checkpoints": self.checkpoints and asdict(self.checkpoints),
@@ -116,8 +123,8 @@ class Session:
     def identity(self) -> dict[str, str]:
         """What must be the same, besides the network, when a run goes on from a checkpoint."""
         told = {f"--set {name}": text for name, text in sorted(self.parameters.items())}
-        if self.script is not None:
-            told["script"] = f"{self.script.name} with xxh3 {script_checksum(self.script)}"
+        if (file := self.script_file) is not None:
+            told["script"] = f"{file.name} with xxh3 {script_checksum(file)}"
         if self.arguments:
             told["arguments"] = " ".join(self.arguments)
         return told

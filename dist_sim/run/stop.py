@@ -6,12 +6,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
 STOPPED = 75
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
 class Stopped(SystemExit):
@@ -24,22 +24,23 @@ class Stopped(SystemExit):
 
 @contextmanager
 def leaving() -> Iterator[None]:
-    """Within this context, before a run has begun, SIGTERM and SIGUSR1 raise `Stopped`: it is to be started again."""
+    """Within this context, before a run has begun, the signals that stop one raise `Stopped`: it is to be started again."""
 
     def leave(number: int, _: object) -> None:
         print(f"dist-sim: {signal.Signals(number).name} before the run began. Start it again.", file=sys.stderr, flush=True)
         raise Stopped(signal.Signals(number).name)
 
-    with _handled_by(leave):
+    with _handled_by(leave, SIGNALS):
         yield
 
 
 @contextmanager
-def _handled_by(handler: Callable[[int, Any], None]) -> Iterator[None]:
+def _handled_by(handler: Callable[[int, Any], None], signals: Iterable[int]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Python gives signals to the main thread alone
         return
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    # What nohup has made of SIGHUP stays.
+    before = {n: signal.signal(n, handler) for n in signals if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield
     finally:
@@ -83,9 +84,17 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Within this context SIGTERM and SIGUSR1 ask to stop, instead of ending the process."""
-        with _handled_by(self._ask):
+        """Within this context signals ask to stop, instead of ending the process: SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and Ctrl-C.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came a second time.
+        """
+        with _handled_by(self._ask, (*SIGNALS, signal.SIGINT)):
             yield
 
     def _ask(self, number: int, _: object) -> None:
+        if number == signal.SIGINT:
+            if self._signal == signal.SIGINT:
+                raise KeyboardInterrupt
+            print("dist-sim: Ctrl-C: stops at the next safe point. Once more: at once, unsaved.", file=sys.stderr, flush=True)
         self._signal = number

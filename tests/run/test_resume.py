@@ -70,17 +70,18 @@ def status():
     return json.loads(Path("out/status.json").read_text())
 
 
-def test_a_signal_stops_a_run_that_can_be_resumed(script, capsys):
+@pytest.mark.parametrize("number", ["SIGUSR1", "SIGUSR2", "SIGHUP", "SIGINT"])
+def test_a_signal_stops_a_run_that_can_be_resumed(script, capsys, number):
     policy = ["--checkpoint-every", "0s", "--keep-last", "3", "--mtbf", "6h"]
-    begin = ["run", script, "--out", "out", *policy, "--set", "signal=SIGUSR1"]
-    before = signal.getsignal(signal.SIGUSR1)
+    begin = ["run", script, "--out", "out", *policy, "--set", f"signal={number}"]
+    before = signal.getsignal(getattr(signal, number))
     assert main(begin) == 75
     assert json.loads(Path("out/config.json").read_text())["checkpoints"]["mtbf"] == 6 * 3600
-    assert signal.getsignal(signal.SIGUSR1) is before
+    assert signal.getsignal(getattr(signal, number)) is before
     assert status()["state"] == "stopped" and status()["resumable"] and status()["exit_code"] == 75
     assert not Path("out/run.lock").exists() and not Path("out/results/spikes.h5").exists()
     assert 1 <= len(list(Path("out/checkpoints/spikes").glob("0*"))) <= 3
-    assert "SIGUSR1: saved at" in Path("out/log.txt").read_text() and "dist-sim resume out" in capsys.readouterr().err
+    assert f"{number}: saved at" in Path("out/log.txt").read_text() and "dist-sim resume out" in capsys.readouterr().err
 
     Path("script.py").write_text(SCRIPT.replace("seed=1", "seed=2"))
     assert main(["resume", "out"]) == 64
@@ -92,7 +93,7 @@ def test_a_signal_stops_a_run_that_can_be_resumed(script, capsys):
     assert status()["state"] == "done"
     resumed = capsys.readouterr()
     assert "resumed at" in resumed.err and "resumed at 0 ms" not in resumed.err
-    assert main(["run", script, "--out", "whole", "--set", "signal=SIGUSR1"]) == 0
+    assert main(["run", script, "--out", "whole", "--set", f"signal={number}"]) == 0
     whole = capsys.readouterr().out
     assert next(line for line in whole.splitlines() if "digest" in line) in resumed.out
     assert Path("out/results/spikes.h5").read_bytes() == Path("whole/results/spikes.h5").read_bytes()
@@ -109,6 +110,26 @@ def test_a_time_limit_also_ends_what_comes_before_the_first_step(script, capsys)
     assert status()["state"] == "done" and "there is no checkpoint" in capsys.readouterr().err
 
 
+def test_a_script_by_another_name_is_the_same(script, capsys):
+    Path("link.py").symlink_to("script.py")
+    assert main(["run", "link.py", "--out", "out", "--checkpoint-every", "0s"]) == 75
+    assert main(["resume", "out"]) == 0 and "resumed at" in capsys.readouterr().err
+
+
+def test_a_script_may_change_its_working_directory(tmp_path, monkeypatch, capsys):
+    """What the command line named stays what it was, in a run and in one that is resumed."""
+    monkeypatch.chdir(tmp_path)
+    Path("elsewhere").mkdir()
+    there = SCRIPT.replace("sim = ", "os.chdir('elsewhere')\nsim = ").replace('list(Path("out', 'list(Path("../out')
+    Path("script.py").write_text(there)
+    assert main(["run", "script.py", "--out", "out", "--checkpoint-every", "0s"]) == 75
+    os.chdir(tmp_path)
+    assert "dist-sim resume out" in capsys.readouterr().err and not list(Path("elsewhere").iterdir())
+    assert main(["resume", "out"]) == 0
+    os.chdir(tmp_path)
+    assert Path("out/results/spikes.h5").exists() and not list(Path("elsewhere").iterdir())
+
+
 @pytest.mark.parametrize("late", ["os.kill(os.getpid(), signal.SIGTERM)", "session.current_session().stop._deadline = 0.0"])
 def test_a_script_that_comes_to_its_end_is_done(tmp_path, monkeypatch, capsys, late):
     """A signal, or the end of its time, in the analysis after the last step: all results are there, and nothing is run again."""
@@ -120,6 +141,25 @@ def test_a_script_that_comes_to_its_end_is_done(tmp_path, monkeypatch, capsys, l
     assert json.loads(Path("out/summary.json").read_text())["spikes"] > 10 and "analysed" in printed
     with h5py.File("out/results/spikes.h5") as file:
         assert list(file["spikes"]) == ["cells"]
+
+
+def test_ctrl_c_twice_ends_at_once(capsys):
+    stop = Stop()
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.reason() == "SIGINT" and "Once more" in capsys.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with (stop := Stop()).listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.reason() is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_safe_points():
