@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +13,16 @@ from typing import Any, TextIO, final
 
 @contextmanager
 def readers_may_leave() -> Iterator[None]:
-    """Within this context what is written to a pipe that nobody reads is dropped, and to stderr also what its disk does not take.
+    """Within this context what is written to a pipe that nobody reads, or a terminal that is gone, is dropped, and to stderr also
+    what its disk does not take. Where the shell has closed a stream, no file of the run takes its number.
 
     On stdout a full disk stays an error: what a script prints there may be all it is run for.
     """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _outlasting(sys.stdout, BrokenPipeError), _outlasting(sys.stderr, OSError)
     try:
@@ -36,11 +44,15 @@ class _Outlasting(io.FileIO):
     def write(self, data: Any) -> int | None:
         try:
             return super().write(data)
-        except self._dropped:
+        except OSError as error:
+            if not isinstance(error, self._dropped) and error.errno != errno.EIO:
+                raise
             return memoryview(data).nbytes
 
 
-def _outlasting(stream: TextIO, dropped: type[OSError]) -> TextIO:
+def _outlasting(stream: TextIO | None, dropped: type[OSError]) -> TextIO:
+    if stream is None:  # closed by the shell
+        return open(os.devnull, "w", encoding="utf-8")
     try:
         raw = _Outlasting(stream.fileno(), dropped)
     except (OSError, ValueError, AttributeError):  # no file, or none at all

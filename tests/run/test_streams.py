@@ -80,3 +80,24 @@ def test_a_run_whose_reader_leaves_goes_on_to_its_end(checkout, tmp_path):
         assert subprocess.run(line, cwd=tmp_path, env=environment, stdout=nobody, stderr=nobody, timeout=100).returncode == 0
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "done"
     assert (tmp_path / "run" / "results" / "spikes.h5").is_file()
+
+
+SCRIPT = """
+import brainunit as u
+import dist_sim as ds
+
+sim = ds.Simulator()
+cells = sim.create(ds.iaf_psc_exp, 3)
+sim.connect(cells, sim.create(ds.spike_recorder))
+print(sim.simulate(1 * u.ms).digest)
+"""
+
+
+@pytest.mark.parametrize("how", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_shell_has_closed(tmp_path, how):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = f"{sys.executable} -m dist_sim run script.py --out out {how}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out/status.json").read_text())["state"] == "done"
+    assert (tmp_path / "out/results/spikes.h5").exists()
