@@ -48,7 +48,7 @@ class Lease:
             with _guard(path):
                 if path.exists():
                     self._take_over()
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
                 with os.fdopen(descriptor, "w") as file:
                     file.write(self._holder)
                     file.flush()

@@ -161,7 +161,7 @@ class SegmentWriter:
         try:
             if self._file is None:
                 # No O_APPEND: after a failed write the position is set back, and the next block overwrites the torn one.
-                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o640)
+                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
                 os.lseek(self._file, self._size, os.SEEK_SET)
             while written < len(block):
                 written += os.write(self._file, view[written:])

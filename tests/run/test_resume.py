@@ -110,6 +110,19 @@ def test_a_time_limit_also_ends_what_comes_before_the_first_step(script, capsys)
     assert status()["state"] == "done" and "there is no checkpoint" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_files_have_the_rights_that_the_umask_leaves(script, umask):
+    """In a folder of a group, a colleague can go on with a run; where nobody else may read, nobody can."""
+    before = os.umask(umask)
+    try:
+        assert main(["run", script, "--out", "out", "--checkpoint-every", "0s"]) in (75, 0)
+    finally:
+        os.umask(before)
+    found = [(path, path.stat().st_mode & 0o777) for path in Path("out").rglob("*")]
+    wrong = [f"{path}: {mode:o}" for path, mode in found if mode | 0o111 != (0o777 & ~umask) | 0o111]
+    assert len(found) > 10 and not wrong
+
+
 def test_a_script_by_another_name_is_the_same(script, capsys):
     Path("link.py").symlink_to("script.py")
     assert main(["run", "link.py", "--out", "out", "--checkpoint-every", "0s"]) == 75
