@@ -204,6 +204,10 @@ class Checkpoints:
 
     # ---- restoring ----
 
+    def steps(self) -> list[int]:
+        """Those of which there are checkpoints."""
+        return checkpoint_steps(self._folder) if self._folder.exists() else []
+
     def newest(self, until: int, *, allow_changed: bool = False) -> Saved | None:
         """The newest sound checkpoint up to a step; damaged ones are put aside (`<step>.damaged`), which is told.
 

@@ -195,6 +195,10 @@ class RunDirectory:
         self._recordings += 1
         return self.path / self._recording_name(self._recordings)
 
+    def next_spikes_folder(self) -> Path:
+        """Where the spikes of the next recording lie."""
+        return self.path / self._recording_name(self._recordings + 1)
+
     def next_checkpoints_folder(self) -> Path:
         """Where the checkpoints of the next recording lie."""
         return self.path / "checkpoints" / self._recording_name(self._recordings + 1)

@@ -142,7 +142,8 @@ class Engine(ABC):
             self.checkpoints = Checkpoints(folder, self.session.checkpoints, lines, self.dt, self.tell, self.processes)
             self._point = SafePoint(self.session, self.processes, self.checkpoints, self.tell)
             if directory.resumed:
-                saved = self._point.newest(last, allow_changed=self.session.allow_changed)
+                spikes = directory.next_spikes_folder()
+                saved = self._point.newest(last, allow_changed=self.session.allow_changed, spikes=spikes)
                 at = f"{saved.step * self.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
                 self.tell(f"resumed at {at}")
         self.begin_recording(directory, saved.step if saved is not None else 0)

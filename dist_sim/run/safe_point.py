@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import final
 
 from dist_sim.partition.processes import Processes
 from dist_sim.run.checkpoint import Checkpoints, Saved
 from dist_sim.run.progress import in_phase
+from dist_sim.run.segment_reader import SegmentReader
 from dist_sim.run.session import Session
 from dist_sim.run.stop import Stopped
 
@@ -54,15 +56,23 @@ class SafePoint:
         if checkpoints is not None and saving:
             save(checkpoints)
 
-    def newest(self, last: int, *, allow_changed: bool) -> Saved | None:
+    def newest(self, last: int, *, allow_changed: bool, spikes: Path | None = None) -> Saved | None:
         """The newest sound checkpoint to go on from: one up to step `last`, or a later one of a script that had come to `last`.
 
         Process 0 looks for it and puts damaged ones aside, then the others read the same.
+
+        Args:
+            spikes: folder of the segments that must reach to the checkpoint; where they were cut, an older one is taken.
         """
         checkpoints, saved = self._checkpoints, None
         assert checkpoints is not None
         if self._processes.index == 0:
-            saved = checkpoints.newest(2**31, allow_changed=allow_changed)
+            reach = 2**31
+            if spikes is not None:
+                reach = SegmentReader(spikes).end_step if any(spikes.glob("seg-*.bin")) else 0
+                if reach < max(checkpoints.steps(), default=0):
+                    self._tell(f"the spikes after step {reach} were cut off: an older checkpoint is needed")
+            saved = checkpoints.newest(reach, allow_changed=allow_changed)
             if saved is not None and saved.step > last and str(last) not in saved.facts["ends"]:
                 saved = checkpoints.newest(last, allow_changed=allow_changed)
         step = int(self._processes.first("-1" if saved is None else str(saved.step)))

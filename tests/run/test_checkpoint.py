@@ -166,14 +166,6 @@ def test_another_run_is_refused(tmp_path, stopped, options, named):
         assert "with changes: " + named.split(":")[0] in (directory.path / "log.txt").read_text()
 
 
-def test_spikes_that_were_lost_are_noticed(tmp_path, stopped):
-    directory = copied(stopped, tmp_path / "run")
-    segment = next((directory.path / "spikes").iterdir())
-    segment.write_bytes(segment.read_bytes()[:-200])
-    with pytest.raises(OutputError, match="the spikes of process 0 end at step"):
-        go(directory, devices=1)
-
-
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     arrays = {"a": np.arange(1000), "none": np.zeros((0, 3), np.float32)}
     folder = tmp_path / "kept"
@@ -244,3 +236,20 @@ def test_a_run_says_how_to_go_on(stopped):
     manifest = json.loads(next((stopped / "checkpoints" / "spikes").glob("*/manifest.json")).read_text())
     assert {"identity", "versions", "digest", "arrays", "files", "step", "wall_s"} <= set(manifest)
     assert set(itertools.chain(manifest["identity"])) >= {"dt", "seed", "precision", "create exp"}
+
+
+def test_spikes_that_were_cut_off_are_computed_again(tmp_path, unbroken, capsys):
+    """From the newest checkpoint that they reach to; from the beginning where none is left."""
+    for number, keep in enumerate((0.6, 0.1, 0.0)):
+        source = tmp_path / f"run-{number}"
+        assert go(RunDirectory(source), chunks=6, devices=2) is None
+        (segment,) = (source / "spikes").glob("seg-*.bin")
+        if keep:
+            content = segment.read_bytes()
+            segment.write_bytes(content[: int(keep * len(content))])
+        else:
+            segment.unlink()
+        capsys.readouterr()
+        assert told(go(RunDirectory.resume(source), devices=1)) == unbroken
+        said = capsys.readouterr().err
+        assert "an older checkpoint is needed" in said and ("there is no checkpoint" in said) == (keep == 0.0)
