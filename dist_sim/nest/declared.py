@@ -135,7 +135,9 @@ class Receptor:
         axis: where there is one for each entry of the lists of an axis.
         at_least: the smallest weight that is allowed.
         counts: it counts the spikes and leaves their weights aside.
-        refused: why no connection to it can be made, where none can.
+        weights: of one that counts along an axis of its own, a parameter along that axis: every static synapse of a neuron has an
+            entry there, with the spikes and the weight of that synapse alone, and no other synapse can be made. In a Simulator
+            the synapses say it, and users do not.
         released_by: a `Release` of the model, where a spike brings the part of its weight that its sender releases: of neurons
             of the same model alone, by static synapses.
         own_port: the receptor type that neurons of the same model must take instead of this one.
@@ -147,7 +149,7 @@ class Receptor:
     axis: str | None = None
     at_least: float | None = None
     counts: bool = False
-    refused: str | None = None
+    weights: str | None = None
     released_by: Any = None
     own_port: int | None = None
 

@@ -30,7 +30,9 @@ def page(model: type[NESTNeuron]) -> str:
     rows = []
     for name, receptor in model.receptors.items():
         port = f"{receptor.port} and up, one per entry of the lists" if receptor.axis is not None else str(receptor.port)
-        takes = "counts spikes" if receptor.counts else receptor.refused or signs[receptor.sign]
+        takes = "counts spikes" if receptor.counts else signs[receptor.sign]
+        if receptor.weights is not None:
+            port, takes = str(receptor.port), "all weights; every synapse has states of its own"
         if receptor.released_by is not None:
             takes += f", times what their senders release: of {model.__name__} alone"
         rows.append((name, port, _unit(receptor.unit), takes))

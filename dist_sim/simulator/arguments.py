@@ -14,7 +14,7 @@ from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
 from dist_sim.nest.devices import WeightRecorder
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import Shape, receptor_of, receptor_unit, routes_of
+from dist_sim.nest.neurons.text import Shape, receptor_of, receptor_types, receptor_unit
 from dist_sim.nest.synapses import SYNAPSES, Synapse
 from dist_sim.network.distributions import Distribution, as_draw, bounds
 from dist_sim.network.rules import RULES, Rule, all_to_all
@@ -26,23 +26,20 @@ ARGUMENTS = ("rule", "weight", "delay", "synapse", "receptor_type", "allow_autap
 def read_receptor(model: type[NESTNeuron], nodes: Sequence[Node], receptor_type: int | None, where: str) -> tuple[int, Any]:
     """The receptor type of a connection to nodes of one model, and the unit of its weights."""
     shape = Shape(axes=tuple((axis, min(n.axes[axis] for n in nodes)) for axis in nodes[0].axes))
-    routes = routes_of(model, shape)
+    ports = receptor_types(model, shape)
     if receptor_type is None:
-        if 0 not in routes and len(routes) > 1:
-            raise ConnectError(f"{where}: a {model.__name__} has receptors {_listed(routes)}; say receptor_type=...")
-        receptor_type = 0 if 0 in routes else min(routes, default=0)
-    if isinstance(receptor_type, bool) or not isinstance(receptor_type, int | np.integer) or int(receptor_type) not in routes:
-        types = "receptor " if len(routes) == 1 else "receptors "
-        allowed = f"has {types}{_listed(routes)}" if routes else "receives no spikes"
-        signs = " alone, and routes weights by sign" if list(routes) == [0] else ""
+        if 0 not in ports and len(ports) > 1:
+            raise ConnectError(f"{where}: a {model.__name__} has receptors {_listed(ports)}; say receptor_type=...")
+        receptor_type = 0 if 0 in ports else min(ports, default=0)
+    if isinstance(receptor_type, bool) or not isinstance(receptor_type, int | np.integer) or int(receptor_type) not in ports:
+        types = "receptor " if len(ports) == 1 else "receptors "
+        allowed = f"has {types}{_listed(ports)}" if ports else "receives no spikes"
+        signs = " alone, and routes weights by sign" if ports == [0] else ""
         raise ConnectError(f"{where}: receptor_type={receptor_type}: a {model.__name__} {allowed}{signs}.")
-    if (why := receptor_of(model, int(receptor_type)).refused) is not None:
-        raise ConnectError(f"{where}: receptor_type={receptor_type} of a {model.__name__}: {why}")
     return int(receptor_type), receptor_unit(model, int(receptor_type))
 
 
-def _listed(routes: Mapping[int, Any]) -> str:
-    ports = sorted(routes)
+def _listed(ports: Sequence[int]) -> str:
     return f"{ports[0]} to {ports[-1]}" if len(ports) > 3 else ", ".join(map(str, ports))
 
 

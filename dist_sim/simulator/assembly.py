@@ -27,6 +27,7 @@ from dist_sim.partition.layout import NOWHERE, Ids, Layout, span
 from dist_sim.partition.mesh import local_positions
 from dist_sim.partition.processes import processes_of
 from dist_sim.partition.share import Share
+from dist_sim.simulator.entries import Entries, entries_of
 from dist_sim.simulator.network import Meter as Sampler
 from dist_sim.simulator.network import Network
 from dist_sim.simulator.nodes import Node
@@ -86,7 +87,8 @@ class Description:
 
     def axes_of(self, model: type[NESTNeuron]) -> dict[str, int]:
         """Entries of each axis of lists: those of the neuron that has most."""
-        return {axis: max(n.axes[axis] for n in self.nodes_of(model)) for axis in model.axes()}
+        counts = {axis: max(n.axes[axis] for n in self.nodes_of(model)) for axis in model.axes()}
+        return counts | {e.axis: len(e.weights) for e in self.entries if e.model is model}
 
     def nodes_of(self, model: type) -> list[Node]:
         return [n for n in self.nodes if issubclass(n.model, model)]
@@ -98,8 +100,22 @@ class Description:
         return {node: device.trains(self.seed, number) for number, node, device in numbered}
 
     @cached_property
+    def entries(self) -> Sequence[Entries]:
+        """Synapses that have entries of their own in their targets."""
+        found = []
+        for group, model in enumerate(self.models):
+            for receptor in (r for r in model.receptors.values() if r.weights is not None):
+                its = [c for c in self.connections if c.group == group and c.receptor == receptor.port]
+                found.append(entries_of(model, receptor, its, seed=self.seed, dt=self.dt, backend=self.backend))
+        return found
+
+    @cached_property
     def bounded(self) -> Sequence[Connection]:
-        """The connections, each with how many spikes its sources can send in one step: neurons one, generators what they hold."""
+        """The connections as they are built, those of each entry on their own; each with how many spikes its sources can send in
+        one step: neurons one, generators what they hold."""
+        own = {(self.models.index(e.model), e.receptor.port) for e in self.entries}
+        built = [c for c in self.connections if (c.group, c.receptor) not in own]
+        built += [c for e in self.entries for c in e.connections]
         most = {
             node: max((int(np.unique(train, return_counts=True)[1].max(initial=1)) for train in trains), default=1)
             for node, trains in self.trains.items()
@@ -107,9 +123,9 @@ class Description:
         most |= {n: _SEVERAL for n in self.nodes if n.is_neuron and n.model.several_spikes}
         several = [(node.first_id, node.first_id + node.size, n) for node, n in most.items() if n > 1]
         if not several:
-            return self.connections
+            return built
         found = []
-        for c in self.connections:
+        for c in built:
             there = [n for first, last, n in several if ((c.pre_ids >= first) & (c.pre_ids < last)).any()]
             found.append(replace(c, at_once=max(there)) if there else c)
         return found
@@ -203,7 +219,10 @@ def values_at(
 ) -> dict[str, np.ndarray]:
     """Parameters and initial values (None: all) of some neurons of a model by row, by global id: (n,) each."""
     known = settable(model)
-    return _drawn_at(d, model, known if names is None else {n: known[n] for n in names}, ids)
+    if names is not None:
+        return _drawn_at(d, model, {n: known[n] for n in names}, ids)
+    of_synapses = (e.values(ids) for e in d.entries if e.model is model)
+    return {k: v for values in (_drawn_at(d, model, known, ids), *of_synapses) for k, v in values.items()}
 
 
 def values_of_share(d: Description, share: Share, group: int) -> dict[str, np.ndarray]:
@@ -294,15 +313,15 @@ def input_channels(d: Description, shapes: Sequence[Shape], share: Share, stimul
 
 def _refuse_coarse(d: Description, channels: Sequence[Channels], share: Share) -> None:
     """A weight that its neuron's quantum cannot hold to a thousandth is refused."""
-    coarsest = np.zeros(len(d.connections))
-    for k, c in enumerate(d.connections):
+    coarsest = np.zeros(len(d.bounded))
+    for k, c in enumerate(d.bounded):
         channel, (_, place) = channels[c.group], share.find(c.post_ids)
         if channel.routes[c.receptor][0] not in channel.counting and len(place):
             device, within = np.divmod(place, share.layout.slots_per_device)
             places = device * share.layout.block[c.group] + within - share.layout.first[c.group]
             coarsest[k] = channel.quanta(c.receptor, places).max()
     coarsest = share.processes.gather(coarsest).max(axis=0)
-    for c, quantum in zip(d.connections, coarsest, strict=True):
+    for c, quantum in zip(d.bounded, coarsest, strict=True):
         size, smallest = typical_size(c.weight), smallest_size(c.weight)
         if size == 0 or smallest >= 500 * quantum:
             continue

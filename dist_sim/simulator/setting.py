@@ -14,7 +14,7 @@ from dist_sim.kernels import build
 from dist_sim.nest.devices import Device
 from dist_sim.nest.devices.settings import Number, Series, Time
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import settable
+from dist_sim.nest.neurons.text import default_shape, settable
 from dist_sim.network.distributions import Distribution
 from dist_sim.simulator.nodes import Node
 from dist_sim.simulator.parameters import PARAMETER_STREAMS, drawn_values, given_parameters, pieces, values_of
@@ -25,6 +25,7 @@ def neuron_draws(
 ) -> tuple[dict[str, build.Draw], dict[str, int]]:
     """What is given to neurons, checked, by row; and the entries of each axis of lists."""
     draws, axes = given_parameters(model.__name__, settable(model), given, size)
+    axes = {**dict(default_shape(model).axes), **axes}
     _check(model, draws, axes, first_id, size, seed)
     return draws, axes
 

@@ -227,15 +227,25 @@ def refuse_direction(source: Node, target: Node, where: str) -> None:
 
 def refuse_senders(pre: NodeView, post: NodeView, receptor: int, synapse: Synapse | None, where: str) -> None:
     """Raises ConnectError where a receptor takes what neurons of the target's model release, and the senders or the synapses are
-    others; or where it is not for those neurons."""
+    others; where it is not for those neurons; or where it has states for each static synapse, and there is none."""
     for model in neurons_of(post, where):
         name, taking = model.__name__, receptor_of(model, receptor)
         here = f"{where}: receptor_type={receptor} of a {name}"
         if taking.own_port is not None and any(node.model is model for node in pre.nodes):
             raise ConnectError(f"{here} is not for {name} neurons. Give receptor_type={taking.own_port}, as in NEST.")
+        if taking.weights is not None:
+            if synapse is None:
+                raise ConnectError(
+                    f"{here} has states for each synapse, and what {pre.name} sends goes along none. Connect it with "
+                    f"parrot_neuron neurons, and these with {post.name}."
+                )
+            if synapse.on_pre is not None:
+                raise ConnectError(
+                    f"{here} takes static synapses, whose weights stay; got {type(synapse).__name__}. Leave synapse=... out."
+                )
         if taking.released_by is None:
             continue
-        others = sorted({r.port for r in model.receptors.values() if r.released_by is None and r.refused is None})
+        others = sorted({r.port for r in model.receptors.values() if r.released_by is None})
         for node in pre.nodes:
             if node.model is not model:
                 raise ConnectError(

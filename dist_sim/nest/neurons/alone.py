@@ -27,7 +27,8 @@ class Alone:
         self.size = (size,) if isinstance(size, int | np.integer) else tuple(size)
         if isinstance(size, bool) or not self.size or any(n < 1 for n in self.size):
             raise ParameterError(f"{model.__name__}({size!r}): the size must be whole numbers of at least 1.")
-        known, axes = texts.settable(model), dict(texts.default_shape(model).axes)
+        known = {**texts.settable(model), **texts.synaptic(model)}
+        axes = dict(texts.default_shape(model).axes)
         given: dict[str, np.ndarray] = {}
         for name, value in parameters.items():
             if name not in known:
@@ -113,7 +114,8 @@ class Alone:
             parts = list(given) if receptor.axis is not None and given is not None else [given] * count
             for part in parts:
                 where = f"{model.__name__}.update({name}=...)"
-                bare = 0.0 if part is None else units.checked(part, receptor.unit, where).to_decimal(receptor.unit)
+                unit = u.UNITLESS if receptor.counts else receptor.unit
+                bare = 0.0 if part is None else units.checked(part, unit, where).to_decimal(unit)
                 values.append(jnp.asarray(bare, dtype))
         return values
 

@@ -63,5 +63,12 @@ class iaf_bw_2001(NESTNeuron):
         cls.refuse_where(wrong, p, "tau_rise_NMDA", "tau_decay_NMDA", "must be below", why)
 
     propagators = staticmethod(brunel_wang.propagators)
-    derivatives = staticmethod(brunel_wang.derivatives)
-    step = staticmethod(brunel_wang.step)
+
+    @staticmethod
+    def derivatives(y, p, x):
+        return brunel_wang.derivatives(y, p, x, y.s_NMDA) | {"s_NMDA": -y.s_NMDA * p.rate_NMDA}
+
+    @staticmethod
+    def step(y, p, x):
+        changed, spike = brunel_wang.step(y, p, x, y.s_NMDA)
+        return changed | {"s_NMDA": y.s_NMDA + x.spikes_NMDA}, spike

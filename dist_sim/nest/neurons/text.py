@@ -47,13 +47,20 @@ _TRACES = {"tau_minus": Parameter(u.ms, 20.0, above=0.0), "tau_minus_triplet": P
 
 @functools.cache
 def settable(model: type[NESTNeuron]) -> Mapping[str, Parameter]:
-    """What a user may give: parameters and initial values."""
+    """What a user may give to neurons in a network: parameters and initial values."""
     starts = {}
     for name, state in model.state_declarations.items():
         if state.settable and state.axis is None:
             default = state.start if not isinstance(state.start, str) else model.parameter_declarations[state.start].default
             starts[name] = Parameter(state.unit, default, at_least=state.at_least, relative_to=state.relative_to)
-    return {**model.parameter_declarations, **starts, **_TRACES}
+    of_synapses = synaptic(model)
+    given = {n: p for n, p in model.parameter_declarations.items() if n not in of_synapses}
+    return {**given, **starts, **_TRACES}
+
+
+def synaptic(model: type[NESTNeuron]) -> dict[str, Parameter]:
+    """What the synapses in a network say: their weights, where each has an entry of its own."""
+    return {r.weights: model.parameter_declarations[r.weights] for r in model.receptors.values() if r.weights is not None}
 
 
 def default_shape(model: type[NESTNeuron]) -> Shape:
@@ -87,6 +94,11 @@ def routes_of(model: type[NESTNeuron], shape: Shape) -> dict[int, tuple[int, int
             if receptor.sign == 1:
                 routes[port] = (row, row)
     return routes
+
+
+def receptor_types(model: type[NESTNeuron], shape: Shape) -> list[int]:
+    """The receptor types that users know: one for all synapses that have entries of their own, of which there are none yet."""
+    return sorted({*routes_of(model, shape), *(r.port for r in model.receptors.values() if r.weights is not None)})
 
 
 def receptor_of(model: type[NESTNeuron], port: int) -> Receptor:
@@ -250,7 +262,7 @@ def recordable_text(model: type[NESTNeuron], shape: Shape, dtype: Any, name: str
 def _sample(model: type[NESTNeuron], shape: Shape) -> dict[str, np.ndarray]:
     """Default values of one neuron."""
     values = {}
-    for name, parameter in settable(model).items():
+    for name, parameter in {**settable(model), **synaptic(model)}.items():
         for k, entry in enumerate(entries(name, parameter.axis, shape)):
             default = parameter.default
             if isinstance(default, tuple):
