@@ -112,8 +112,10 @@ class Alone:
             given = arriving.get(name)
             count = 1 if receptor.axis is None else self.shape.count(receptor.axis)
             parts = list(given) if receptor.axis is not None and given is not None else [given] * count
+            where = f"{model.__name__}.update({name}=...)"
+            if len(parts) != count:
+                raise ParameterError(f"{where}: {len(parts)} are given, and these neurons take {count}, one for each entry.")
             for part in parts:
-                where = f"{model.__name__}.update({name}=...)"
                 unit = u.UNITLESS if receptor.counts else receptor.unit
                 bare = 0.0 if part is None else units.checked(part, unit, where).to_decimal(unit)
                 values.append(jnp.asarray(bare, dtype))
