@@ -20,7 +20,7 @@ import dist_sim as ds
 from dist_sim.errors import ConnectError, ParameterError, UnitError
 from dist_sim.nest.declared import Parameter
 from dist_sim.nest.neurons import NEURONS
-from dist_sim.nest.neurons.text import receptor_of, recordables_of, routes_of, settable
+from dist_sim.nest.neurons.text import receptor_of, receptor_types, recordables_of, settable
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.session import Session
@@ -225,8 +225,9 @@ def test_relations(model):
 def test_receptors(model):
     kind, sim = NEURONS[model], ds.Simulator(dt=0.1 * u.ms)
     cells, clock = sim.create(kind, 2, params=in_units(model, case_of(model).base)), sim.create(ds.spike_generator)
-    routes = routes_of(kind, shape_of(model, case_of(model)))
-    for port in (-1, max(routes, default=0) + 1, *(set(routes) - set(open_ports(model, case_of(model))))):
+    routes = receptor_types(kind, shape_of(model, case_of(model)))
+    closed = [port for port in routes if receptor_of(kind, port).released_by is not None]
+    for port in (-1, max(routes, default=0) + 1, *closed):
         with pytest.raises(ConnectError, match=rf"receptor_type={port}.* a {model}"):
             sim.connect(clock, cells, delay=1 * u.ms, receptor_type=port)
     for port in routes:

@@ -1,4 +1,5 @@
-"""Receptors where a spike brings what its sender releases: iaf_tum_2000's second one, NMDA of iaf_bw_2001."""
+"""Receptors where a spike brings what its sender releases: iaf_tum_2000's second one, NMDA of iaf_bw_2001; and NMDA of
+iaf_bw_2001_exact, where every synapse has states of its own."""
 
 from __future__ import annotations
 
@@ -12,12 +13,15 @@ from scipy.special import gamma, gammainc
 
 import dist_sim as ds
 from dist_sim.core import environ
-from dist_sim.errors import ConnectError
+from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.nest.neurons import NEURONS
 from dist_sim.nest.neurons.nmda_release import lower_gamma
 
 DT = 0.1  # ms
-TRACES = {"iaf_tum_2000": ["I_syn_ex", "I_syn_in", "V_m"], "iaf_bw_2001": ["V_m", "s_AMPA", "s_NMDA", "I_NMDA"]}
+TRACES = {
+    "iaf_tum_2000": ["I_syn_ex", "I_syn_in", "V_m"],
+    **dict.fromkeys(("iaf_bw_2001", "iaf_bw_2001_exact"), ["V_m", "s_AMPA", "s_NMDA", "I_NMDA"]),
+}
 
 
 def irregular(seed: int, mean: float, duration: float) -> list[float]:
@@ -44,18 +48,28 @@ SENDERS: dict[str, tuple[Any, ...]] = {
         ({"alpha": 30.0, "tau_decay_NMDA": 12.0}, ((1, 900.0, irregular(3, 6.0, 400.0)),), ((3, 2.5, 1.7),)),
         ({"alpha": 0.01, "tau_rise_NMDA": 0.5}, ((1, 900.0, irregular(4, 20.0, 400.0)),), ((3, 300.0, 1.0),)),
     ),
+    "iaf_bw_2001_exact": (
+        ({}, ((1, 900.0, irregular(1, 12.0, 400.0)),), ((3, 90.0, 1.0, slice(3)), (1, 5.0, 1.0))),
+        ({"t_ref": 1.0}, ((1, 900.0, irregular(2, 30.0, 400.0)),), ((3, 60.0, 0.1), (3, -9.0, 3.0, slice(1, 4)))),
+        ({}, ((1, 900.0, irregular(3, 6.0, 400.0)),), ((3, 40.0, 1.7, slice(2)), (3, 25.0, 0.6, slice(3, 4)))),
+    ),
 }  # fmt: skip
 TARGETS = {
     "iaf_tum_2000": [{"I_e": 370.0}, {"tau_syn_ex": 5.0, "tau_syn_in": 1.0}, {"tau_rec": 3.0, "I_e": 400.0}],
     "iaf_bw_2001": [{}, {"tau_decay_NMDA": 60.0, "V_th": -50.0}, {"conc_Mg2": 0.4, "C_m": 300.0}],
-}
+    "iaf_bw_2001_exact": [
+        {}, {"tau_decay_NMDA": 60.0, "V_th": -50.0}, {"conc_Mg2": 0.4, "C_m": 300.0}, {"alpha": 3.0, "tau_rise_NMDA": 0.3},
+    ],
+}  # fmt: skip
+# Of spike_generators to all targets, twice in one step too.
+STIMULI = {"iaf_tum_2000": [], "iaf_bw_2001": [], "iaf_bw_2001_exact": [(3, 7.0, [4.0, 4.0, 30.5, 31.0, 150.0])]}
 
 
 @pytest.mark.nest
 @pytest.mark.parametrize("model", SENDERS)
 def test_what_arrives_is_nests(model):
     asked = {
-        "model": model, "dt": DT, "duration": 400.0, "neurons": TARGETS[model], "stimuli": [], "currents": [],
+        "model": model, "dt": DT, "duration": 400.0, "neurons": TARGETS[model], "stimuli": STIMULI[model], "currents": [],
         "senders": SENDERS[model], "recordables": TRACES[model],
     }  # fmt: skip
     theirs = run_nest(asked)
@@ -103,12 +117,13 @@ def test_the_incomplete_gamma_function(a):
 
 
 def network(**options):
-    """Recurrent neurons of both models, with delays, multapses and weights of both signs, and a watched synapse of each."""
+    """Recurrent neurons of each model, with delays, multapses and weights of both signs, and a watched synapse of each."""
     sim = ds.Simulator(dt=DT * u.ms, **({"seed": 3, "precision": 64} | options))
     recorder, seen = sim.create(ds.spike_recorder), []
     noise = sim.create(ds.poisson_generator, rate=900 * u.Hz)
     for model, port, weights, drive in (
         ("iaf_tum_2000", 1, (150 * u.pA, -200 * u.pA), 900 * u.pA), ("iaf_bw_2001", 3, (2 * u.nS, 4 * u.nS), 60 * u.nS),
+        ("iaf_bw_2001_exact", 3, (2 * u.nS, -3 * u.nS), 60 * u.nS),
     ):  # fmt: skip
         start = dict(V_m=ds.dist.Uniform(-70 * u.mV, -56 * u.mV), **({"x": 1.0} if port == 1 else {}))
         cells = sim.create(model, 41, params=start)
@@ -117,7 +132,8 @@ def network(**options):
         for weight in weights:
             delay = ds.dist.Uniform(0.1 * u.ms, 1.5 * u.ms)
             synapse = ds.static_synapse(weight=weight, delay=delay, weight_recorder=watcher)
-            sim.connect(cells, cells, rule=ds.fixed_indegree(7), synapse=synapse, receptor_type=port)
+            rule = ds.fixed_indegree(7) if model != "iaf_bw_2001_exact" else ds.pairwise_poisson(0.03)
+            sim.connect(cells, cells, rule=rule, synapse=synapse, receptor_type=port)
         meter = sim.create(ds.multimeter, record_from=TRACES[model], interval=DT * u.ms)
         sim.connect(meter, cells)
         sim.connect(cells, recorder)
@@ -177,7 +193,7 @@ def test_users_see_static_synapses():
     result = sim.simulate(20 * u.ms)
     for (_, watcher, cells, model, weights), first in zip(seen, before, strict=True):
         known = sim.get_connections(source=cells, target=cells)
-        assert len(known) == 41 * 14 and set(known.get("synapse_model")) == {"static_synapse"}
+        assert (len(known) == 41 * 14 or model == "iaf_bw_2001_exact") and set(known.get("synapse_model")) == {"static_synapse"}
         np.testing.assert_array_equal(known.get("weight").mantissa, first)
         assert set(first) == {w.mantissa for w in weights}
         seen_by_watcher = result.events(watcher)
@@ -261,11 +277,70 @@ def test_neurons_of_the_model_itself_take_receptor_1():
     sim.connect(sim.create(ds.iaf_psc_exp), cells)
 
 
-def test_nmda_of_the_exact_model_is_refused():
-    sim = ds.Simulator(dt=DT * u.ms)
-    cells = sim.create(ds.iaf_bw_2001_exact, 3)
-    with pytest.raises(ConnectError, match="a gate that moves at every step.*Use iaf_bw_2001"):
-        sim.connect(cells, cells, receptor_type=3)
+# ---- NMDA of iaf_bw_2001_exact: an entry for each synapse ----
+
+
+def exact(*sources, **options):
+    """A neuron of the exact model with synapses of 5 nS from (model, parameters) each, and what runs it."""
+    sim = ds.Simulator(dt=DT * u.ms, precision=64, **options)
+    cell, meter = sim.create(ds.iaf_bw_2001_exact), sim.create(ds.multimeter, record_from=["s_NMDA"], interval=DT * u.ms)
+    sim.connect(meter, cell)
+    for model, params, delay in sources:
+        source = sim.create(model, params=params)
+        if model == "parrot_neuron":
+            clock = sim.create(ds.spike_generator, spike_times=TIMES * u.ms)
+            sim.connect(clock, source, delay=1 * u.ms)
+        sim.connect(source, cell, weight=5 * u.nS, delay=delay * u.ms, receptor_type=3)
+    return sim, cell, lambda: np.asarray(u.get_magnitude(sim.simulate(20 * u.ms).trace(meter, "s_NMDA")))[:, 0]
+
+
+TIMES = np.array([3.0, 3.0, 3.0, 7.5, 9.0])
+
+
+def test_whoever_sends_a_spike_opens_the_gate():
+    """As in NEST, which asks no sender for its model; several spikes in one step count one by one."""
+    wanted = exact(("spike_generator", dict(spike_times=TIMES * u.ms), 2.0))[-1]()
+    np.testing.assert_array_equal(exact(("parrot_neuron", {}, 1.0))[-1](), wanted)
+    with environ.context(dt=DT * u.ms, precision=64):
+        alone = ds.iaf_bw_2001_exact(1, w_NMDA=np.array([5.0, 0.0]) * u.nS)
+        alone.init_state()
+        arriving = np.bincount(np.rint((TIMES + 2.0) / DT).astype(int) - 1, minlength=199).astype(float)
+        found = ds.transform.for_loop(lambda n: (alone(spikes_NMDA=(n, 3.0)), u.get_magnitude(alone.s_NMDA)[0])[1], arriving)
+        with pytest.raises(ParameterError, match=r"update\(spikes_NMDA=...\): 1 are given, and these neurons take 2"):
+            alone(spikes_NMDA=(1.0,))
+    np.testing.assert_allclose(found, wanted[: len(found)], rtol=1e-12)
+    assert wanted.max() > 3.0
+
+
+def test_a_neuron_has_room_for_so_many_synapses():
+    sim, cell, run = exact()
+    sim.connect(sim.create(ds.parrot_neuron, 20), cell, receptor_type=3)
+    cells = sim.create(ds.iaf_bw_2001_exact, 2)
+    sim.connect(sim.create(ds.parrot_neuron, 5), cells, rule=ds.pairwise_bernoulli(0.0), receptor_type=3)
+    sim.connect(sim.create(ds.parrot_neuron, 13), cell, receptor_type=3)
+    words = r"connect\(parrot_neuron_2, iaf_bw_2001_exact_0\): neuron 0 has 33 synapses of receptor_type=3; .* at most 32\."
+    with pytest.raises(ConnectError, match=words):
+        run()
+
+
+def test_no_synapse_is_no_entry():
+    sim, cell, run = exact()
+    sim.connect(sim.create(ds.parrot_neuron, 5), cell, rule=ds.pairwise_bernoulli(0.0), receptor_type=3)
+    assert not run().any() and len(sim.get_connections()) == 0
+
+
+def test_what_has_no_entries():
+    sim, cell, _ = exact()
+    with pytest.raises(ConnectError, match="receptor_type=3 of a iaf_bw_2001_exact has states for each synapse.*parrot_neuron"):
+        sim.connect(sim.create(ds.poisson_generator), cell, receptor_type=3)
+    for synapse in ("tsodyks_synapse", "stdp_synapse", "bernoulli_synapse"):
+        with pytest.raises(ConnectError, match=f"takes static synapses, whose weights stay; got {synapse}"):
+            sim.connect(cell, cell, receptor_type=3, synapse=synapse)
+    for port in (0, 4):
+        with pytest.raises(ConnectError, match=f"receptor_type={port}: a iaf_bw_2001_exact has receptors 1, 2, 3"):
+            sim.connect(cell, cell, receptor_type=port)
+    with pytest.raises(UnknownNameError, match="w_NMDA"):
+        sim.create(ds.iaf_bw_2001_exact, w_NMDA=np.ones(2) * u.nS)
 
 
 CHANNELS = [("iaf_bw_2001", "spikes_NMDA", "s_NMDA"), ("iaf_tum_2000", "released_ex", "I_syn_ex")]

@@ -1,8 +1,9 @@
 """NEST's side of a comparison of single neurons: run as a script, reads a pickle and writes one. NEST is imported here alone.
 
 Asked: {"model", "dt", "duration", "neurons": [params], "stimuli": [(receptor, weight, times)], "senders": more neurons, as
-[(params, stimuli of its own, [(receptor, weight, delay)])], "currents": [(amplitude, start, stop)], "recordables": [names],
-"seed"}. Given: {"defaults", "recordables", "steps", "senders", "offsets", "traces": {name: (samples, neurons)}}.
+[(params, stimuli of its own, [(receptor, weight, delay)])], where a slice after the delay chooses targets, "currents":
+[(amplitude, start, stop)], "recordables": [names], "seed"}. Given: {"defaults", "recordables", "steps", "senders", "offsets",
+"traces": {name: (samples, neurons)}}.
 """
 
 import pickle
@@ -49,8 +50,9 @@ def main(asked, given):
             for receptor, weight, times in driven:
                 source = nest.Create("spike_generator", params={"spike_times": times})
                 nest.Connect(source, cell, syn_spec={"weight": weight, "delay": 1.0, "receptor_type": receptor})
-            for receptor, weight, delay in to:
-                nest.Connect(cell, nodes, syn_spec={"weight": weight, "delay": delay, "receptor_type": receptor})
+            for receptor, weight, delay, *some in to:
+                targets = nodes[some[0]] if some else nodes
+                nest.Connect(cell, targets, syn_spec={"weight": weight, "delay": delay, "receptor_type": receptor})
         for amplitude, start, stop in d["currents"]:
             source = nest.Create("dc_generator", params={"amplitude": amplitude, "start": start, "stop": stop})
             nest.Connect(source, nodes, syn_spec={"delay": 1.0})

@@ -295,5 +295,13 @@ CASES = {
         ),
         current=900.0,
     ),
-    "iaf_bw_2001_exact": Case(tolerance=1e-6, weights={1: (60.0,), 2: (20.0,)}, current=900.0),
+    "iaf_bw_2001_exact": Case(
+        tolerance=1e-6,
+        weights={1: (60.0,), 2: (20.0,)},
+        senders=(
+            ({}, ((1, 900.0, IRREGULAR),), ((3, 20.0, 1.3), (3, 5.0, 2.5))),
+            ({}, ((1, 900.0, IRREGULAR[1::2]),), ((3, 8.0, 0.1),)),
+        ),
+        current=900.0,
+    ),
 }

@@ -119,9 +119,9 @@ def variants(model: str, case: Case) -> dict[str, dict[str, Any]]:
 
 
 def open_ports(model: str, case: Case) -> list[int]:
-    """Receptor types that take spikes of anyone."""
+    """Receptor types that take spikes of anyone, along synapses or not."""
     found = {port: receptor_of(NEURONS[model], port) for port in routes_of(NEURONS[model], shape_of(model, case))}
-    return [port for port, receptor in found.items() if receptor.refused is None and receptor.released_by is None]
+    return [port for port, receptor in found.items() if receptor.released_by is None and receptor.weights is None]
 
 
 def stimuli(model: str, case: Case) -> list[tuple[int, float, list[float]]]:
@@ -207,8 +207,9 @@ def run_ours(asked: dict[str, Any], *, precision: int = 64, **options: Any) -> d
         for port, weight, times in driven:
             source = sim.create(ds.spike_generator, spike_times=np.array(times) * u.ms)
             sim.connect(source, cell, weight=weight * unit_of(kind, port), delay=1.0 * u.ms, receptor_type=port)
-        for port, weight, delay in to:
-            sim.connect(cell, everyone, weight=weight * unit_of(kind, port), delay=delay * u.ms, receptor_type=port)
+        for port, weight, delay, *some in to:
+            targets = everyone[some[0]] if some else everyone
+            sim.connect(cell, targets, weight=weight * unit_of(kind, port), delay=delay * u.ms, receptor_type=port)
     for amplitude, start, stop in asked["currents"]:
         source = sim.create(ds.dc_generator, amplitude=amplitude * u.pA, start=start * u.ms, stop=stop * u.ms)
         sim.connect(source, everyone, delay=1.0 * u.ms)
