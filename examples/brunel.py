@@ -6,7 +6,7 @@
 
 AI is asynchronous and irregular; SIfast and SIslow are synchronous (a fast and a slow oscillation) with irregular neurons; SR is
 synchronous and regular. A neuron has a tenth of all others as its sources; the states are Brunel's where 1,000 of them are
-excitatory, that is for order=2500. With regime=all, summary and digest of `dist-sim run` are those of the last one.
+excitatory, that is for order=2500. With regime=all, `dist-sim run` has results of each under its name.
 
 Source: Brunel (2000), doi:10.1023/A:1008925309027, Fig. 8 and Table 1.
 """
@@ -63,12 +63,12 @@ class Spikes:
         return len(self.times) / (self.size * (self.end - self.begin) * 1e-3)
 
 
-def simulate(regime: Regime, *, order: int, seed: int, t_presim: float, t_sim: float) -> Spikes:
-    """Runs one network of 4 * order excitatory and order inhibitory neurons."""
+def simulate(regime: Regime, *, order: int, seed: int, t_presim: float, t_sim: float, name: str | None = None) -> Spikes:
+    """Runs one network of 4 * order excitatory and order inhibitory neurons, whose results have this name."""
     size = 5 * order
     C_E, C_I = round(EPSILON * 4 * order), round(EPSILON * order)
     threshold_rate = V_TH / (J * C_E * TAU_M)  # of each external synapse, 1/ms
-    sim = ds.Simulator(dt=DT * u.ms, seed=seed)
+    sim = ds.Simulator(dt=DT * u.ms, seed=seed, name=name)
     rest = dict(E_L=0 * u.mV, V_reset=V_RESET * u.mV, V_th=V_TH * u.mV, V_m=0 * u.mV)
     neuron = dict(tau_m=TAU_M * u.ms, t_ref=T_REF * u.ms, C_m=1 * u.pF, **rest)
     exc = sim.create(ds.iaf_psc_delta, 4 * order, name="E", params=neuron)
@@ -124,8 +124,8 @@ def main() -> None:
     found = {}
     print(f"{'regime':<8}{'g':>5}{'eta':>6}{'rate [Hz]':>12}{'mean field':>12}{'NEST 3.10':>12}")
     for key in REGIMES if name == "all" else [name]:
-        regime, spikes = REGIMES[key], simulate(REGIMES[key], order=order, seed=seed, t_presim=t_presim, t_sim=t_sim)
-        found[key] = spikes
+        regime = REGIMES[key]
+        found[key] = spikes = simulate(regime, order=order, seed=seed, t_presim=t_presim, t_sim=t_sim, name=key)
         nest = "-" if regime.nest is None else f"{regime.nest:.1f}"
         print(f"{key:<8}{regime.g:>5g}{regime.eta:>6g}{spikes.rate:>12.2f}{regime.theory:>12.2f}{nest:>12}", flush=True)
     if find_spec("matplotlib"):

@@ -59,8 +59,10 @@ def test_an_example_is_short_and_runs(checkout, tmp_path, name):
     summary = RunDirectory.open(tmp_path / "run").read_json("summary.json")
     assert summary is not None and summary["digest"] in printed
     assert summary["spikes"] > 0 and summary["devices"] == 2
-    pictures = {path.name for path in (tmp_path / "run/results").glob("*.png")}
-    assert pictures == {"raster.png"} | ({"brunel_all.png"} if name == "brunel.py" else set())
+    results = tmp_path / "run/results"
+    pictures = {str(path.relative_to(results)) for path in results.rglob("*.png")}
+    each = ("SR/", "SIfast/", "AI/", "SIslow/") if name == "brunel.py" else ("",)
+    assert pictures == {f"{run}raster.png" for run in each} | ({"brunel_all.png"} if name == "brunel.py" else set())
 
 
 def test_the_digest_of_an_example_does_not_depend_on_the_devices(checkout, tmp_path):
