@@ -5,6 +5,7 @@ The step, the synapse tables and the files hold bare numbers in this one unit sy
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import brainunit as u
@@ -34,16 +35,27 @@ def checked(value: Any, unit: Any, where: str) -> u.Quantity:
     Raises:
         UnitError: the value has no unit, or the unit of something else.
     """
-    wanted = f"{KINDS.get(str(unit), 'a quantity')} ({unit})"
-    if u.have_same_dim(unit, u.UNITLESS):
-        wanted = "a number without unit"
-        value = u.Quantity(value) if not isinstance(value, u.Quantity) and _is_number(value) else value
-    if not isinstance(value, u.Quantity):
-        hint = f" Did you mean {_short(value)} * u.{unit}?" if hasattr(u, str(unit)) and _is_number(value) else ""
-        raise UnitError(f"{where}: needs {wanted}; got {_short(value)}{' without unit.' * _is_number(value) or '.'}{hint}")
-    if not u.have_same_dim(value, unit):
+    if not isinstance(value, u.Quantity) and _same_dim(unit, u.UNITLESS) and _is_number(value):
+        value = u.Quantity(value)
+    if isinstance(value, u.Quantity) and _same_dim(value.unit, unit):
+        return value
+    wanted = "a number without unit" if _same_dim(unit, u.UNITLESS) else f"{KINDS.get(str(unit), 'a quantity')} ({unit})"
+    if isinstance(value, u.Quantity):
         raise UnitError(f"{where}: needs {wanted}; got {_short(value)}.")
-    return value
+    hint = f" Did you mean {_short(value)} * u.{unit}?" if hasattr(u, str(unit)) and _is_number(value) else ""
+    raise UnitError(f"{where}: needs {wanted}; got {_short(value)}{' without unit.' * _is_number(value) or '.'}{hint}")
+
+
+# Units are few, and comparing two takes longer than all else that is done with a number.
+@cache
+def _same_dim(unit: Any, other: Any) -> bool:
+    return bool(u.have_same_dim(unit, other))
+
+
+@cache
+def _factor(unit: Any, wanted: Any) -> float:
+    """What numbers in one unit are multiplied by to be in another one."""
+    return 1.0 if unit.has_same_magnitude(wanted) else unit.magnitude / wanted.magnitude
 
 
 def magnitude(value: Any, unit: Any, where: str) -> np.ndarray:
@@ -59,7 +71,9 @@ def magnitude(value: Any, unit: Any, where: str) -> np.ndarray:
         ParameterError: a NaN among the values.
     """
     wanted = UNITS[unit] if isinstance(unit, str) else unit
-    bare = np.asarray(checked(value, wanted, where).to_decimal(wanted), dtype=np.float64)
+    value = checked(value, wanted, where)
+    factor = _factor(value.unit, wanted)
+    bare = np.asarray(value.mantissa if factor == 1 else value.mantissa * factor, dtype=np.float64)
     if np.isnan(bare).any():
         raise ParameterError(f"{where}: is NaN. Give a number in {unit}.")
     return bare
@@ -68,7 +82,7 @@ def magnitude(value: Any, unit: Any, where: str) -> np.ndarray:
 def quantity(values: Any, unit: Any) -> Any:
     """The bare numbers of the step as a quantity again; numbers without unit stay as they are."""
     wanted = UNITS[unit] if isinstance(unit, str) else unit
-    return values if u.have_same_dim(wanted, u.UNITLESS) else values * wanted
+    return values if _same_dim(wanted, u.UNITLESS) else values * wanted
 
 
 # What is added before a time in steps is cut to a whole number: halves go up, and what floating-point noise has made of a half is

@@ -107,8 +107,9 @@ class Connection:
 
     def delay_bounds(self, dt: float) -> tuple[int, int]:
         """Smallest and largest delay that can be drawn, in steps."""
-        low, high = (int(units.steps_of(np.clip(x, -1e15 * dt, 1e15 * dt), dt)) for x in bounds(self.delay))
-        return low, high
+        most = 1e15 * dt
+        low, high = (min(max(x, -most), most) for x in bounds(self.delay))
+        return int(units.steps_of(low, dt)), int(units.steps_of(high, dt))
 
     def largest_weight(self) -> float:
         """The largest size that a weight can ever have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any, final
 
 import numpy as np
@@ -145,13 +146,24 @@ def _limits(d: Any, unit: str, where: str) -> tuple[float, float]:
 
 def _reachable(draw: build.Draw, where: str) -> build.Draw:
     """Refuses limits that redrawing would hardly or never meet."""
-    centre = exact.exp(np.asarray(draw.a)) if draw.kind == build.LOGNORMAL else draw.a
-    words = np.linspace(0, 2**32 - 1, 20001)
-    values = draw.a + draw.b * exact.normal_quantile(words)
-    values = exact.exp(values) if draw.kind == build.LOGNORMAL else values
-    kept = np.mean((values >= draw.low) & (values <= draw.high))
-    if kept < 1e-3:
+    if _kept(draw.kind, draw.a, draw.b, draw.low, draw.high) < 1e-3:
+        centre = exact.exp(np.asarray(draw.a)) if draw.kind == build.LOGNORMAL else draw.a
         raise ParameterError(
             f"{where}: less than 0.1 % of the distribution around {centre:g} lies in [{draw.low:g}, {draw.high:g}]."
         )
     return draw
+
+
+# Networks are made of many connections with few distributions.
+@lru_cache(4096)
+def _kept(kind: int, a: float, b: float, low: float, high: float) -> float:
+    """The part of a normal or lognormal distribution that lies in [low, high]."""
+    values = a + b * _quantiles()
+    values = exact.exp(values) if kind == build.LOGNORMAL else values
+    return np.count_nonzero((values >= low) & (values <= high)) / len(values)
+
+
+@cache
+def _quantiles() -> np.ndarray:
+    """Of the standard normal distribution, evenly spaced."""
+    return exact.normal_quantile(np.linspace(0, 2**32 - 1, 20001))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import brainunit as u
@@ -70,7 +71,7 @@ def read_rule(rule: Any, options: Mapping[str, Any], where: str) -> Rule:
             raise UnknownNameError("rule", rule, RULES, where=where)
         rule = RULES[rule]
     if isinstance(rule, type) and issubclass(rule, Rule):
-        known = inspect.signature(rule).parameters
+        known = _options(rule)
         for name in options:
             if name not in known:
                 raise UnknownNameError("argument", name, [*known, *ARGUMENTS], where=f"{where}: rule {rule.name}")
@@ -83,6 +84,11 @@ def read_rule(rule: Any, options: Mapping[str, Any], where: str) -> Rule:
     if not isinstance(rule, Rule):
         raise ConnectError(f"{where}: rule={rule!r} is not a connection rule. Known: {', '.join(sorted(RULES))}.")
     return rule
+
+
+@cache
+def _options(rule: type[Rule]) -> tuple[str, ...]:
+    return tuple(inspect.signature(rule).parameters)
 
 
 def read_weight(weight: Any, unit: Any, where: str) -> build.Draw:

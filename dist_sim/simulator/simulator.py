@@ -108,6 +108,7 @@ class Simulator:
         self.name = None if name is None else checked_name(name, f"Simulator(name={name!r})")
         self._nodes: list[Node] = []
         self._own: set[Node] = set()
+        self._models: list[type[NESTNeuron]] = []  # in order of first use
         self._num_ids = 0
         self._connections: list[Connection] = []
         self._stimuli: list[Stimulus] = []
@@ -170,6 +171,8 @@ class Simulator:
         self._num_ids += size if has_ids else 0
         self._nodes.append(node)
         self._own.add(node)
+        if issubclass(found, NESTNeuron) and found not in self._models:
+            self._models.append(found)
         return NodeView((node,), np.arange(size) + max(node.first_id, 0))
 
     # ---- connect ----
@@ -288,9 +291,8 @@ class Simulator:
         for kind in neurons_of(post, where):
             refuse_weights(kind, receptor, initial, where)
         watched_by = read_recorder(synapse.weight_recorder, self._own, where)
-        models = self._models
         for c in self._connections if watched_by is not None else ():
-            known = receptor_unit(models[c.group], c.receptor)
+            known = receptor_unit(self._models[c.group], c.receptor)
             if c.watched_by == watched_by and known != unit:
                 raise ConnectError(f"{where}: {watched_by} records weights in {known}. Create another.")
         return Connection(
@@ -309,10 +311,6 @@ class Simulator:
             plasticity=synapse.changing(initial, unit, where),
             watched_by=watched_by,
         )
-
-    @property
-    def _models(self) -> list[type[NESTNeuron]]:
-        return list(dict.fromkeys(n.model for n in self._nodes if n.is_neuron))
 
     def _told(self, node: Node, ids: np.ndarray, name: str, value: Any) -> Callable[[], None]:
         self._open(f"{node.name}.{name}")

@@ -158,6 +158,8 @@ def by_model(c: Connection, post: NodeView, models: Sequence[type[NESTNeuron]]) 
     Raises:
         ConnectError: a rule that draws for all targets together.
     """
+    if len(of := {node.model for node in post.nodes}) == 1:
+        return [replace(c, group=models.index(of.pop()))]
     group = np.empty(len(c.post_ids), np.int64)
     for node in post.nodes:
         group[(c.post_ids >= node.first_id) & (c.post_ids < node.first_id + node.size)] = models.index(node.model)
