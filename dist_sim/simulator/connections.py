@@ -16,7 +16,6 @@ from dist_sim.nest.neurons.text import receptor_unit
 from dist_sim.nest.synapses import SYNAPSES
 from dist_sim.nest.synapses.declared import WEIGHT
 from dist_sim.network.connection import Connection, on_host
-from dist_sim.network.tables import families
 from dist_sim.simulator.assembly import Description
 
 if TYPE_CHECKING:
@@ -40,7 +39,8 @@ class SynapseCollection:
     delay: u.Quantity
     _first: np.ndarray
     _connection: np.ndarray
-    _place: np.ndarray
+    _local: np.ndarray
+    _slot: np.ndarray
     _description: Description
     _simulation: Callable[[], Simulation | None]
 
@@ -51,7 +51,7 @@ class SynapseCollection:
         def part(values: Any) -> Any:
             return values[index] if isinstance(index, slice) else values[np.atleast_1d(index)]
 
-        columns = ("source", "target", "delay", "_first", "_connection", "_place")
+        columns = ("source", "target", "delay", "_first", "_connection", "_local", "_slot")
         try:
             chosen = {name: part(getattr(self, name)) for name in columns}
         except (IndexError, TypeError) as error:
@@ -107,7 +107,7 @@ class SynapseCollection:
     def _now(self, name: str) -> np.ndarray:
         """Numbers of the connections, initial values, or those of changing synapses as they are now."""
         values = self._first.copy()
-        simulation = self._simulation()
+        simulation, places = self._simulation(), {}
         for number in np.unique(self._connection):
             c, mine = self._description.connections[number], self._connection == number
             if c.plasticity is None or c.family is None or c.plasticity.released:
@@ -116,7 +116,11 @@ class SynapseCollection:
                 values[mine] = c.plasticity.parameters[name]
             elif simulation is not None:
                 plastic = simulation.network.projection.plastic[c.family]
-                values[mine] = plastic.synapses()[self._place[mine], plastic.text.variables.index(name)]
+                if c.family not in places:
+                    places[c.family] = _places(simulation.description, c.family), plastic.synapses()
+                first, synapses = places[c.family]
+                place = first[number][self._local[mine]] + self._slot[mine]
+                values[mine] = synapses[place, plastic.text.variables.index(name)]
             elif name != "weight":
                 values[mine] = c.plasticity.initial[name]
         return values
@@ -139,26 +143,41 @@ def find(
     """
     if synapse is not None and synapse not in SYNAPSES:
         raise UnknownNameError("synapse", synapse, SYNAPSES, where="get_connections")
-    places = {family: _places(d, family) for family in families(d.connections)}
+    meets_source, meets_target = _meeting(source), _meeting(target)
     parts: list[tuple[np.ndarray, ...]] = [tuple(np.zeros(0, t) for t in (int, int, int, float, int, int, int))]
     for number, c in enumerate(d.connections):
-        if synapse not in (None, c.synapse):
+        if synapse not in (None, c.synapse) or not meets_target(c.post_ids) or not meets_source(c.pre_ids):
             continue
         local = np.arange(len(c.post_ids)) if target is None else np.flatnonzero(np.isin(c.post_ids, target))
         drawn = build.draw_values(on_host(c, local, seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
         chosen = np.full(len(drawn.source), True) if source is None else np.isin(drawn.source, source)
-        post = c.post_ids[local[drawn.target]]
-        place = np.full(len(post), -1)
-        if c.family is not None:
-            place = places[c.family][c.stream][local[drawn.target]] + drawn.slot.astype(np.int64)
-        columns = (drawn.source, post, drawn.delay, drawn.weight, place, np.full(len(post), number), drawn.slot)
+        place = local[drawn.target]
+        columns = (
+            drawn.source, c.post_ids[place], drawn.delay, drawn.weight, np.full(len(place), number), place,
+            drawn.slot.astype(np.int64),
+        )  # fmt: skip
         parts.append(tuple(column[chosen] for column in columns))
-    pre, post, delay, weight, place, order, slot = (np.concatenate(column) for column in zip(*parts, strict=True))
+    pre, post, delay, weight, order, place, slot = (np.concatenate(column) for column in zip(*parts, strict=True))
     by = np.lexsort((slot, order, pre, post))
     return SynapseCollection(
         source=pre[by], target=post[by], delay=units.quantity(delay[by] * d.dt, "ms"),
-        _first=weight[by], _connection=order[by], _place=place[by], _description=d, _simulation=simulation,
+        _first=weight[by], _connection=order[by], _local=place[by], _slot=slot[by], _description=d, _simulation=simulation,
     )  # fmt: skip
+
+
+def _meeting(ids: np.ndarray | None) -> Callable[[np.ndarray], bool]:
+    """Tells of one side of a connection whether some of these ids (None: any) may be on it."""
+    if ids is None:
+        return lambda _: True
+    low, high = (int(ids.min()), int(ids.max())) if len(ids) else (0, -1)
+    known: dict[int, bool] = {}  # connections of the same view share its ids
+
+    def meets(side: np.ndarray) -> bool:
+        if (found := known.get(id(side))) is None:
+            found = known[id(side)] = len(side) > 0 and bool(side.min() <= high and side.max() >= low)
+        return found
+
+    return meets
 
 
 def ends_of(d: Description, family: str, place: int) -> tuple[int, int]:
@@ -166,23 +185,26 @@ def ends_of(d: Description, family: str, place: int) -> tuple[int, int]:
     places = _places(d, family)
     # Several begin at one place where some have no synapses.
     begin = max(int(first[first <= place].max(initial=0)) for first in places.values())
-    targets = np.concatenate([c.post_ids[places[c.stream] == begin] for c in d.connections if c.stream in places])
+    targets = np.concatenate([d.connections[number].post_ids[first == begin] for number, first in places.items()])
     found = find(d, lambda: None, None, targets, None)
-    mine = np.array([c.family == family for c in d.connections])[found._connection]
-    (at,) = np.flatnonzero(mine & (found._place == place))
+    numbers = enumerate(found._connection)
+    (at,) = [k for k, n in numbers if n in places and places[n][found._local[k]] + found._slot[k] == place]
     return int(found.source[at]), int(found.target[at])
 
 
 def _places(d: Description, family: str) -> dict[int, np.ndarray]:
-    """Per connection of a family, by its stream: (num_post,) place of the first synapse of each target among all of the
+    """Per connection of a family, by its number: (num_post,) place of the first synapse of each target among all of the
     family, in order of (target id, connection, slot)."""
-    mine = [c for c in d.connections if c.family == family]
-    degrees = {c.stream: c.rule.sources(c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend)).degrees for c in mine}
+    mine = {number: c for number, c in enumerate(d.connections) if c.family == family}
+    degrees = {
+        number: c.rule.sources(c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend)).degrees
+        for number, c in mine.items()
+    }
     total = np.zeros(d.num_ids, dtype=np.int64)
-    for c in mine:
-        total[c.post_ids] += degrees[c.stream]
+    for number, c in mine.items():
+        total[c.post_ids] += degrees[number]
     place, first = {}, np.cumsum(total) - total
-    for c in mine:
-        place[c.stream] = first[c.post_ids].copy()
-        first[c.post_ids] += degrees[c.stream]
+    for number, c in mine.items():
+        place[number] = first[c.post_ids].copy()
+        first[c.post_ids] += degrees[number]
     return place

@@ -22,13 +22,14 @@ def with_releases(d: Description) -> Description:
         ConnectError: senders of one connection that release differently.
     """
     models = d.models
+    laws = {to: receptor_of(models[to[0]], to[1]).released_by for to in {(c.group, c.receptor) for c in d.connections}}
     known: dict[Any, Mapping[str, float]] = {}
     found = []
     for c in d.connections:
-        model = models[c.group]
-        if (law := receptor_of(model, c.receptor).released_by) is None:
+        if (law := laws[c.group, c.receptor]) is None:
             found.append(c)
             continue
+        model = models[c.group]
         # Connections from the same view share its ids.
         key = (model, c.receptor, id(c.pre_ids))
         if key not in known:

@@ -269,7 +269,8 @@ class Simulator:
                 raise ConnectError(f"get_connections({label}=...): what `create` of this Simulator returned is needed.")
         pre, post = (None if side is None else _ids(side) for side in (source, target))
         name = synapse.__name__ if isinstance(synapse, type) else synapse
-        return connections.find(self._description(), lambda: self._simulation, pre, post, name)
+        described = self._description() if self._simulation is None else self._simulation.description
+        return connections.find(described, lambda: self._simulation, pre, post, name)
 
     def _synapses(
         self,
