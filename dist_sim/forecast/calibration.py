@@ -24,7 +24,7 @@ from dist_sim.run.memory import held_bytes, peak_bytes
 from dist_sim.run.progress import Phases
 from dist_sim.run.recording import Recording
 from dist_sim.simulator.assembly import Description, assemble
-from dist_sim.simulator.finite import check_finite
+from dist_sim.simulator.finite import Finite
 from dist_sim.simulator.network import Network
 from dist_sim.simulator.population import Population
 
@@ -156,7 +156,7 @@ def _built(d: Description, chance: float) -> _Built:
         peak_bytes()
         begin = time.perf_counter()
         run.loop.compile(0)
-        check_finite(network, d, 0, 0)
+        run.finite.check(0, 0)
         ready_s += time.perf_counter() - begin
         compiling, compiled = peak_bytes(), held_bytes()
     running = run.begin()
@@ -195,6 +195,7 @@ class _Run:
     def __init__(self, d: Description, network: Network, neurons: Sequence[_Dealing]):
         self.description, self.network, self.neurons, self.step = d, network, neurons, 0
         self.loop = ChunkedLoop(network, network.chunk, overflow=network.projection.overflow)
+        self.finite = Finite(network, d)
         self.dealt = [n.patterns.value for n in neurons]
         self.count = plastic.PERIOD if network.projection.plastic else network.chunk
 
@@ -222,7 +223,7 @@ class _Run:
 
     def _visit(self, recording: Recording, first: int, last: int) -> None:
         network = self.network
-        check_finite(network, self.description, first, last)
+        self.finite.check(first, last)
         steps, slots, _ = network.spikes(first, last)
         ids = network.layout.ids_of(slots)
         network.projection.synapses_of(slots)

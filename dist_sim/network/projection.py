@@ -359,13 +359,16 @@ class Projection(Module):
         tables = [local_part(t.pointers.value).reshape(devices, -1) for t in (self, *self.plastic.values())]
         total = 0
         last = self.exchanged_until(step)
+        emitted = np.arange(max(0, last - self.slots), last)
+        passed = np.clip(step - emitted - self.min_delay, 0, nd)
         for d in range(devices):
-            for emitted in range(max(0, last - self.slots), last):
-                start, count = (int(x) for x in marks[d, emitted % self.slots])
-                rows = (ring[d, (start + np.arange(count)) % ring.shape[1]] & ~in_flight.DOWN).astype(np.int64)
-                passed = min(max(step - emitted - self.min_delay, 0), nd)
-                for pointers in tables:
-                    total += int((pointers[d, (rows + 1) * nd].astype(np.int64) - pointers[d, rows * nd + passed]).sum())
+            start, count = marks[d, emitted % self.slots].T.astype(np.int64)
+            ended = np.cumsum(count)
+            place = np.repeat(start - ended + count, count) + np.arange(count.sum())
+            rows = (ring[d, place % ring.shape[1]] & ~in_flight.DOWN).astype(np.int64)
+            begin = rows * nd + np.repeat(passed, count)
+            for pointers in tables:
+                total += int((pointers[d, (rows + 1) * nd].astype(np.int64) - pointers[d, begin]).sum())
         return total
 
     def plastic_synapses(self, family: str, device: int, synapse: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -31,7 +31,8 @@ class ChunkedLoop:
 
             transform.fori_loop(first, last, body)
 
-        self.advance = transform.jit(advance)
+        # What a chunk began with is kept until it is known to fit: given away, each State would be copied before.
+        self.advance = transform.jit(advance, donate=False)
         self.chunk = chunk
         self._overflow = overflow
 
@@ -42,10 +43,8 @@ class ChunkedLoop:
         return self.advance.states(zero, zero).written
 
     def compile(self, first: int) -> None:
-        """Compiles the loop by running no step, and the copies of what :meth:`run` holds meanwhile."""
-        held = [s.value for s in self.written]
+        """Compiles the loop by running no step."""
         self._run(first, first)
-        del held
 
     def run(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Advances from step `first` to `last`; yields (begin, end) after each chunk, when the host may read States."""

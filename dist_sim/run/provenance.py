@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ SECRET = re.compile(r"TOKEN|JWT|SECRET|PASSW|CREDENTIAL|KEY", re.IGNORECASE)
 
 def versions() -> dict[str, str]:
     """Versions of Python, of dist_sim and of the packages that decide on its results; those not installed are left out."""
+    return dict(_versions())
+
+
+# Read from files, and asked for after each simulate(): a process does not change what it runs on.
+@cache
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -25,20 +25,28 @@ class _Found(NamedTuple):
     more: int  # neurons or synapses
 
 
-def check_finite(network: Network, d: Description, first: int, last: int) -> None:
-    """Look at every floating-point state after the chunk [first, last).
+@final
+class Finite:
+    """Looks at every floating-point state of a network between chunks."""
 
-    Raises:
-        NumericalError: one is NaN or infinite; says which population, neuron or synapse, variable and time.
-    """
-    plastic = network.projection.plastic
-    states = [s for _, _, s in _neuron_states(network)] + [s for p in plastic.values() for s in (p.state, p.post_traces)]
-    free = {name: p for name, p in plastic.items() if p.limits is not None}
-    if states and not bool(_all_finite([s.value for s in states])):
-        _refuse_infinite(network, d, first, last)
-    for name, p in free.items():
-        if bool(_beyond(p.state.value, p.fixed.value, p.limits)):
-            _refuse_large(d, name, p, first, last)
+    def __init__(self, network: Network, d: Description):
+        self._network, self._d = network, d
+        self._neurons = [state for _, _, state in _neuron_states(network)]
+
+    def check(self, first: int, last: int) -> None:
+        """After the chunk [first, last).
+
+        Raises:
+            NumericalError: a state is NaN or infinite; says which population, neuron or synapse, variable and time.
+        """
+        # A State of synapses is another one after its buffer has grown.
+        plastic = self._network.projection.plastic
+        states = self._neurons + [s for p in plastic.values() for s in (p.state, p.post_traces)]
+        if states and not bool(_all_finite([s.value for s in states])):
+            _refuse_infinite(self._network, self._d, first, last)
+        for name, p in plastic.items():
+            if p.limits is not None and bool(_beyond(p.state.value, p.fixed.value, p.limits)):
+                _refuse_large(self._d, name, p, first, last)
 
 
 def _refuse_infinite(network: Network, d: Description, first: int, last: int) -> None:

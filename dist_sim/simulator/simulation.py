@@ -23,7 +23,7 @@ from dist_sim.run.recording import Recording
 from dist_sim.run.statistics import Population
 from dist_sim.run.summary import build_summary, peak_rss_bytes
 from dist_sim.simulator.assembly import Description, assemble
-from dist_sim.simulator.finite import check_finite
+from dist_sim.simulator.finite import Finite
 from dist_sim.simulator.identity import identity
 from dist_sim.simulator.nodes import Node
 from dist_sim.simulator.result import ALWAYS, SimulationResult, recorded_in
@@ -44,7 +44,8 @@ class Simulation(Engine):
             self.loop = ChunkedLoop(self.network, self.network.chunk, overflow=self.network.projection.overflow)
             with self.phases.phase("compile"):
                 self.loop.compile(0)
-                check_finite(self.network, description, 0, 0)  # compiled here, not in the first chunk
+                self.finite = Finite(self.network, description)
+                self.finite.check(0, 0)  # compiled here, not in the first chunk
             self._initial = {s: s.value for s in self.loop.written}
         self.build_s = time.perf_counter() - begin
         projection, layout = self.network.projection, self.network.layout
@@ -78,7 +79,7 @@ class Simulation(Engine):
     @in_phase("record")
     def collect(self, first: int, last: int) -> float:
         """Takes the spikes of a chunk from this process's devices, and the samples."""
-        check_finite(self.network, self.description, first, last)
+        self.finite.check(first, last)
         network, layout = self.network, self.network.layout
         steps, slots, number = network.spikes(first, last)
         ids = layout.ids_of(slots)

@@ -352,7 +352,8 @@ class Simulator:
         return steps
 
     def _duration(self, duration: Any) -> int:
-        bare = units.magnitude(duration, "ms", f"simulate({duration})")
+        # Printing a quantity takes longer than a short simulation.
+        bare = units.magnitude(duration, "ms", "simulate(duration)")
         if bare.ndim or not 0 <= bare < np.inf:
             raise ParameterError(f"simulate({duration}): must be one finite time of at least 0 ms.")
         steps = int(units.steps_of(float(bare), self.dt))

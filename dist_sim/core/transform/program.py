@@ -49,7 +49,9 @@ class Program:
 
         blocks = staged.blocks
         run = staged if blocks is None else partial(staged.on, blocks)
-        self.donating = compiled(run, donate_argnums=(0,) if self._reused else ())
+        # Told where States lie, XLA puts them there: else it says of a single device that nothing is split, and each is moved.
+        placed = [list(slot.shardings) for slot in staged.slots]
+        self.donating = compiled(run, donate_argnums=(0,) if self._reused else (), out_shardings=(None, placed))
         self._inline = compiled(staged)
 
     def fits(self) -> bool:
