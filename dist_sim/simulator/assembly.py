@@ -109,6 +109,12 @@ class Description:
                 found.append(entries_of(model, receptor, its, seed=self.seed, dt=self.dt, backend=self.backend))
         return found
 
+    def events(self) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and ids (n,) of all spikes of those generators, generator by generator."""
+        of_all = [(node.first_id + k, train) for node, trains in self.trains.items() for k, train in enumerate(trains)]
+        ids, number = (np.array(column, dtype=np.int64) for column in ([i for i, _ in of_all], [len(t) for _, t in of_all]))
+        return np.concatenate([np.zeros(0, np.int64), *(train for _, train in of_all)]), np.repeat(ids, number)
+
     @cached_property
     def bounded(self) -> Sequence[Connection]:
         """The connections as they are built, those of each entry on their own; each with how many spikes its sources can send in
@@ -116,10 +122,11 @@ class Description:
         own = {(self.models.index(e.model), e.receptor.port) for e in self.entries}
         built = [c for c in self.connections if (c.group, c.receptor) not in own]
         built += [c for e in self.entries for c in e.connections]
-        most = {
-            node: max((int(np.unique(train, return_counts=True)[1].max(initial=1)) for train in trains), default=1)
-            for node, trains in self.trains.items()
-        }
+        steps, ids = self.events
+        begins = np.flatnonzero((np.diff(steps, prepend=-1) != 0) | (np.diff(ids, prepend=-1) != 0))
+        at_once, ids = np.diff(begins, append=len(steps)), ids[begins]
+        stretches = {n: slice(*np.searchsorted(ids, [n.first_id, n.first_id + n.size])) for n in self.trains}
+        most = {node: int(at_once[stretch].max(initial=1)) for node, stretch in stretches.items()}
         most |= {n: _SEVERAL for n in self.nodes if n.is_neuron and n.model.several_spikes}
         several = [(node.first_id, node.first_id + node.size, n) for node, n in most.items() if n > 1]
         if not several:

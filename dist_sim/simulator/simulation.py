@@ -177,13 +177,9 @@ class Simulation(Engine):
     def _generated(self, first: int = 0, last: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Steps and ids of the spikes of generators with global ids in [first, last), by default until now."""
         last = self.step if last is None else last
-        steps, ids = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for node, trains in self.description.trains.items():
-            for k, train in enumerate(trains):
-                past = train[(train >= first) & (train < last)]
-                steps.append(past)
-                ids.append(np.full(len(past), node.first_id + k))
-        return np.concatenate(steps), np.concatenate(ids)
+        steps, ids = self.description.events
+        chosen = (steps >= first) & (steps < last)
+        return steps[chosen], ids[chosen]
 
     def environment(self) -> AbstractContextManager[Any]:
         return jax.enable_x64(self.description.precision == 64)
