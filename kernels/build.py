@@ -190,12 +190,15 @@ class _Task(ctypes.Structure):
 def _pass(connections: Sequence[Connection]) -> tuple[Any, list[np.ndarray]]:
     """The connections as C++ sees them, and the arrays that must stay alive until it has ended."""
     kept: list[np.ndarray] = []
+    known: dict[Any, int] = {}  # many connections share the arrays of their ends
 
     def address(array: np.ndarray | None, dtype: type) -> int | None:
         if array is None:
             return None
-        kept.append(np.ascontiguousarray(array, dtype=dtype))
-        return kept[-1].ctypes.data
+        if (key := (id(array), dtype)) not in known:
+            kept.append(np.ascontiguousarray(array, dtype=dtype))
+            known[key] = kept[-1].ctypes.data
+        return known[key]
 
     def distribution(d: Draw) -> _Distribution:
         return _Distribution(d.kind, d.a, d.b, d.low, d.high, address(d.values, np.float64))

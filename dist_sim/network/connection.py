@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -121,42 +122,62 @@ class Connection:
 
 
 def on_device(
-    c: Connection, layout: Layout, device: int, channels: Channels, position: int, *, seed: int, backend: str, threads: int
+    c: Connection, layout: Layout, device: int, channels: Channels, position: int, *, seed: int, backend: str, threads: int,
+    shared: dict[Any, Any] | None = None,
 ) -> build.Connection:
     """The share of a connection whose targets lie on one device.
 
     Args:
         channels: of the targets' model.
         position: of the device among those of this process.
+        shared: what other connections on the device have found out about their ends: those of one view share its ids.
     """
-    local = layout.on(device, c.post_ids)
+    shared = {} if shared is None else shared
+    key = id(c.post_ids), c.group, c.receptor
+    if key not in shared:
+        shared[key] = _targets_on(c, layout, device, channels, position)
+    if id(c.pre_ids) not in shared:
+        shared[id(c.pre_ids)] = layout.slot[span(c.pre_ids)]
+    local, ids, targets = shared[key]
     ends = c.ends(local, seed=seed, backend=backend, threads=threads)
     sources = c.rule.sources(ends)
-    ids = ends.local_ids
     entry = c.rule.entry(ends) if c.weight.values is not None or c.delay.values is not None else None
 
     def ordered(draw: build.Draw) -> build.Draw:
         return draw if draw.values is None else replace(draw, values=draw.values[entry])
 
-    block, place = layout.block[c.group], layout.place(c.group, ids)
-    positive, negative = channels.routes[c.receptor]
-    counting = positive in channels.counting
+    offsets = np.zeros(len(ids) + 1, dtype=np.int64)
+    np.cumsum(sources.degrees, out=offsets[1:])
+    counting = channels.routes[c.receptor][0] in channels.counting
     return build.Connection(
         source_kind=sources.kind,
         stream=c.stream,
         autapses=c.autapses,
-        pre_slot=layout.slot[span(c.pre_ids)],
-        target_id=ids.astype(np.uint32),
-        target_slot=layout.slot[ids],
-        target_index=(channels.offset + positive * block + place).astype(np.uint32),
-        channel_stride=np.full(len(ids), (negative - positive) * block, dtype=np.int64),
-        per_quantum=1.0 / channels.quanta(c.receptor, position * block + place),
-        offsets=np.concatenate([[0], np.cumsum(sources.degrees)]).astype(np.int64),
+        pre_slot=shared[id(c.pre_ids)],
+        **targets,
+        offsets=offsets,
         self_index=None if c.autapses or sources.kind not in (build.ENUMERATE, build.DISTINCT) else ends.self_index(),
         source_index=None if sources.source_index is None else sources.source_index.astype(np.uint32),
         weight=build.Draw(kind=build.CONSTANT, a=1.0) if counting else ordered(c.weight),
         delay=ordered(c.delay),
     )
+
+
+def _targets_on(
+    c: Connection, layout: Layout, device: int, channels: Channels, position: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Which of a connection's targets lie on a device, their ids, and where their input goes."""
+    local = layout.on(device, c.post_ids)
+    ids = c.post_ids[local]
+    block, place = layout.block[c.group], layout.place(c.group, ids)
+    positive, negative = channels.routes[c.receptor]
+    return local, ids, {
+        "target_id": ids.astype(np.uint32),
+        "target_slot": layout.slot[ids],
+        "target_index": (channels.offset + positive * block + place).astype(np.uint32),
+        "channel_stride": np.full(len(ids), (negative - positive) * block, dtype=np.int64),
+        "per_quantum": 1.0 / channels.quanta(c.receptor, position * block + place),
+    }
 
 
 def on_host(c: Connection, local: np.ndarray, *, seed: int, backend: str) -> build.Connection:

@@ -51,10 +51,12 @@ def draw_table(
     Raises:
         ConnectError: input that could leave the integers.
     """
-    shares, load = [], [np.zeros((c.count, block)) for c, block in zip(channels, layout.block, strict=True)]
+    shares, shared, load = [], {}, [np.zeros((c.count, block)) for c, block in zip(channels, layout.block, strict=True)]
     for c in connections:
         channel = channels[c.group]
-        share = on_device(c, layout, device, channel, position, seed=seed, backend=backend.name, threads=threads)
+        share = on_device(
+            c, layout, device, channel, position, seed=seed, backend=backend.name, threads=threads, shared=shared
+        )
         shares.append(share)
         weights = np.diff(share.offsets) * c.at_once * (c.largest_weight() * share.per_quantum + 1)
         for row in set(channel.routes[c.receptor]):

@@ -109,6 +109,7 @@ class Description:
                 found.append(entries_of(model, receptor, its, seed=self.seed, dt=self.dt, backend=self.backend))
         return found
 
+    @cached_property
     def events(self) -> tuple[np.ndarray, np.ndarray]:
         """Steps and ids (n,) of all spikes of those generators, generator by generator."""
         of_all = [(node.first_id + k, train) for node, trains in self.trains.items() for k, train in enumerate(trains)]
@@ -294,6 +295,7 @@ def input_channels(d: Description, shapes: Sequence[Shape], share: Share, stimul
         ConnectError: a weight that the quantum of its target cannot hold.
     """
     layout, channels, offset = share.layout, [], 0
+    places = {id(ids): share.find(ids)[1] for ids in {id(c.post_ids): c.post_ids for c in d.bounded}.values()}
     for g, (model, shape) in enumerate(zip(d.models, shapes, strict=True)):
         names, routes = channels_of(model, shape), routes_of(model, shape)
         bound = np.zeros((len(names), share.num_slots))
@@ -301,7 +303,7 @@ def input_channels(d: Description, shapes: Sequence[Shape], share: Share, stimul
             mean = c.mean_indegree()
             at_most = (mean + 8.0 * mean**0.5 + 16.0) * c.largest_weight() * c.at_once
             for row in set(routes[c.receptor]):
-                bound[row, share.find(c.post_ids)[1]] += at_most
+                bound[row, places[id(c.post_ids)]] += at_most
         add_bounds(bound, g, routes, stimuli, share)
         of_devices = (
             np.stack([share.of_group(g, row) for row in bound]) if names else np.zeros((0, layout.block[g] * len(share.devices)))
@@ -314,19 +316,23 @@ def input_channels(d: Description, shapes: Sequence[Shape], share: Share, stimul
         quantum[sorted(counting)] = 1.0
         channels.append(Channels(count=len(names), offset=offset, routes=routes, counting=counting, quantum=quantum))
         offset += len(names) * layout.block[g]
-    _refuse_coarse(d, channels, share)
+    _refuse_coarse(d, channels, share, places)
     return channels
 
 
-def _refuse_coarse(d: Description, channels: Sequence[Channels], share: Share) -> None:
+def _refuse_coarse(d: Description, channels: Sequence[Channels], share: Share, found: Mapping[int, np.ndarray]) -> None:
     """A weight that its neuron's quantum cannot hold to a thousandth is refused."""
+    known: dict[Any, float] = {}
     coarsest = np.zeros(len(d.bounded))
     for k, c in enumerate(d.bounded):
-        channel, (_, place) = channels[c.group], share.find(c.post_ids)
-        if channel.routes[c.receptor][0] not in channel.counting and len(place):
+        key = id(c.post_ids), c.group, c.receptor
+        if key not in known:
+            channel, place = channels[c.group], found[id(c.post_ids)]
             device, within = np.divmod(place, share.layout.slots_per_device)
             places = device * share.layout.block[c.group] + within - share.layout.first[c.group]
-            coarsest[k] = channel.quanta(c.receptor, places).max()
+            counting = channel.routes[c.receptor][0] in channel.counting
+            known[key] = 0.0 if counting else channel.quanta(c.receptor, places).max(initial=0.0)
+        coarsest[k] = known[key]
     coarsest = share.processes.gather(coarsest).max(axis=0)
     for c, quantum in zip(d.bounded, coarsest, strict=True):
         size, smallest = typical_size(c.weight), smallest_size(c.weight)
