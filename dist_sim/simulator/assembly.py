@@ -198,7 +198,7 @@ def assemble(d: Description, phases: Any) -> Network:
             projection,
             drives,
             currents,
-            [_sampler(s, d, layout, populations, chunk) for s in d.sampled],
+            _samplers(d, layout, populations, chunk),
             chunk,
         )
 
@@ -362,7 +362,18 @@ def _cure(d: Description, group: int) -> str:
     return "Use precision=64, or give the strong synapses to other neurons."
 
 
-def _sampler(s: Sampling, d: Description, layout: Layout, populations: Sequence[Population], chunk: int) -> Sampler:
+def _samplers(d: Description, layout: Layout, populations: Sequence[Population], chunk: int) -> list[Sampler]:
+    """One for all meters that ask neurons of a model for the same at the same steps: what many ask for is compiled once."""
+    asked: dict[Any, list[np.ndarray]] = {}
+    for s in d.sampled:
+        asked.setdefault(sampler_key(s), []).append(layout.positions(s.group, s.ids))
+    return [
+        Sampler(populations[group], names, np.concatenate(places), interval, chunk // interval + 2)
+        for (group, names, interval), places in asked.items()
+    ]
+
+
+def sampler_key(s: Sampling) -> tuple[int, tuple[str, ...], int]:
+    """What some meters ask of which model, and every how many steps."""
     device = _device(s.meter, Meter)
-    place = layout.positions(s.group, s.ids)
-    return Sampler(populations[s.group], device.record_from, place, device.interval, chunk // device.interval + 2)
+    return s.group, tuple(device.record_from), device.interval

@@ -17,7 +17,8 @@ from dist_sim.nest.neurons.text import Shape, recordables_of
 from dist_sim.partition.mesh import local_part
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.series import Series
-from dist_sim.simulator.assembly import Description, Sampling
+from dist_sim.simulator.assembly import Description, Sampling, sampler_key
+from dist_sim.simulator.network import Meter as Sampler
 from dist_sim.simulator.network import Network
 from dist_sim.simulator.nodes import Node
 from dist_sim.simulator.weights import ROW, WatchedSynapses, WeightEvents
@@ -56,9 +57,10 @@ class Samples:
             return Series(folder and folder / name, *of_row, **options, **more)
 
         # All processes have all samples, and one writes them; weights are where the synapses are.
+        self._columns = _columns(d, network)
         self._samples = [
-            series(f"meter-{k}", m.neurons.dtype, m.samples.value.shape[1:], writes=processes.index == 0)
-            for k, m in enumerate(network.meters)
+            series(f"meter-{k}", m.neurons.dtype, (len(m.names), len(s.ids)), writes=processes.index == 0)
+            for k, (s, (m, _)) in enumerate(zip(d.sampled, self._columns, strict=True))
         ]
         self._watched = WatchedSynapses(d, network)
         self._weights = series("weights", ROW, processes=processes) if self._watched.any else None
@@ -74,10 +76,10 @@ class Samples:
         Args:
             steps, ids: spikes of this process's neurons and of all generators in [first, last).
         """
-        for sampling, meter, samples in zip(self._d.sampled, self._network.meters, self._samples, strict=True):
+        for sampling, (meter, columns), samples in zip(self._d.sampled, self._columns, self._samples, strict=True):
             begin, end = self._rows(sampling, first), self._rows(sampling, last)
             skipped = max(begin + self._before_window(sampling) - first // meter.interval, 0) if end > begin else 0
-            samples.append(first, last, local_part(meter.samples.value)[skipped : skipped + end - begin])
+            samples.append(first, last, local_part(meter.samples.value)[skipped : skipped + end - begin, :, columns])
         if self._weights is not None:
             self._weights.append(first, last, self._watched.rows(steps, ids))
 
@@ -143,6 +145,17 @@ class Samples:
         series = self._weights
         rows = series.rows if series is not None else lambda _: np.zeros(0, ROW)
         return {node: partial(self._watched.events, node, rows, step) for node in self._d.nodes_of(WeightRecorder)}
+
+
+def _columns(d: Description, network: Network) -> list[tuple[Sampler, slice]]:
+    """For each meter of the description, which of the network's has its samples, and where."""
+    keys = list(dict.fromkeys(map(sampler_key, d.sampled)))
+    of, taken, found = dict(zip(keys, network.meters, strict=True)), dict.fromkeys(keys, 0), []
+    for s in d.sampled:
+        first = taken[key := sampler_key(s)]
+        taken[key] = first + len(s.ids)
+        found.append((of[key], slice(first, taken[key])))
+    return found
 
 
 def _described(node: Node) -> Described:

@@ -213,3 +213,22 @@ def test_placement_changes_nothing(devices):
         return [result.events(r)[1].tolist() for r in recorders], traces, result.digest
 
     assert run(devices) == run(1)
+
+
+def test_meters_that_ask_for_the_same_sample_together_what_each_would_alone():
+    sim = ds.Simulator(seed=1)
+    cells = sim.create("iaf_psc_exp", 12, I_e=ds.dist.Uniform(300 * u.pA, 700 * u.pA))
+    of_all = sim.create("voltmeter", interval=0.1 * u.ms)
+    sim.connect(of_all, cells)
+    meters = []
+    for k in range(8):
+        window = {"start": 1 * u.ms, "stop": 3 * u.ms} if k % 4 == 3 else {}
+        meters.append((sim.create("voltmeter", interval=[0.1, 0.2][k % 2] * u.ms, **window), slice(k, k + 1 + k % 3)))
+        sim.connect(meters[-1][0], cells[meters[-1][1]])
+    sim.simulate(2 * u.ms)
+    result = sim.cont(3 * u.ms)
+    everything, times = (x.mantissa for x in (result.trace(of_all), result.times(of_all)))
+    assert len(sim._simulation.network.meters) == 2 and len(np.unique(everything[-1])) == 12
+    for meter, columns in meters:
+        rows = np.flatnonzero(np.isclose(times[:, None], result.times(meter).mantissa).any(axis=1))
+        np.testing.assert_array_equal(result.trace(meter).mantissa, everything[rows][:, columns])
