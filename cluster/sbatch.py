@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final
 
+from dist_sim.cluster import batch_values as values
 from dist_sim.errors import ParameterError
 
 RESUMABLE = 75
 SCRIPT_NAME = "job.sbatch"
-# `#SBATCH` lines know no shell quoting, and % begins a pattern in the name of a log: such words are checked, not quoted.
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_MODULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*")
-_FEATURES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._&|-]*")
-_PATH = re.compile(r"/[A-Za-z0-9._+@,=/-]*")
-_MEMORY = re.compile(r"[1-9][0-9]*[KMGT]?")
-_TIMES = {
-    r"(?P<m>\d+)": "minutes",
-    r"(?P<m>\d+):(?P<s>\d\d)": "minutes:seconds",
-    r"(?P<h>\d+):(?P<m>\d\d):(?P<s>\d\d)": "hours:minutes:seconds",
-    r"(?P<d>\d+)-(?P<h>\d\d?)": "days-hours",
-    r"(?P<d>\d+)-(?P<h>\d\d?):(?P<m>\d\d)": "days-hours:minutes",
-    r"(?P<d>\d+)-(?P<h>\d\d?):(?P<m>\d\d):(?P<s>\d\d)": "days-hours:minutes:seconds",
-    r"(?P<m>\d+)min": "90min",
-    r"(?P<h>\d+)h": "12h",
-}
+LONGEST_LEAD_S = 65535  # of sbatch --signal
+# A job's shell reads no ~/.bashrc, in which `conda init` defines what `conda activate` needs.
+_CONDA = ('eval "$("${CONDA_EXE:-conda}" shell.bash hook)"',)
 
 
 class Container(Protocol):
@@ -79,20 +66,22 @@ class BatchJob:
         script, directory, folder: absolute paths of the script, the run directory and the working directory.
         name: of the job.
         time: limit of one attempt in seconds; a run that needs longer is requeued and goes on.
-        nodes, tasks_per_node: processes are nodes x tasks_per_node; `gpus_per_node`: 0 for CPUs.
-        devices: of the whole run, as in `dist-sim run --devices`.
-        cpus_per_task, memory (of a node, as in 64G), partition, account, qos, constraint: as in sbatch, or None.
+        nodes: a number, or a range as 2-4; `tasks_per_node`: processes on each; `gpus_per_node`: 4, a100:4, or 0 for CPUs.
+        devices: of the whole run, as in `dist-sim run --devices`; None for one per process.
+        memory: of a node, as in 64G, or 0 for all of it; None for what SLURM gives.
+        cpus_per_task, partition, account, qos, constraint: as in sbatch, or None; `further`: more of its options, as --key=value.
         mpi: by which the processes are to be ranks of an MPI program, as in srun --mpi, or None.
-        seeds: (first, last) for one run per seed, or None; `most_at_once`: of them, or None.
+        seeds: for one run per seed, as 1-20 or 1,5,9, with %4 for four at once; or None.
         parameters: name -> text, for --set; `arguments`: of the script.
         run_options: more options of `dist-sim run`, which the run keeps; `attempt_options`: of every attempt.
-        modules: to load; `activate`: a script to source, of a virtual environment; `container`: or None.
+        modules: to load; `setup`: lines of bash; `conda`: an environment to activate, by name or path; `activate`: a script to
+            source, of a virtual environment; `container`: or None. All this comes before the program, in this order.
         program: the words that start dist-sim.
         lead: seconds before the limit at which the run is asked to save.
         restarts: how often the job may be requeued.
 
     Raises:
-        ParameterError: a number out of range, or a name or path that is not safe in a script.
+        ParameterError: a number out of range, or a name, path or option that is not safe in a script.
     """
 
     script: Path
@@ -100,24 +89,26 @@ class BatchJob:
     folder: Path
     name: str
     time: int
-    nodes: int = 1
+    nodes: str = "1"
     tasks_per_node: int = 1
-    gpus_per_node: int = 0
-    devices: int = 1
+    gpus_per_node: str = "0"
+    devices: int | None = None
     cpus_per_task: int | None = None
     memory: str | None = None
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
+    further: tuple[str, ...] = ()
     mpi: str | None = None
-    seeds: tuple[int, int] | None = None
-    most_at_once: int | None = None
+    seeds: str | None = None
     parameters: tuple[tuple[str, str], ...] = ()
     run_options: tuple[str, ...] = ()
     attempt_options: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    conda: str | None = None
     activate: Path | None = None
     container: Container | None = None
     program: tuple[str, ...] = ("dist-sim",)
@@ -126,8 +117,8 @@ class BatchJob:
 
     def __post_init__(self) -> None:
         for label, value, least in (
-            ("--nodes", self.nodes, 1), ("--tasks-per-node", self.tasks_per_node, 1), ("--gpus-per-node", self.gpus_per_node, 0),
-            ("--devices", self.devices, 1), ("--cpus-per-task", self.cpus_per_task, 1), ("--max-restarts", self.restarts, 0),
+            ("--tasks-per-node", self.tasks_per_node, 1), ("--cpus-per-task", self.cpus_per_task, 1),
+            ("--devices", self.devices, 1), ("--max-restarts", self.restarts, 0),
         ):  # fmt: skip
             if value is not None and value < least:
                 raise ParameterError(f"{label} {value}: must be at least {least}.")
@@ -135,47 +126,40 @@ class BatchJob:
             raise ParameterError(
                 f"--lead {self.lead} s: must be above 0 and below the time limit of {self.time} s, which is what is left to save."
             )
-        if self.seeds is not None and not 0 <= self.seeds[0] <= self.seeds[1]:
-            raise ParameterError(f"--array-seeds {self.seeds[0]}-{self.seeds[1]}: the first must not be above the last.")
-        for label, value, allowed, shown in (
-            ("--job-name", self.name, _WORD, "letters, digits and . _ -"),
-            ("--partition", self.partition, _WORD, "letters, digits and . _ -"),
-            ("--account", self.account, _WORD, "letters, digits and . _ -"),
-            ("--qos", self.qos, _WORD, "letters, digits and . _ -"),
-            ("--constraint", self.constraint, _FEATURES, "letters, digits and . _ - & |"),
-            ("--mpi", self.mpi, _WORD, "letters, digits and . _ -"),
-            ("--memory", self.memory, _MEMORY, "a whole number and K, M, G or T"),
-            ("--out", str(self.directory), _PATH, "an absolute path of letters, digits and . _ + @ , = -"),
-            ("the working directory", str(self.folder), _PATH, "an absolute path of letters, digits and . _ + @ , = -"),
-            *(("--module", m, _MODULE, "letters, digits and . _ + / -") for m in self.modules),
-        ):
-            if value is not None and not allowed.fullmatch(value):
-                raise ParameterError(f"{label} {value!r}: allowed in a batch script: {shown}.")
+        if self.lead > LONGEST_LEAD_S:
+            raise ParameterError(f"--lead {self.lead} s: sbatch signals at most {LONGEST_LEAD_S} s before the limit.")
+        for label, value in (
+            ("--job-name", self.name), ("--partition", self.partition), ("--account", self.account), ("--qos", self.qos),
+            ("--constraint", self.constraint), ("--mpi", self.mpi), ("--conda", self.conda),
+            *(("--module", module) for module in self.modules),
+        ):  # fmt: skip
+            if value is not None:
+                values.checked(label, value)
+        values.path("--out", self.directory)
+        values.path("the working directory", self.folder)
+        values.setup_lines(self.setup)
+        _options(self)
+        for processes in self.processes:
+            if self.devices is not None and self.devices % processes:
+                raise ParameterError(
+                    f"--devices {self.devices}: the {processes} processes of --nodes {self.nodes} cannot share them equally. "
+                    "Give a multiple of every number of processes that there may be, or leave it out for one per process."
+                )
         words = (str(self.script), str(self.activate or ""), *self.arguments, *self.program)
         options = (*self.run_options, *self.attempt_options)
         mounts = () if self.container is None else (*self.container.srun_options(), *self.container.prefix(gpus=False))
-        for word in (*words, *options, *(f"{name}={text}" for name, text in self.parameters), *mounts):
-            if not word.isprintable():
-                raise ParameterError(f"{word!r}: has a character that cannot be written in a batch script.")
+        values.printable((*words, *options, *(f"{name}={text}" for name, text in self.parameters), *mounts))
+
+    @property
+    def processes(self) -> range:
+        """How many processes the job may have."""
+        least, most = values.node_range(self.nodes)
+        return range(least * self.tasks_per_node, most * self.tasks_per_node + 1, self.tasks_per_node)
 
     @property
     def log(self) -> Path:
         """Where SLURM writes what the job prints: %-patterns as in sbatch."""
         return self.directory / ("slurm-%A_%a.log" if self.seeds else "slurm-%j.log")
-
-
-def seconds(text: str, label: str = "--time") -> int:
-    """A time in one of SLURM's forms, or as 12h or 90min.
-
-    Raises:
-        ParameterError: another form, or no time at all.
-    """
-    for form in _TIMES:
-        if match := re.fullmatch(form, text.strip()):
-            scale = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-            if found := sum(int(number) * scale[unit] for unit, number in match.groupdict().items()):
-                return found
-    raise ParameterError(f"{label} {text}: must be a time above 0 in one of the forms {', '.join(_TIMES.values())}.")
 
 
 def sbatch_script(job: BatchJob) -> str:
@@ -185,13 +169,16 @@ def sbatch_script(job: BatchJob) -> str:
     job_id = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if job.seeds else "$SLURM_JOB_ID"
     lines = [
         "#!/bin/bash",
-        f"# Written by `dist-sim submit`. By hand: sbatch {job.directory / SCRIPT_NAME}",
+        f"# Written by `dist-sim submit`. By hand: sbatch {shlex.quote(str(job.directory / SCRIPT_NAME))}",
         *(f"#SBATCH {option}" for option in _options(job)),
         "",
+        *(f"module load {m}" for m in job.modules),
+        *job.setup,
+        *(_CONDA if job.conda else ()),
+        *([f"conda activate {shlex.quote(job.conda)} || exit"] if job.conda else []),
+        *([f"source {shlex.quote(str(job.activate))}"] if job.activate else []),
         f"run={run}",
         f"job={job_id}",
-        *(f"module load {m}" for m in job.modules),
-        *([f"source {shlex.quote(str(job.activate))}"] if job.activate else []),
         "",
         "# The first attempt begins the run, an attempt after a requeue goes on with it.",
         'if [ -e "$run/config.json" ]; then',
@@ -224,13 +211,14 @@ def sbatch_script(job: BatchJob) -> str:
 def _options(job: BatchJob) -> list[str]:
     days, rest = divmod(job.time, 86400)
     limit = f"{days}-{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+    values.node_range(job.nodes)
     given = {
         "job-name": job.name,
         "nodes": job.nodes,
         "ntasks-per-node": job.tasks_per_node,
-        "gpus-per-node": job.gpus_per_node or None,
+        "gpus-per-node": job.gpus_per_node if values.gpu_count(job.gpus_per_node) else None,
         "cpus-per-task": job.cpus_per_task,
-        "mem": job.memory,
+        "mem": None if job.memory is None else values.memory(job.memory),
         "time": limit,
         "partition": job.partition,
         "account": job.account,
@@ -239,15 +227,18 @@ def _options(job: BatchJob) -> list[str]:
         "chdir": job.folder,
         "output": job.log,
         "signal": f"B:USR1@{job.lead}",
+        "array": None if job.seeds is None else values.seed_list(job.seeds),
     }
-    if job.seeds:
-        given["array"] = f"{job.seeds[0]}-{job.seeds[1]}" + (f"%{job.most_at_once}" if job.most_at_once else "")
-    return [*(f"--{name}={value}" for name, value in given.items() if value is not None), "--requeue", "--open-mode=append"]
+    ours = (values.directive(name, value) for name, value in given.items() if value is not None)
+    return [*ours, "--requeue", "--open-mode=append", *map(values.further, job.further)]
 
 
 def _srun_options(job: BatchJob) -> list[str]:
     # A process that has ended must not take the others down while they save, and must not leave them waiting for ever either.
-    options = ["--kill-on-bad-exit=0", "--wait=120"]
+    # The run gets what the lines before it have set, also where sbatch was told to hand nothing on (--export=NONE).
+    options = ["--kill-on-bad-exit=0", "--wait=120", "--export=ALL"]
+    if len(job.processes) > 1:
+        options += [f'--nodes="$SLURM_JOB_NUM_NODES" --ntasks="{_processes(job)}"']
     if job.mpi:
         options.append(f"--mpi={job.mpi}")
     if job.cpus_per_task:
@@ -255,10 +246,15 @@ def _srun_options(job: BatchJob) -> list[str]:
     return options + [shlex.quote(o) for o in (job.container.srun_options() if job.container else [])]
 
 
+def _processes(job: BatchJob) -> str:
+    """Their number, as bash reads it: of a range of nodes only the job knows."""
+    return str(job.processes[0]) if len(job.processes) == 1 else f"$((SLURM_JOB_NUM_NODES * {job.tasks_per_node}))"
+
+
 def _program(job: BatchJob, command: str) -> str:
-    words = [*(job.container.prefix(gpus=job.gpus_per_node > 0) if job.container else []), *job.program, command]
-    quoted = [shlex.quote(word) for word in words]
-    options = ["--devices", str(job.devices), *map(shlex.quote, job.attempt_options)]
+    container = job.container.prefix(gpus=values.gpu_count(job.gpus_per_node) > 0) if job.container else []
+    quoted = [shlex.quote(word) for word in (*container, *job.program, command)]
+    options = ["--devices", _processes(job) if job.devices is None else str(job.devices), *map(shlex.quote, job.attempt_options)]
     if command == "resume":
         return " ".join([*quoted, '"$run"', *options])
     quoted += [shlex.quote(str(job.script)), "--out", '"$run"', *options]

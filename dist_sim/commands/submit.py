@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from dist_sim.cluster.batch_values import first_seed, gpu_count, seconds
 from dist_sim.cluster.bootstrap import HEARTBEAT_S
-from dist_sim.cluster.sbatch import Apptainer, BatchJob, Container, Pyxis, sbatch_script, seconds
+from dist_sim.cluster.sbatch import Apptainer, BatchJob, Container, Pyxis, sbatch_script
 from dist_sim.cluster.submit import hand_in
 from dist_sim.cluster.watch import STALL_S
 from dist_sim.commands.options import (
@@ -43,23 +45,34 @@ from dist_sim.run.session import check_declared, split_assignments
 def submit(
     file: File,
     arguments: Arguments = None,
-    nodes: Annotated[int, typer.Option(help="Nodes.")] = 1,
-    gpus_per_node: Annotated[int, typer.Option(help="GPUs of each node; 0 runs on CPUs.")] = 0,
+    nodes: Annotated[str, typer.Option(metavar="N[-M]", help="Nodes; 2-4 for as many of these as there are.")] = "1",
+    gpus_per_node: Annotated[
+        str, typer.Option(metavar="[TYPE:]N", help="GPUs of each node, as 4 or a100:4; 0 runs on CPUs.")
+    ] = "0",
     tasks_per_node: Annotated[int | None, typer.Option(help="Processes per node.  [default: one per GPU, else one]")] = None,
     time: Annotated[str, typer.Option(help="Limit of one attempt, as 2-00:00:00, 12h or 90min.")] = "1h",
     devices: Annotated[int | None, typer.Option(help="Devices of the run.  [default: one per process]")] = None,
     cpus_per_task: Annotated[int | None, typer.Option(help="Cores of each process.")] = None,
-    memory: Annotated[str | None, typer.Option(help="Of each node, as 64G.")] = None,
-    partition: Annotated[str | None, typer.Option(help="As in sbatch.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Of each node, as 64G; 0 for all of it.")] = None,
+    partition: Annotated[str | None, typer.Option(help="As in sbatch; short,long: whichever starts first.")] = None,
     account: Annotated[str | None, typer.Option(help="As in sbatch.")] = None,
     qos: Annotated[str | None, typer.Option(help="As in sbatch.")] = None,
-    constraint: Annotated[str | None, typer.Option(help="As in sbatch.")] = None,
+    constraint: Annotated[str | None, typer.Option(help="As in sbatch, as '[rack1|rack2]'.")] = None,
+    sbatch: Annotated[
+        list[str] | None, typer.Option(metavar="'--KEY=VALUE'", help="Any other option of sbatch; may be repeated.")
+    ] = None,
     mpi: Annotated[str | None, typer.Option(help="As srun --mpi: pmi2 for MPICH, pmix for Open MPI; for exchange='mpi'.")] = None,
     job_name: Annotated[str | None, typer.Option(help="[default: the script's name]")] = None,
-    array_seeds: Annotated[str | None, typer.Option(metavar="A-B[%K]", help="One run per seed, K at a time.")] = None,
+    array_seeds: Annotated[
+        str | None, typer.Option(metavar="LIST[%K]", help="One run per seed, as 1-20 or 1,5,9; K at a time.")
+    ] = None,
     out: Out = None,
     assignments: Assignments = None,
     module: Annotated[list[str] | None, typer.Option(help="A module to load; may be repeated.")] = None,
+    setup: Annotated[
+        list[str] | None, typer.Option(metavar="LINE", help="A line of bash to run before the program; may be repeated.")
+    ] = None,
+    conda: Annotated[str | None, typer.Option(metavar="NAME", help="A conda environment to use, by name or path.")] = None,
     venv: Annotated[Path | None, typer.Option(help="A virtual environment to use.")] = None,
     apptainer: Annotated[str | None, typer.Option(metavar="IMAGE", help="Run in this Apptainer image.")] = None,
     pyxis: Annotated[str | None, typer.Option(metavar="IMAGE", help="Run in this image through pyxis and Enroot.")] = None,
@@ -70,29 +83,34 @@ def submit(
     mtbf: Mtbf = MTBF_TIME,
     heartbeat: Heartbeat = HEARTBEAT_S,
     stall: Stall = STALL_S,
-    lead: Annotated[str | None, typer.Option(help="Save this long before the limit.  [default: 2min]")] = None,
+    lead: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Save so long before the limit: 40s, 5min.  [default: 2min]")
+    ] = None,
     max_restarts: Annotated[int, typer.Option(help="How often the job may be requeued.")] = 100,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the batch script; submit nothing.")] = False,
 ) -> None:
     """Run a script as a SLURM job, which is requeued and resumed until it is done.
 
-    Without --module, --venv or a container the job uses the Python of this command.
+    Without --module, --setup, --conda, --venv or a container the job uses the Python of this command; with one of them, the
+    dist-sim that is then on the PATH. The run works in the folder in which this is called.
     """
     existing(file)
-    seeds, most = _seeds(array_seeds)
     policy(checkpoint_every, keep_last, keep_every, mtbf)  # what is no time is refused now, and not by the job
-    parameters = _parameters(assignments or [], ["seed"] if seeds else [], file)
+    parameters = _parameters(assignments or [], ["seed"] if array_seeds else [], file)
     limit = seconds(time)
-    tasks = tasks_per_node if tasks_per_node is not None else max(1, gpus_per_node)
-    elsewhere = module or venv or apptainer or pyxis
+    if conda and venv:
+        raise ParameterError("--conda and --venv: give one of them.")
+    elsewhere = module or setup or conda or venv or apptainer or pyxis
     job = BatchJob(
         script=file.absolute(), directory=(out or default_directory(file)).absolute(), folder=Path.cwd(),
-        name=job_name or re.sub(r"[^A-Za-z0-9._-]", "_", file.stem), time=limit, nodes=nodes, tasks_per_node=tasks,
-        gpus_per_node=gpus_per_node, devices=nodes * tasks if devices is None else devices, cpus_per_task=cpus_per_task,
-        memory=memory, partition=partition, account=account, qos=qos, constraint=constraint, mpi=mpi, seeds=seeds,
-        most_at_once=most, parameters=tuple(parameters.items()), arguments=tuple(arguments or ()), modules=tuple(module or ()),
-        activate=_activation(venv), container=_container(apptainer, pyxis, mount or []),
-        program=("dist-sim",) if elsewhere else (sys.executable, "-m", "dist_sim"),
+        name=job_name or re.sub(r"[^A-Za-z0-9._-]", "_", file.stem), time=limit, nodes=nodes,
+        tasks_per_node=tasks_per_node if tasks_per_node is not None else max(1, gpu_count(gpus_per_node)),
+        gpus_per_node=gpus_per_node, devices=devices, cpus_per_task=cpus_per_task, memory=memory, partition=partition,
+        account=account, qos=qos, constraint=constraint, further=tuple(sbatch or ()), mpi=mpi, seeds=array_seeds,
+        parameters=tuple(parameters.items()), arguments=tuple(arguments or ()), modules=tuple(module or ()),
+        setup=tuple(setup or ()), conda=conda, activate=_activation(venv), container=_container(apptainer, pyxis, mount or []),
+        # -P: a file beside the script that is named like a module of Python's own must not take its place.
+        program=("dist-sim",) if elsewhere else (sys.executable, "-P", "-m", "dist_sim"),
         run_options=_words(
             (EVERY, checkpoint_every, None), (KEEP_LAST, keep_last, KEPT), (KEEP_EVERY, keep_every, None), (MTBF, mtbf, MTBF_TIME)
         ),
@@ -104,11 +122,11 @@ def submit(
         typer.echo(text, nl=False)
         return
     number = hand_in(job, text)
-    log = str(job.log).replace("%j", number).replace("%A", number).replace("%a", str((seeds or (0,))[0]))
+    log = str(job.log).replace("%j", number).replace("%A", number).replace("%a", first_seed(array_seeds or "0"))
     typer.echo(f"job {number} submitted, run directory {job.directory}")
     for command, meaning in (
         (f"squeue --job {number}", "its place in the queue"),
-        (f"tail -F {log}", "what it says"),
+        (f"tail -F {shlex.quote(log)}", "what it says"),
         (f"scontrol show job {number}", "what SLURM knows of it"),
         (f"scancel --batch --signal=USR1 {number}", "save now, requeue, go on"),
         (f"scancel {number}", "end it"),
@@ -129,15 +147,6 @@ def _parameters(assignments: list[str], besides: list[str], script: Path) -> dic
             raise ParameterError(f"--set {name}={parameters[name]}: --array-seeds sets {name}. Give one of them.")
     check_declared(parameters | dict.fromkeys(besides, "..."), script)
     return parameters
-
-
-def _seeds(text: str | None) -> tuple[tuple[int, int] | None, int | None]:
-    if text is None:
-        return None, None
-    match = re.fullmatch(r"(\d+)-(\d+)(?:%([1-9]\d*))?", text)
-    if match is None:
-        raise ParameterError(f"--array-seeds {text}: must be A-B, or A-B%K for K runs at a time, as in 1-10%2.")
-    return (int(match[1]), int(match[2])), int(match[3]) if match[3] else None
 
 
 def _activation(venv: Path | None) -> Path | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dist_sim.__main__ import main
-from dist_sim.cluster.sbatch import Apptainer, BatchJob, Pyxis, sbatch_script, seconds
+from dist_sim.cluster.batch_values import gpu_count, seconds
+from dist_sim.cluster.sbatch import Apptainer, BatchJob, Pyxis, sbatch_script
 from dist_sim.errors import ParameterError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -22,18 +23,26 @@ BASE = {
 JOBS = {
     "one_node": {},
     "gpus": {
-        "nodes": 4, "tasks_per_node": 8, "gpus_per_node": 8, "devices": 32, "cpus_per_task": 12, "memory": "900G",
+        "nodes": "4", "tasks_per_node": 8, "gpus_per_node": "8", "devices": 32, "cpus_per_task": 12, "memory": "900G",
         "partition": "gpu-long", "account": "neuro_1", "qos": "high", "constraint": "h200&ib", "modules": ("cuda/12.4", "gcc/13"),
         "activate": Path("/home/ana/my envs/ds/bin/activate"), "lead": 300,
     },
-    "mpi": {"nodes": 2, "tasks_per_node": 4, "devices": 8, "cpus_per_task": 16, "mpi": "pmi2"},
+    "mpi": {"nodes": "2", "tasks_per_node": 4, "cpus_per_task": 16, "mpi": "pmi2"},
     "seeds": {
-        "seeds": (1, 20), "most_at_once": 4, "parameters": (("scale", "0.5"), ("title", "it's $HOME; `ls`")),
+        "seeds": "1-20%4", "parameters": (("scale", "0.5"), ("title", "it's $HOME; `ls`")),
         "arguments": ("--fast", "a b"), "run_options": ("--checkpoint-every", "15min"),
         "attempt_options": ("--stall-seconds", "1800"),
     },
-    "apptainer": {"gpus_per_node": 1, "container": Apptainer(image="/images/ds 1.sif", mounts=("/scratch", "/data:/in:ro"))},
-    "pyxis": {"nodes": 2, "devices": 2, "container": Pyxis(image="docker://nvcr.io#nvidia/jax:25.01", mounts=("/x:/x", "/y:/y"))},
+    "apptainer": {"gpus_per_node": "1", "container": Apptainer(image="/images/ds 1.sif", mounts=("/scratch", "/data:/in:ro"))},
+    "pyxis": {"nodes": "2", "container": Pyxis(image="docker://nvcr.io#nvidia/jax:25.01", mounts=("/x:/x", "/y:/y"))},
+    # What centres ask for: each line of it is tried on a real sbatch below.
+    "site": {
+        "script": Path("/home/ana m/net 2.py"), "directory": Path("/scratch/ana m/runs #2/net's"), "folder": Path("/home/ana m"),
+        "nodes": "2-4", "tasks_per_node": 4, "gpus_per_node": "a100:4", "memory": "0", "partition": "short,long",
+        "account": "abc@v100", "constraint": "[rack1|rack2]", "seeds": "1,5,9-12%2", "lead": 40,
+        "further": ("--mail-type=END,FAIL", "--mail-user=ana@x.org", "--exclusive", "--comment=my run #1"),
+        "modules": ("cuda/12.4",), "setup": ("export OMP_NUM_THREADS=8", 'ulimit -s unlimited  # "as told"'), "conda": "snn",
+    },
 }  # fmt: skip
 
 
@@ -92,7 +101,7 @@ def test_a_job_that_is_being_ended_is_not_requeued(attempt):
 
 
 def test_one_task_of_an_array_is_requeued_alone(attempt):
-    assert "scontrol requeue 16_3" in attempt(75, seeds=(1, 5)).communicate(timeout=20)[0]
+    assert "scontrol requeue 16_3" in attempt(75, seeds="1-5").communicate(timeout=20)[0]
 
 
 def test_a_signal_before_the_limit_asks_the_run_to_save_and_waits_for_it(attempt):
@@ -108,7 +117,7 @@ def test_a_signal_before_the_limit_asks_the_run_to_save_and_waits_for_it(attempt
 
 def test_words_reach_the_program_as_they_were_given(attempt, tmp_path):
     texts = (("title", 'it\'s $HOME; `ls` "x"'), ("n", "3"))
-    job = attempt(0, parameters=texts, arguments=("a b", "$(id)"), seeds=(1, 5))
+    job = attempt(0, parameters=texts, arguments=("a b", "$(id)"), seeds="1-5")
     words = job.communicate(timeout=20)[0].split("|")[:-1]
     assert words == [
         "dist-sim", "run", "/home/ana/net.py", "--out", f"{tmp_path}/run/seed-3", "--devices", "1",
@@ -127,7 +136,7 @@ def test_an_attempt_after_the_first_resumes(attempt, tmp_path):
     ("text", "expected"),
     [
         ("30", 1800), ("90:30", 5430), ("12:00:00", 43200), ("2-06", 194400), ("1-00:30", 88200), ("1-2:03:04", 93784),
-        ("90min", 5400), ("12h", 43200),
+        ("90min", 5400), ("12h", 43200), ("40s", 40),
     ],
 )  # fmt: skip
 def test_times(text, expected):
@@ -144,16 +153,73 @@ def test_times_that_are_none(text):
     ("wrong", "named"),
     [
         ({"name": "a b"}, "--job-name"), ({"name": "x\n#SBATCH --uid=0"}, "--job-name"), ({"partition": "gpu;rm"}, "--partition"),
+        ({"partition": "a,,b"}, "--partition"), ({"partition": "a b"}, "--partition"), ({"qos": "a,"}, "--qos"),
         ({"account": "../x"}, "--account"), ({"constraint": "a b"}, "--constraint"), ({"memory": "lots"}, "--memory"),
-        ({"memory": "0G"}, "--memory"), ({"directory": Path("/a b/run")}, "--out"), ({"directory": Path("/run/%u")}, "--out"),
-        ({"modules": ("cuda; id",)}, "--module"), ({"arguments": ("a\nb",)}, "character"), ({"nodes": 0}, "--nodes"),
-        ({"gpus_per_node": -1}, "--gpus-per-node"), ({"lead": 43200}, "--lead"), ({"seeds": (5, 1)}, "--array-seeds"),
+        ({"memory": "0G"}, "--memory"), ({"memory": "1.5T"}, "--memory"), ({"memory": "-1"}, "--memory"),
+        ({"directory": Path("/run/%u")}, "--out"), ({"directory": Path('/a"b')}, "--out"),
+        ({"directory": Path("/a\nb")}, "--out"),
+        ({"folder": Path("a")}, "the working directory"), ({"account": "a b"}, "--account"),
+        ({"constraint": "a;b"}, "--constraint"),
+        ({"modules": ("cuda; id",)}, "--module"), ({"arguments": ("a\nb",)}, "character"), ({"nodes": "0"}, "--nodes"),
+        ({"nodes": "4-2"}, "--nodes"), ({"nodes": "two"}, "--nodes"), ({"nodes": "1-"}, "--nodes"),
+        ({"gpus_per_node": "-1"}, "--gpus-per-node"), ({"gpus_per_node": "a100"}, "--gpus-per-node"),
+        ({"gpus_per_node": "4:a100"}, "--gpus-per-node"), ({"lead": 43200}, "--lead"), ({"lead": 65536, "time": 99999}, "--lead"),
+        ({"seeds": "5-1"}, "--array-seeds"), ({"seeds": "1,"}, "--array-seeds"), ({"seeds": "1-3%0"}, "--array-seeds"),
+        ({"nodes": "2-3", "devices": 4}, "cannot share"), ({"setup": ("a\nb",)}, "--setup"),
+        ({"setup": ("echo 'x",)}, "is no bash"),
+        ({"conda": "-n"}, "--conda"), ({"conda": "a\nb"}, "--conda"),
         ({"container": Pyxis(image="x\ny")}, "character"), ({"parameters": (("a", "\0"),)}, "character"),
     ],
 )  # fmt: skip
 def test_what_has_no_place_in_a_script_is_refused(wrong, named):
     with pytest.raises(ParameterError, match=named):
         BatchJob(**(BASE | wrong))
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--mem=4G", "give --memory"), ("--partition=x", "give --partition"), ("--array=1-3", "give --array-seeds"),
+        ("--part=x", "--partition itself"), ("--no-req", "--no-requeue itself"),
+        ("--ntasks=4", "give --nodes and --tasks-per-node"),
+        ("--gpus=4", "give --gpus-per-node"), ("--output=x", "give --out"), ("--chdir=/x", "submit from that folder"),
+        ("--wrap=id", "does not submit"), ("--test", "does not submit"), ("-p short", "long form"),
+        ("--mail-type END", "long form"),
+        ("mail-type=END", "long form"), ("--comment=a\n#SBATCH --uid=0", "long form"), ('--comment=a"b', "long form"),
+        ("--comment=", "long form"), ("--comment=a\\", "long form"),
+    ],
+)  # fmt: skip
+def test_an_option_of_sbatch_that_would_break_the_job_is_refused(option, told):
+    with pytest.raises(ParameterError, match=told):
+        BatchJob(**(BASE | {"further": (option,)}))
+
+
+def test_gpus_of_several_types_are_counted():
+    assert [gpu_count(text) for text in ("0", "4", "a100:4", "a100:2,v100:1")] == [0, 4, 4, 3]
+
+
+def test_devices_follow_the_nodes_that_the_job_got(attempt, monkeypatch):
+    """One run on 2 to 4 nodes of 3 processes: as many devices as there are processes, and `srun` starts all of them."""
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "4")
+    words = attempt(0, nodes="2-4", tasks_per_node=3).communicate(timeout=20)[0].split("|")[:-1]
+    assert words[-2:] == ["--devices", "12"]
+    script = sbatch_script(BatchJob(**(BASE | {"nodes": "2-4", "tasks_per_node": 3})))
+    assert '--nodes="$SLURM_JOB_NUM_NODES" --ntasks="$((SLURM_JOB_NUM_NODES * 3))"' in script
+    assert "--ntasks=" not in sbatch_script(BatchJob(**(BASE | {"nodes": "2-2"})))
+
+
+def test_setup_lines_come_before_the_program_in_their_order(attempt, tmp_path):
+    (tmp_path / "conda").write_text("#!/bin/sh\necho 'conda() { echo \"conda $*\"; }'\n")
+    (tmp_path / "conda").chmod(0o755)
+    printed = attempt(0, setup=("a=1", 'echo "a is $a"'), conda="my env").communicate(timeout=20)[0]
+    assert re.match(r"a is 1\nconda activate my env\ndist-sim\|run", printed)
+
+
+def test_an_environment_that_cannot_be_activated_ends_the_job(attempt, tmp_path):
+    (tmp_path / "conda").write_text("#!/bin/sh\necho 'conda() { return 3; }'\n")
+    (tmp_path / "conda").chmod(0o755)
+    job = attempt(0, conda="none")
+    assert "dist-sim" not in job.communicate(timeout=20)[0] and job.returncode == 3
 
 
 # ---- the command ----
@@ -176,6 +242,40 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing(script, capsys, monkeypa
     assert "--heartbeat" not in printed and "--mtbf" not in printed  # what was not given is not written
 
 
+# What is given to `submit`, and the line of the script that it becomes.
+LINES = {
+    ("--partition", "short,long"): "--partition=short,long", ("--account", "abc@v100"): "--account=abc@v100",
+    ("--memory", "0"): "--mem=0", ("--memory", "1GB"): "--mem=1G", ("--memory", "512MiB"): "--mem=512M",
+    ("--constraint", "[rack1|rack2]"): "--constraint=[rack1|rack2]", ("--gpus-per-node", "a100:2"): "--gpus-per-node=a100:2",
+    ("--array-seeds", "1,5,9"): "--array=1,5,9", ("--array-seeds", "1-3,7,10-20:5%2"): "--array=1-3,7,10-20:5%2",
+    ("--nodes", "1-2"): "--nodes=1-2", ("--lead", "40s"): "--signal=B:USR1@40",
+    ("--out", "a b/run #1"): '--output="{cwd}/a b/run #1/slurm-%j.log"',
+    ("--sbatch", "--mail-type=END"): "--mail-type=END", ("--sbatch", "--mail-user=ana@x.org"): "--mail-user=ana@x.org",
+    ("--sbatch", "--gres=gpu:a100:1"): "--gres=gpu:a100:1", ("--sbatch", "--exclusive"): "--exclusive",
+    ("--sbatch", "--dependency=singleton"): "--dependency=singleton", ("--sbatch", "--exclude=ds2"): "--exclude=ds2",
+    ("--sbatch", "--licenses=solver:1"): "--licenses=solver:1", ("--sbatch", "--reservation=tests"): "--reservation=tests",
+    ("--sbatch", "--comment=it's #1"): '--comment="it\'s #1"',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "line"), LINES.items(), ids=" ".join)
+def test_what_batch_systems_need_is_a_line_of_the_script(script, capsys, options, line):
+    assert main(["submit", script, "--dry-run", *options]) == 0
+    assert f"#SBATCH {line.format(cwd=os.getcwd())}\n" in capsys.readouterr().out
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("options", LINES, ids=" ".join)
+def test_a_real_sbatch_takes_the_line(slurm, script, capsys, tmp_path, options):
+    assert main(["submit", script, "--dry-run", *options]) == 0
+    Path("job.sbatch").write_text(capsys.readouterr().out)
+    if reserved := "--reservation=tests" in options:
+        slurm(*"scontrol create reservation=tests users=root nodes=ds1 starttime=now duration=120 flags=flex".split())
+    slurm("sbatch", "--test-only", "job.sbatch", cwd=tmp_path)
+    if reserved:
+        slurm("scontrol", "delete", "reservation=tests")
+
+
 def test_options_of_a_run_are_passed_on_to_it_and_those_of_every_attempt_to_all(script, capsys):
     every, once = (
         ["--heartbeat", "60", "--stall-seconds", "1800"],
@@ -186,7 +286,7 @@ def test_options_of_a_run_are_passed_on_to_it_and_those_of_every_attempt_to_all(
     assert resume.endswith(" ".join(every)) and run.endswith(" ".join([*every, *once]))
     for command in (resume, run):
         assert set(re.findall(r" (--[a-z-]+)", command)) <= set(
-            re.findall(r"--[a-z-]+", " ".join(_help(command.split()[3], capsys)))
+            re.findall(r"--[a-z-]+", " ".join(_help(re.findall(r"dist_sim (\w+)", command)[0], capsys)))
         )
 
 
@@ -209,6 +309,8 @@ def _help(command, capsys):
         (["--mtbf", "soon"], "--mtbf soon"),
         (["--checkpoint-every", "soon"], "--checkpoint-every soon"),
         (["--nodes", "0"], "--nodes 0"),
+        (["--sbatch", "--mem=4G"], "give --memory"),
+        (["--conda", "a", "--venv", "b"], "give one of them"),
     ],
 )
 def test_a_bad_submission_is_refused_with_the_fix(script, capsys, monkeypatch, options, told):

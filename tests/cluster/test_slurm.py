@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -54,6 +55,26 @@ def test_an_array_runs_each_seed_in_a_directory_of_its_own(slurm, tmp_path, by_h
     digests = [summary(tmp_path / "out" / f"seed-{seed}")["digest"] for seed in (1, 2)]
     assert digests[0] == expected != digests[1]
     assert sorted(p.name for p in (tmp_path / "out").glob("*.log")) == [f"slurm-{job}_{seed}.log" for seed in (1, 2)]
+
+
+def test_listed_seeds_on_the_nodes_there_are_in_folders_with_spaces(slurm, tmp_path, by_hand):
+    """As many processes as the job gets nodes for, whatever the names, after lines of setup."""
+    (tmp_path / "a folder").mkdir()
+    script = tmp_path / "it's net #1.py"
+    script.write_text(PLASTIC.read_text())
+    words = ("--array-seeds", "1,3%1", "--nodes", "1-2", "--tasks-per-node", "2", "--memory", "1GB")
+    words += ("--partition", "short,long", "--time", "5", "--lead", "40s")
+    setup = ("--setup", f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH", "--setup", "echo at $(pwd)")
+    job = slurm.submit(str(script), "--out", "the run #2", *words, *setup, cwd=tmp_path / "a folder")
+    expected = by_hand()["digest"]
+    slurm.wait(job, limit_s=120)
+    out = tmp_path / "a folder" / "the run #2"
+    logs = {seed: (out / f"slurm-{job}_{seed}.log").read_text() for seed in (1, 3)}
+    found = {seed: summary(out / f"seed-{seed}") for seed in logs if (out / f"seed-{seed}" / "summary.json").exists()}
+    assert found.keys() == {1, 3}, logs
+    assert found[1]["digest"] == expected != found[3]["digest"]
+    assert {found[seed]["processes"] for seed in found} == {found[seed]["devices"] for seed in found} == {4}
+    assert all(f"at {tmp_path / 'a folder'}\n" in log for log in logs.values())
 
 
 def test_a_bad_script_ends_the_job_with_its_exit_code(slurm, tmp_path):

@@ -57,9 +57,19 @@ JobRequeue=1
 END
 for ((n = 1; n <= nodes; n++)); do
     line="NodeName=ds$n NodeHostname=ds$n NodeAddr=127.0.0.1 Port=$((port + 1 + n)) CPUs=$cpus RealMemory=20000 State=UNKNOWN"
+    line="$line Feature=rack$n Gres=gpu:a100:2"
     echo "$line" >>"$folder/slurm.conf"
 done
-echo "PartitionName=main Nodes=ds[1-$nodes] Default=YES MaxTime=INFINITE State=UP" >>"$folder/slurm.conf"
+# What jobs ask for by name: two more partitions of the same nodes, features, licences, and GPUs that are none.
+cat >>"$folder/slurm.conf" <<END
+PartitionName=main Nodes=ds[1-$nodes] Default=YES MaxTime=INFINITE State=UP
+PartitionName=short Nodes=ds[1-$nodes] MaxTime=INFINITE State=UP
+PartitionName=long Nodes=ds[1-$nodes] MaxTime=INFINITE State=UP
+GresTypes=gpu
+Licenses=solver:2
+END
+touch "$folder"/gpu{0,1}
+echo "Name=gpu Type=a100 File=$folder/gpu[0-1]" >"$folder/gres.conf"
 # Without it slurmd does not start where /sys/fs/cgroup is not mounted, though nothing uses cgroups.
 echo "CgroupPlugin=cgroup/v1" >"$folder/cgroup.conf"
 export SLURM_CONF=$folder/slurm.conf
@@ -73,7 +83,7 @@ for ((n = 1; n <= nodes; n++)); do
     start slurmd -N "ds$n" -f "$SLURM_CONF"
 done
 for ((tries = 0; tries < 120; tries++)); do
-    [ "$(timeout 5 sinfo -h -N -o %T 2>/dev/null | grep -cx idle || true)" = "$nodes" ] && exit 0
+    [ "$(timeout 5 sinfo -h -N -p main -o %T 2>/dev/null | grep -cx idle || true)" = "$nodes" ] && exit 0
     sleep 0.25
 done
 fail "the nodes did not come up"
