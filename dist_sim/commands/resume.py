@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -23,11 +25,10 @@ from dist_sim.commands.options import (
     Index,
     MaxHours,
     Stall,
-    existing,
     interval,
 )
 from dist_sim.commands.script import run_script, stop_after
-from dist_sim.errors import OutputError
+from dist_sim.errors import OutputError, ParameterError
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.session import Session
@@ -36,6 +37,7 @@ from dist_sim.run.session import Session
 def resume(
     directory: Directory,
     devices: Annotated[int | None, typer.Option(min=1, help="Devices to run on.  [default: as many as before]")] = None,
+    script: Annotated[Path | None, typer.Option(metavar="FILE.py", help="Where the script is now, if it was moved.")] = None,
     every: Every = None,
     max_hours: MaxHours = None,
     coordinator: Coordinator = None,
@@ -48,13 +50,15 @@ def resume(
 ) -> None:
     """Go on with a run from its newest sound checkpoint, on any number of devices.
 
-    The script is run again; what it simulates begins where the checkpoint was taken. Exit codes as those of `run`.
+    The script is run again, in the folder in which the run began; what it simulates begins where the checkpoint was taken. Exit
+    codes as those of `run`.
     """
     with errors_become_exit_codes(debug):
         launch = launched(coordinator, processes, process, heartbeat)
         # What the run directory says of the devices is needed before JAX, and with it the other processes, can be asked.
         before = RunDirectory.open(directory).read_json("config.json") or {}
-        script, devices = Path(before.get("script") or directory), before.get("devices") if devices is None else devices
+        script = (script or Path(before.get("script") or directory)).absolute()
+        devices = before.get("devices") if devices is None else devices
         here = meet(launch, devices, heartbeat, script, {"--devices": devices, "config": before})
         opened = claimed(here, lambda: RunDirectory.resume(directory), resumed=True)
         try:
@@ -69,12 +73,31 @@ def resume(
             policy = CheckpointPolicy(**config["checkpoints"] or {})
             if every is not None:
                 policy = replace(policy, every=interval(every))
+            script = _found(script, opened)
+            _go_back_to(config.get("folder"), complain if here.index == 0 else lambda text: None)
             session = Session(
                 devices=devices, out=opened.path, parameters=config["set"], command=("dist-sim", *sys.argv[1:]),
-                script=existing(Path(config["script"])), arguments=tuple(config["arguments"]), checkpoints=policy,
+                script=script, arguments=tuple(config["arguments"]), checkpoints=policy,
                 stop=stop_after(max_hours), allow_changed=allow_changed, directory=opened,
             )  # fmt: skip
         except BaseException:
             opened.close()
             raise
         raise typer.Exit(run_script(session, opened, here, debug, stall))
+
+
+def _found(script: Path, directory: RunDirectory) -> Path:
+    if not script.is_file():
+        kept = f" A copy of it as it last ran: {directory.script}." if directory.script.is_file() else ""
+        raise ParameterError(
+            f"{script}: there is no such script. Say where it is: dist-sim resume {directory.path} --script FILE.py.{kept}"
+        )
+    return script
+
+
+def _go_back_to(folder: str | None, tell: Callable[[str], None]) -> None:
+    """To the working directory of the run, which the paths in its script may start from."""
+    try:
+        os.chdir(folder or ".")
+    except OSError as error:
+        tell(f"warning: {folder}, where this run began: {error.strerror}. The script runs in {Path.cwd()}.")

@@ -72,6 +72,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
         with stop.listening():
             session.write_config()
             directory.write_json("provenance.json", provenance(session.script_file, session.command))
+            directory.keep_script(script)
             directory.update_status(state="running", phase="script", pid=os.getpid(), exit_code=None)
             directory.log(" ".join(session.command))
             with session.active(), _output(directory, here):

@@ -4,6 +4,7 @@
     provenance.json     versions, git, host, job             results/spikes.h5, raster.png   at the end
     status.json         heartbeat, replaced atomically       summary.json                    what the run was
     log.txt             one line per event                   run.lock                        held by the process that writes
+    script.py           a copy of the script, as it last ran
     stdout-<process>.txt   what the script prints in processes beside 0      stacks-<process>.txt   of a run that was stuck
     results-<process>   what it puts into results in them
     samples/spikes/<of what>/seg-<process>-<k>.bin           samples of meters, and weights that a weight_recorder takes down
@@ -41,23 +42,24 @@ def default_directory(script: Path) -> Path:
     return path
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace a file so that a reader, and a crash at any moment, finds the old text or the new one, whole.
 
     Raises:
         OutputError: the file cannot be written; the old one is untouched.
     """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    content = content.encode() if isinstance(content, str) else content
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise unwritten(path, len(text.encode()), error) from error
+        raise unwritten(path, len(content), error) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -218,6 +220,16 @@ class RunDirectory:
             return
         write_atomically(self.path / name, json.dumps(content, indent=2, default=str) + "\n")
 
+    @property
+    def script(self) -> Path:
+        """Where the copy of the script lies."""
+        return self.path / "script.py"
+
+    def keep_script(self, script: Path) -> None:
+        """Copy the script: what a run was must not be lost when the script goes on being written."""
+        if not self._follows:
+            write_atomically(self.script, script.read_bytes())
+
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The content of a JSON file of this run, or None where there is none.
 
@@ -276,7 +288,7 @@ class RunDirectory:
         recorded = (self.path / "summary.json").exists() or self._spikes_folders() or (self.path / "run.lock").exists()
         if status is None or status.get("state") != "failed" or recorded:
             return
-        for name in ("provenance.json", "status.json", "config.json", "log.txt"):
+        for name in ("provenance.json", "status.json", "config.json", "log.txt", "script.py"):
             (self.path / name).unlink(missing_ok=True)
         for folder in (self.results, *self.path.glob("results-[0-9]*")):
             shutil.rmtree(folder, ignore_errors=True)

@@ -113,6 +113,7 @@ class Session:
             config = {
                 "script": self.script_file,
                 "arguments": self.arguments,
+                "folder": self.folder,
                 "devices": self.devices,
                 "checkpoints": self.checkpoints and asdict(self.checkpoints),
                 "set": self.parameters,
@@ -124,7 +125,8 @@ class Session:
         """What must be the same, besides the network, when a run goes on from a checkpoint."""
         told = {f"--set {name}": text for name, text in sorted(self.parameters.items())}
         if (file := self.script_file) is not None:
-            told["script"] = f"{file.name} with xxh3 {script_checksum(file)}"
+            # Not its name: a script that was moved, or is called by a link, is the same.
+            told["script"] = f"xxh3 {script_checksum(file)}"
         if self.arguments:
             told["arguments"] = " ".join(self.arguments)
         return told

@@ -86,7 +86,7 @@ def test_a_signal_stops_a_run_that_can_be_resumed(script, capsys, number):
     Path("script.py").write_text(SCRIPT.replace("seed=1", "seed=2"))
     assert main(["resume", "out"]) == 64
     told = capsys.readouterr().err
-    assert "seed: 1 then, 2 now" in told and "script: script.py with xxh3" in told and "--allow-changed" in told
+    assert "seed: 1 then, 2 now" in told and "script: xxh3 " in told and "--allow-changed" in told
     Path("script.py").write_text(SCRIPT)
 
     assert main(["resume", "out"]) == 0
@@ -100,6 +100,43 @@ def test_a_signal_stops_a_run_that_can_be_resumed(script, capsys, number):
 
     assert main(["resume", "out"]) == 0
     assert "this run is done" in capsys.readouterr().err
+
+
+def test_a_script_that_was_moved_goes_on_from_any_folder(script, capsys, tmp_path, monkeypatch):
+    """Begun by a link, resumed under another name from elsewhere: it works in the folder in which it began."""
+    Path("link.py").symlink_to(script)
+    assert main(["run", "link.py", "--out", "out", "--checkpoint-every", "0s"]) == 75
+    assert Path("out/script.py").read_text() == SCRIPT
+    (tmp_path / "other").mkdir()
+    Path(script).rename("other/renamed.py")
+    monkeypatch.chdir(tmp_path / "other")
+    capsys.readouterr()
+    assert main(["resume", "../out"]) == 64
+    told = capsys.readouterr().err
+    assert f"{tmp_path}/script.py: there is no such script" in told and "--script FILE.py" in told and "out/script.py" in told
+    assert main(["resume", "../out", "--script", "renamed.py"]) == 0
+    assert Path.cwd() == tmp_path and not Path("other/asked").exists()
+    said = capsys.readouterr()
+    assert "resumed at" in said.err and "resumed at 0 ms" not in said.err
+    assert json.loads(Path("out/config.json").read_text())["script"] == f"{tmp_path}/other/renamed.py"
+    assert main(["run", "other/renamed.py", "--out", "whole"]) == 0
+    assert Path("out/results/spikes.h5").read_bytes() == Path("whole/results/spikes.h5").read_bytes()
+
+
+def test_the_copy_in_the_run_directory_can_be_resumed_and_a_lost_folder_is_told(script, capsys, tmp_path, monkeypatch):
+    Path("begun").mkdir()
+    monkeypatch.chdir("begun")
+    Path("asked").touch()
+    assert main(["run", "../script.py", "--out", "../out", "--max-hours", "0"]) == 75
+    monkeypatch.chdir(tmp_path)
+    Path("begun/asked").unlink()
+    Path("begun").rmdir()
+    Path("script.py").unlink()
+    Path("asked").touch()
+    capsys.readouterr()
+    assert main(["resume", "out", "--script", "out/script.py"]) == 0
+    assert f"warning: {tmp_path}/begun, where this run began: No such file" in capsys.readouterr().err
+    assert Path("out/script.py").read_text() == SCRIPT
 
 
 def test_a_time_limit_also_ends_what_comes_before_the_first_step(script, capsys):
