@@ -37,7 +37,7 @@ _TIMES = {
 # What a job of ours sets itself, and what to say instead.
 _OURS = {
     "account": "give --account",
-    "array": "give --array-seeds",
+    "array": "give --array-seeds or --sweep",
     "chdir": "submit from that folder, in which the run then works",
     "constraint": "give --constraint",
     "cpus-per-task": "give --cpus-per-task",

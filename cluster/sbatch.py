@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Protocol, final
 
@@ -72,6 +73,7 @@ class BatchJob:
         cpus_per_task, partition, account, qos, constraint: as in sbatch, or None; `further`: more of its options, as --key=value.
         mpi: by which the processes are to be ranks of an MPI program, as in srun --mpi, or None.
         seeds: for one run per seed, as 1-20 or 1,5,9, with %4 for four at once; or None.
+        sweep: (name, values) of parameters, for one run per combination; `at_once`: of these runs, or None for all.
         parameters: name -> text, for --set; `arguments`: of the script.
         run_options: more options of `dist-sim run`, which the run keeps; `attempt_options`: of every attempt.
         modules: to load; `setup`: lines of bash; `conda`: an environment to activate, by name or path; `activate`: a script to
@@ -102,6 +104,8 @@ class BatchJob:
     further: tuple[str, ...] = ()
     mpi: str | None = None
     seeds: str | None = None
+    sweep: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    at_once: int | None = None
     parameters: tuple[tuple[str, str], ...] = ()
     run_options: tuple[str, ...] = ()
     attempt_options: tuple[str, ...] = ()
@@ -118,7 +122,7 @@ class BatchJob:
     def __post_init__(self) -> None:
         for label, value, least in (
             ("--tasks-per-node", self.tasks_per_node, 1), ("--cpus-per-task", self.cpus_per_task, 1),
-            ("--devices", self.devices, 1), ("--max-restarts", self.restarts, 0),
+            ("--devices", self.devices, 1), ("--max-restarts", self.restarts, 0), ("--at-once", self.at_once, 1),
         ):  # fmt: skip
             if value is not None and value < least:
                 raise ParameterError(f"{label} {value}: must be at least {least}.")
@@ -145,10 +149,15 @@ class BatchJob:
                     f"--devices {self.devices}: the {processes} processes of --nodes {self.nodes} cannot share them equally. "
                     "Give a multiple of every number of processes that there may be, or leave it out for one per process."
                 )
+        if self.seeds and self.sweep:
+            raise ParameterError("--array-seeds and --sweep: give one of them, as in --sweep seed=1,5,9 --sweep g=4,5.")
+        if self.at_once and not self.sweep:
+            raise ParameterError(f"--at-once {self.at_once}: there is no --sweep. Of seeds: --array-seeds 1-20%{self.at_once}.")
         words = (str(self.script), str(self.activate or ""), *self.arguments, *self.program)
         options = (*self.run_options, *self.attempt_options)
         mounts = () if self.container is None else (*self.container.srun_options(), *self.container.prefix(gpus=False))
-        values.printable((*words, *options, *(f"{name}={text}" for name, text in self.parameters), *mounts))
+        told = (f"{name}={text}" for name, text in (*self.parameters, *(pair for point in self.points for pair in point)))
+        values.printable((*words, *options, *told, *mounts))
 
     @property
     def processes(self) -> range:
@@ -157,16 +166,30 @@ class BatchJob:
         return range(least * self.tasks_per_node, most * self.tasks_per_node + 1, self.tasks_per_node)
 
     @property
+    def points(self) -> list[tuple[tuple[str, str], ...]]:
+        """The combinations of a sweep, each as (name, text) of its parameters; the last parameter varies fastest."""
+        names = [name for name, _ in self.sweep]
+        return [tuple(zip(names, texts, strict=True)) for texts in product(*(texts for _, texts in self.sweep))] if names else []
+
+    @property
+    def array(self) -> str | None:
+        """The numbers of the job's runs as sbatch takes them: seeds, or those of the points from 1; None for one run."""
+        if self.points:
+            return f"1-{len(self.points)}" + (f"%{self.at_once}" if self.at_once else "")
+        return None if self.seeds is None else values.seed_list(self.seeds)
+
+    @property
     def log(self) -> Path:
         """Where SLURM writes what the job prints: %-patterns as in sbatch."""
-        return self.directory / ("slurm-%A_%a.log" if self.seeds else "slurm-%j.log")
+        return self.directory / ("slurm-%A_%a.log" if self.array else "slurm-%j.log")
 
 
 def sbatch_script(job: BatchJob) -> str:
     """The script of a job: its first attempt runs, every later one resumes, until the run is done."""
-    run = f'{shlex.quote(str(job.directory))}/seed-"$SLURM_ARRAY_TASK_ID"' if job.seeds else shlex.quote(str(job.directory))
+    kind = "seed" if job.seeds else "run"
+    run = shlex.quote(str(job.directory)) + (f'/{kind}-"$SLURM_ARRAY_TASK_ID"' if job.array else "")
     # Not SLURM_JOB_ID: for one task of an array that is the number of the whole array.
-    job_id = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if job.seeds else "$SLURM_JOB_ID"
+    job_id = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if job.array else "$SLURM_JOB_ID"
     lines = [
         "#!/bin/bash",
         f"# Written by `dist-sim submit`. By hand: sbatch {shlex.quote(str(job.directory / SCRIPT_NAME))}",
@@ -179,6 +202,7 @@ def sbatch_script(job: BatchJob) -> str:
         *([f"source {shlex.quote(str(job.activate))}"] if job.activate else []),
         f"run={run}",
         f"job={job_id}",
+        *_point(job),
         "",
         "# The first attempt begins the run, an attempt after a requeue goes on with it.",
         'if [ -e "$run/config.json" ]; then',
@@ -227,10 +251,22 @@ def _options(job: BatchJob) -> list[str]:
         "chdir": job.folder,
         "output": job.log,
         "signal": f"B:USR1@{job.lead}",
-        "array": None if job.seeds is None else values.seed_list(job.seeds),
+        "array": job.array,
     }
     ours = (values.directive(name, value) for name, value in given.items() if value is not None)
     return [*ours, "--requeue", "--open-mode=append", *map(values.further, job.further)]
+
+
+def _point(job: BatchJob) -> list[str]:
+    if not job.points:
+        return []
+    rows = [" ".join(f"--set {shlex.quote(f'{name}={text}')}" for name, text in point) for point in job.points]
+    return [
+        'case "$SLURM_ARRAY_TASK_ID" in',
+        *(f"    {number}) point=({row}) ;;" for number, row in enumerate(rows, 1)),
+        '    *) echo "run $SLURM_ARRAY_TASK_ID: not in this sweep" >&2; exit 64 ;;',
+        "esac",
+    ]
 
 
 def _srun_options(job: BatchJob) -> list[str]:
@@ -262,4 +298,6 @@ def _program(job: BatchJob, command: str) -> str:
     quoted += [f"--set {shlex.quote(f'{name}={text}')}" for name, text in job.parameters]
     if job.seeds:
         quoted.append('--set seed="$SLURM_ARRAY_TASK_ID"')
+    if job.points:
+        quoted.append('"${point[@]}"')
     return " ".join(quoted + (["--", *map(shlex.quote, job.arguments)] if job.arguments else []))

@@ -7,7 +7,9 @@ from dist_sim.commands.models import models
 from dist_sim.commands.plan import plan
 from dist_sim.commands.resume import resume
 from dist_sim.commands.run import run
+from dist_sim.commands.runs import runs
+from dist_sim.commands.status import status
 from dist_sim.commands.submit import submit
 
 # In the order of `dist-sim --help`.
-COMMANDS = (run, resume, plan, submit, digest, export, models, doctor)
+COMMANDS = (run, resume, plan, submit, status, runs, digest, export, models, doctor)

@@ -66,6 +66,11 @@ def submit(
     array_seeds: Annotated[
         str | None, typer.Option(metavar="LIST[%K]", help="One run per seed, as 1-20 or 1,5,9; K at a time.")
     ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=A,B,C", help="One run per value of a parameter; given for several: per combination."),
+    ] = None,
+    at_once: Annotated[int | None, typer.Option(metavar="K", help="So many runs of a --sweep at a time.")] = None,
     out: Out = None,
     assignments: Assignments = None,
     module: Annotated[list[str] | None, typer.Option(help="A module to load; may be repeated.")] = None,
@@ -96,7 +101,9 @@ def submit(
     """
     existing(file)
     policy(checkpoint_every, keep_last, keep_every, mtbf)  # what is no time is refused now, and not by the job
-    parameters = _parameters(assignments or [], ["seed"] if array_seeds else [], file)
+    points = _sweep(sweep or [])
+    besides = dict.fromkeys(["seed"] if array_seeds else [], "--array-seeds") | {name: "--sweep" for name, _ in points}
+    parameters = _parameters(assignments or [], besides, file)
     limit = seconds(time)
     if conda and venv:
         raise ParameterError("--conda and --venv: give one of them.")
@@ -106,7 +113,8 @@ def submit(
         name=job_name or re.sub(r"[^A-Za-z0-9._-]", "_", file.stem), time=limit, nodes=nodes,
         tasks_per_node=tasks_per_node if tasks_per_node is not None else max(1, gpu_count(gpus_per_node)),
         gpus_per_node=gpus_per_node, devices=devices, cpus_per_task=cpus_per_task, memory=memory, partition=partition,
-        account=account, qos=qos, constraint=constraint, further=tuple(sbatch or ()), mpi=mpi, seeds=array_seeds,
+        account=account, qos=qos, constraint=constraint, further=tuple(sbatch or ()), mpi=mpi,
+        seeds=array_seeds, sweep=points, at_once=at_once,
         parameters=tuple(parameters.items()), arguments=tuple(arguments or ()), modules=tuple(module or ()),
         setup=tuple(setup or ()), conda=conda, activate=_activation(venv), container=_container(apptainer, pyxis, mount or []),
         # -P: a file beside the script that is named like a module of Python's own must not take its place.
@@ -122,11 +130,12 @@ def submit(
         typer.echo(text, nl=False)
         return
     number = hand_in(job, text)
-    log = str(job.log).replace("%j", number).replace("%A", number).replace("%a", first_seed(array_seeds or "0"))
+    log = str(job.log).replace("%j", number).replace("%A", number).replace("%a", first_seed(job.array or "0"))
     typer.echo(f"job {number} submitted, run directory {job.directory}")
     for command, meaning in (
         (f"squeue --job {number}", "its place in the queue"),
         (f"tail -F {shlex.quote(log)}", "what it says"),
+        (f"dist-sim {'runs' if job.array else 'status'} {shlex.quote(str(job.directory))}", "how its runs stand"),
         (f"scontrol show job {number}", "what SLURM knows of it"),
         (f"scancel --batch --signal=USR1 {number}", "save now, requeue, go on"),
         (f"scancel {number}", "end it"),
@@ -139,12 +148,25 @@ def _words(*options: tuple[str, object, object]) -> tuple[str, ...]:
     return tuple(word for name, value, default in options if value != default for word in (name, str(value)))
 
 
-def _parameters(assignments: list[str], besides: list[str], script: Path) -> dict[str, str]:
-    """`--set` texts for a script that declares them, and names that are set besides."""
+def _sweep(texts: list[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """`--sweep` texts as names and values, in their order."""
+    points = []
+    for name, text in split_assignments(texts, "--sweep").items():
+        found = tuple(part.strip() for part in text.split(","))
+        if not all(found) or len(set(found)) < len(found):
+            raise ParameterError(
+                f"--sweep {name}={text}: must be different values with commas between, as in --sweep {name}=1,2,3."
+            )
+        points.append((name, found))
+    return tuple(points)
+
+
+def _parameters(assignments: list[str], besides: dict[str, str], script: Path) -> dict[str, str]:
+    """`--set` texts for a script that declares them, and those that are set `besides`, by options."""
     parameters = split_assignments(assignments)
-    for name in besides:
+    for name, option in besides.items():
         if name in parameters:
-            raise ParameterError(f"--set {name}={parameters[name]}: --array-seeds sets {name}. Give one of them.")
+            raise ParameterError(f"--set {name}={parameters[name]}: {option} sets {name}. Give one of them.")
     check_declared(parameters | dict.fromkeys(besides, "..."), script)
     return parameters
 

@@ -183,8 +183,8 @@ def param(name: str, default: Value) -> Value:
     return value
 
 
-def split_assignments(assignments: Sequence[str]) -> dict[str, str]:
-    """`name=value` texts as a dictionary.
+def split_assignments(assignments: Sequence[str], option: str = "--set") -> dict[str, str]:
+    """`name=value` texts, given by an option, as a dictionary.
 
     Raises:
         ParameterError: no `=`, no name, or a name given twice.
@@ -193,9 +193,9 @@ def split_assignments(assignments: Sequence[str]) -> dict[str, str]:
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals or not name.strip().isidentifier():
-            raise ParameterError(f"--set {text}: must be name=value, as in --set scale=0.5.")
+            raise ParameterError(f"{option} {text}: must be name=value, as in {option} scale=0.5.")
         if name.strip() in found:
-            raise ParameterError(f"--set {text}: {name.strip()} is given twice.")
+            raise ParameterError(f"{option} {text}: {name.strip()} is given twice.")
         found[name.strip()] = value
     return found
 

@@ -33,6 +33,10 @@ JOBS = {
         "arguments": ("--fast", "a b"), "run_options": ("--checkpoint-every", "15min"),
         "attempt_options": ("--stall-seconds", "1800"),
     },
+    "sweep": {
+        "sweep": (("g", ("4", "4.5")), ("title", ("plain", "it's $HOME; `ls`"))), "at_once": 2, "parameters": (("scale", "0.5"),),
+        "arguments": ("--fast",),
+    },
     "apptainer": {"gpus_per_node": "1", "container": Apptainer(image="/images/ds 1.sif", mounts=("/scratch", "/data:/in:ro"))},
     "pyxis": {"nodes": "2", "container": Pyxis(image="docker://nvcr.io#nvidia/jax:25.01", mounts=("/x:/x", "/y:/y"))},
     # What centres ask for: each line of it is tried on a real sbatch below.
@@ -72,13 +76,15 @@ def attempt(tmp_path):
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
         (tmp_path / name).chmod(0o755)
 
-    def start(code: int, wait: str = "0", restarts: int = 0, state: str = "RUNNING", **options) -> subprocess.Popen:
+    def start(
+        code: int, wait: str = "0", restarts: int = 0, state: str = "RUNNING", task: str = "3", **options
+    ) -> subprocess.Popen:
         (tmp_path / "run").mkdir(exist_ok=True)
         job = tmp_path / "job.sbatch"
         job.write_text(sbatch_script(BatchJob(**(BASE | {"directory": tmp_path / "run"} | options))))
         environment = os.environ | {
             "PATH": f"{tmp_path}:{os.environ['PATH']}", "FAKE_CODE": str(code), "FAKE_WAIT": wait, "SLURM_JOB_ID": "17",
-            "SLURM_ARRAY_JOB_ID": "16", "SLURM_ARRAY_TASK_ID": "3", "FAKE_STATE": state, "SLURM_RESTART_COUNT": str(restarts),
+            "SLURM_ARRAY_JOB_ID": "16", "SLURM_ARRAY_TASK_ID": task, "FAKE_STATE": state, "SLURM_RESTART_COUNT": str(restarts),
         }  # fmt: skip
         return subprocess.Popen(["bash", str(job)], env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -167,6 +173,8 @@ def test_times_that_are_none(text):
         ({"seeds": "5-1"}, "--array-seeds"), ({"seeds": "1,"}, "--array-seeds"), ({"seeds": "1-3%0"}, "--array-seeds"),
         ({"nodes": "2-3", "devices": 4}, "cannot share"), ({"setup": ("a\nb",)}, "--setup"),
         ({"setup": ("echo 'x",)}, "is no bash"),
+        ({"sweep": (("g", ("a\nb",)),)}, "character"), ({"sweep": (("g", ("1",)),), "seeds": "1-2"}, "give one of them"),
+        ({"at_once": 2}, "no --sweep"), ({"sweep": (("g", ("1",)),), "at_once": 0}, "--at-once"),
         ({"conda": "-n"}, "--conda"), ({"conda": "a\nb"}, "--conda"),
         ({"container": Pyxis(image="x\ny")}, "character"), ({"parameters": (("a", "\0"),)}, "character"),
     ],
@@ -196,6 +204,24 @@ def test_an_option_of_sbatch_that_would_break_the_job_is_refused(option, told):
 
 def test_gpus_of_several_types_are_counted():
     assert [gpu_count(text) for text in ("0", "4", "a100:4", "a100:2,v100:1")] == [0, 4, 4, 3]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_a_run_of_a_sweep_has_its_own_parameters_and_directory(attempt, tmp_path, number):
+    words = (
+        attempt(0, task=str(number), sweep=(("g", ("4", "5")), ("title", ("a b", "$(id)"))))
+        .communicate(timeout=20)[0]
+        .split("|")[:-1]
+    )
+    points = [("4", "a b"), ("4", "$(id)"), ("5", "a b"), ("5", "$(id)")]
+    if number > len(points):  # of a script that was submitted by hand with another --array
+        assert words == []
+        return
+    g, title = points[number - 1]
+    assert words == [
+        "dist-sim", "run", "/home/ana/net.py", "--out", f"{tmp_path}/run/run-{number}", "--devices", "1",
+        "--set", f"g={g}", "--set", f"title={title}",
+    ]  # fmt: skip
 
 
 def test_devices_follow_the_nodes_that_the_job_got(attempt, monkeypatch):
@@ -248,6 +274,8 @@ LINES = {
     ("--memory", "0"): "--mem=0", ("--memory", "1GB"): "--mem=1G", ("--memory", "512MiB"): "--mem=512M",
     ("--constraint", "[rack1|rack2]"): "--constraint=[rack1|rack2]", ("--gpus-per-node", "a100:2"): "--gpus-per-node=a100:2",
     ("--array-seeds", "1,5,9"): "--array=1,5,9", ("--array-seeds", "1-3,7,10-20:5%2"): "--array=1-3,7,10-20:5%2",
+    ("--sweep", "scale=1,2,3"): "--array=1-3",
+    ("--sweep", "scale=1,2,3", "--sweep", "seed=4,5", "--at-once", "2"): "--array=1-6%2",
     ("--nodes", "1-2"): "--nodes=1-2", ("--lead", "40s"): "--signal=B:USR1@40",
     ("--out", "a b/run #1"): '--output="{cwd}/a b/run #1/slurm-%j.log"',
     ("--sbatch", "--mail-type=END"): "--mail-type=END", ("--sbatch", "--mail-user=ana@x.org"): "--mail-user=ana@x.org",
@@ -311,6 +339,12 @@ def _help(command, capsys):
         (["--nodes", "0"], "--nodes 0"),
         (["--sbatch", "--mem=4G"], "give --memory"),
         (["--conda", "a", "--venv", "b"], "give one of them"),
+        (["--sweep", "scal=1,2"], "Did you mean 'scale'"),
+        (["--sweep", "scale=1,2", "--set", "scale=2"], "--sweep sets scale"),
+        (["--sweep", "scale=1,,2"], "must be different values"),
+        (["--sweep", "scale=1,1"], "must be different values"),
+        (["--sweep", "scale"], "--sweep scale: must be name=value"),
+        (["--sweep", "scale=1", "--sweep", "scale=2"], "given twice"),
     ],
 )
 def test_a_bad_submission_is_refused_with_the_fix(script, capsys, monkeypatch, options, told):

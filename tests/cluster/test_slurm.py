@@ -57,6 +57,18 @@ def test_an_array_runs_each_seed_in_a_directory_of_its_own(slurm, tmp_path, by_h
     assert sorted(p.name for p in (tmp_path / "out").glob("*.log")) == [f"slurm-{job}_{seed}.log" for seed in (1, 2)]
 
 
+def test_a_sweep_runs_each_combination_and_its_table_tells_them_apart(slurm, tmp_path, by_hand):
+    words = ("--sweep", "seed=1,2", "--sweep", "ms=50,100", "--at-once", "2", "--time", "5")
+    job = slurm.submit(str(PLASTIC), "--out", "out", *words, cwd=tmp_path)
+    expected = by_hand()["digest"]
+    slurm.wait(job, limit_s=120)
+    rows = [row.split() for row in slurm(sys.executable, "-m", "dist_sim", "runs", "out", cwd=tmp_path).splitlines()]
+    assert rows[0][:4] == ["run", "state", "seed", "ms"]
+    points = [("1", "50.0"), ("1", "100.0"), ("2", "50.0"), ("2", "100.0")]
+    assert [row[:4] for row in rows[1:]] == [[f"run-{n}", "done", *point] for n, point in enumerate(points, 1)]
+    assert rows[2][-1] == expected[:12] and len({row[-1] for row in rows[1:]}) == 4
+
+
 def test_listed_seeds_on_the_nodes_there_are_in_folders_with_spaces(slurm, tmp_path, by_hand):
     """As many processes as the job gets nodes for, whatever the names, after lines of setup."""
     (tmp_path / "a folder").mkdir()
