@@ -11,7 +11,7 @@ from dist_sim.errors import UnknownNameError
 from dist_sim.run.checkpoint import CheckpointPolicy, seconds_of
 
 EVERY, KEEP_LAST, KEEP_EVERY, MTBF = "--checkpoint-every", "--keep-last", "--keep-every", "--mtbf"
-HEARTBEAT, STALL = "--heartbeat", "--stall-seconds"
+HEARTBEAT, STALL, THREADS = "--heartbeat", "--stall-seconds", "--threads"
 KEPT, MTBF_TIME = CheckpointPolicy.keep_last, "24h"
 
 File = Annotated[Path, typer.Argument(metavar="FILE.py", help="The script.", show_default=False)]
@@ -29,6 +29,9 @@ Mtbf = Annotated[str, typer.Option(MTBF, metavar="TIME", help="Mean time between
 MaxHours = Annotated[float | None, typer.Option(min=0, help="Save and leave with code 75 by then.")]
 Stall = Annotated[
     float, typer.Option(STALL, min=0, metavar="SECONDS", help="A run without progress so long is ended; 0 for never.")
+]
+Threads = Annotated[
+    int | None, typer.Option(THREADS, min=1, help="Of the kernels of each process.  [default: one per core that it may use]")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")]
 

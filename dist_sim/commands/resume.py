@@ -25,6 +25,7 @@ from dist_sim.commands.options import (
     Index,
     MaxHours,
     Stall,
+    Threads,
     interval,
 )
 from dist_sim.commands.script import run_script, stop_after
@@ -45,6 +46,7 @@ def resume(
     process: Index = None,
     heartbeat: Heartbeat = HEARTBEAT_S,
     stall: Stall = STALL_S,
+    threads: Threads = None,
     allow_changed: Annotated[bool, typer.Option("--allow-changed", help="Also if network or script have changed.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -59,7 +61,7 @@ def resume(
         before = RunDirectory.open(directory).read_json("config.json") or {}
         script = (script or Path(before.get("script") or directory)).absolute()
         devices = before.get("devices") if devices is None else devices
-        here = meet(launch, devices, heartbeat, script, {"--devices": devices, "config": before})
+        here = meet(launch, devices, heartbeat, script, {"--devices": devices, "--threads": threads, "config": before})
         opened = claimed(here, lambda: RunDirectory.resume(directory), resumed=True)
         try:
             config, status = opened.read_json("config.json"), opened.read_json("status.json") or {}
@@ -76,7 +78,7 @@ def resume(
             script = _found(script, opened)
             _go_back_to(config.get("folder"), complain if here.index == 0 else lambda text: None)
             session = Session(
-                devices=devices, out=opened.path, parameters=config["set"], command=("dist-sim", *sys.argv[1:]),
+                devices=devices, threads=threads, out=opened.path, parameters=config["set"], command=("dist-sim", *sys.argv[1:]),
                 script=script, arguments=tuple(config["arguments"]), checkpoints=policy,
                 stop=stop_after(max_hours), allow_changed=allow_changed, directory=opened,
             )  # fmt: skip

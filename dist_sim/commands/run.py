@@ -29,6 +29,7 @@ from dist_sim.commands.options import (
     Mtbf,
     Out,
     Stall,
+    Threads,
     existing,
     policy,
 )
@@ -56,6 +57,7 @@ def run(
     process: Index = None,
     heartbeat: Heartbeat = HEARTBEAT_S,
     stall: Stall = STALL_S,
+    threads: Threads = None,
     debug: Debug = False,
     help_: Annotated[bool, typer.Option("--help", help="Show this, and the parameters of FILE.py.")] = False,
 ) -> None:
@@ -81,12 +83,16 @@ def run(
         parameters = split_assignments(assignments or [])
         if parameters:
             check_declared(parameters, file)
-        told = {"arguments": arguments, "parameters": parameters, "--devices": devices, "checkpoints": checkpoints}
+        told = {
+            "arguments": arguments, "parameters": parameters, "--devices": devices, "--threads": threads,
+            "checkpoints": checkpoints,
+        }  # fmt: skip
         here = meet(launch, devices, heartbeat, file, told)
         directory = claimed(here, lambda: RunDirectory(out or default_directory(file)))
         session = Session(
-            devices=devices, out=directory.path, parameters=parameters, command=("dist-sim", *sys.argv[1:]), script=file,
-            arguments=tuple(arguments or ()), checkpoints=checkpoints, stop=stop_after(max_hours), directory=directory,
+            devices=devices, threads=threads, out=directory.path, parameters=parameters, command=("dist-sim", *sys.argv[1:]),
+            script=file, arguments=tuple(arguments or ()), checkpoints=checkpoints, stop=stop_after(max_hours),
+            directory=directory,
         )  # fmt: skip
         raise typer.Exit(run_script(session, directory, here, debug, stall))
 

@@ -24,6 +24,7 @@ from dist_sim.commands.options import (
     MTBF,
     MTBF_TIME,
     STALL,
+    THREADS,
     Arguments,
     Assignments,
     Every,
@@ -34,6 +35,7 @@ from dist_sim.commands.options import (
     Mtbf,
     Out,
     Stall,
+    Threads,
     existing,
     policy,
 )
@@ -88,6 +90,7 @@ def submit(
     mtbf: Mtbf = MTBF_TIME,
     heartbeat: Heartbeat = HEARTBEAT_S,
     stall: Stall = STALL_S,
+    threads: Threads = None,
     lead: Annotated[
         str | None, typer.Option(metavar="TIME", help="Save so long before the limit: 40s, 5min.  [default: 2min]")
     ] = None,
@@ -122,7 +125,9 @@ def submit(
         run_options=_words(
             (EVERY, checkpoint_every, None), (KEEP_LAST, keep_last, KEPT), (KEEP_EVERY, keep_every, None), (MTBF, mtbf, MTBF_TIME)
         ),
-        attempt_options=_words((HEARTBEAT, heartbeat, HEARTBEAT_S), (STALL, f"{stall:g}", f"{STALL_S:g}")),
+        attempt_options=_words(
+            (HEARTBEAT, heartbeat, HEARTBEAT_S), (STALL, f"{stall:g}", f"{STALL_S:g}"), (THREADS, threads, None)
+        ),
         lead=min(120, limit // 4) if lead is None else seconds(lead, "--lead"), restarts=max_restarts,
     )  # fmt: skip
     text = sbatch_script(job)

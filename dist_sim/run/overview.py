@@ -13,6 +13,7 @@ from typing import Any, final
 from dist_sim.errors import OutputError
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.lease import EXPIRES
+from dist_sim.run.provenance import script_checksum
 
 _MARKS = ("provenance.json", "status.json")  # every run has one of them; other programs too have a config.json or spikes
 _DEPTH = 3  # below a folder: runs/, an array in it, its runs
@@ -32,7 +33,7 @@ class Overview:
         silent_s: for how long a run that has not ended has given no sign of life; None if it does, or has ended.
         parameters: as the script resolved them; rates: mean rate of each population, Hz.
         model_time_ms: so far; total_ms: up to where; eta_s: wall time to there; digest: over all spikes, of a run that is done.
-        phase, exit_code, last_checkpoint: as in `status.json`.
+        phase, exit_code, last_checkpoint: as in `status.json`; script: a checksum of the script as it last ran.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Overview:
     phase: str | None = None
     exit_code: int | None = None
     last_checkpoint: str | None = None
+    script: str | None = None
 
 
 def run_directories(folder: Path) -> list[Path]:
@@ -96,17 +98,24 @@ def overview(path: Path) -> Overview:
         phase=None if state == "done" else status.get("phase"),
         exit_code=status.get("exit_code"),
         last_checkpoint=status.get("last_checkpoint"),
+        script=script_checksum(directory.script) if directory.script.is_file() else None,
     )
 
 
 def table(runs: Sequence[Overview], folder: Path) -> str:
-    """A line per run: its state, the parameters in which the runs differ, model time, rates and the digest's beginning."""
-    names = list(dict.fromkeys(name for run in runs for name in run.parameters))
-    differing = [name for name in names if len({str(run.parameters.get(name, "-")) for run in runs}) > 1]
+    """A line per run: its state, the parameters in which the runs differ, model time, rates and the digest's beginning.
+
+    A script that was edited while jobs waited is told too: as a parameter of its own, of which runs with the same script have the
+    same value.
+    """
+    # No parameter has such a name.
+    told = [{**run.parameters, **({"(script)": run.script[:_DIGITS]} if run.script else {})} for run in runs]
+    names = dict.fromkeys(name for parameters in told for name in parameters)
+    differing = [name for name in names if len({str(parameters.get(name, "-")) for parameters in told}) > 1]
     rows = [["run", "state", *differing, "model time", "rates (Hz)", "digest"]]
-    for run in runs:
+    for run, parameters in zip(runs, told, strict=True):
         shown = run.path.relative_to(folder) if run.path != folder else run.path
-        values = (str(run.parameters.get(name, "-")) for name in differing)
+        values = (str(parameters.get(name, "-")) for name in differing)
         rows.append([str(shown), run.state, *values, model_time(run), rates(run, _RATES), (run.digest or "-")[:_DIGITS]])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

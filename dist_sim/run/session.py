@@ -47,6 +47,7 @@ class Session:
 
     Fields:
         devices: as given by `--devices`, or None for the Simulator's own choice.
+        threads: of the kernels of each process, or None for one per core.
         out: the run directory's path; `directory`: the open run directory, or None to keep everything in memory.
         parameters: name -> text, as given by `--set`.
         command: the command line; script: the script's path; arguments: those for the script.
@@ -59,6 +60,7 @@ class Session:
     """
 
     devices: int | None = None
+    threads: int | None = None
     out: Path | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from dist_sim.partition.layout import NOWHERE, Ids, Layout, span
 from dist_sim.partition.mesh import local_positions
 from dist_sim.partition.processes import processes_of
 from dist_sim.partition.share import Share
+from dist_sim.run.session import current_session
 from dist_sim.simulator.entries import Entries, entries_of
 from dist_sim.simulator.network import Meter as Sampler
 from dist_sim.simulator.network import Network
@@ -214,8 +215,11 @@ def _device(node: Node, kind: type) -> Any:
 
 
 def _threads(mesh: Mesh) -> int:
-    """Threads of each device's kernels: the cores that this process may use, shared by its devices, and by the processes of this
-    host that may use the same ones."""
+    """Threads of each device's kernels: its share of `--threads`; without, of the cores that this process may use, less what
+    other processes of this host that may use the same ones take."""
+    session = current_session()
+    if session is not None and session.threads is not None:
+        return min(256, max(1, session.threads // len(mesh.local_devices)))
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     here = zlib.crc32(repr((socket.gethostname(), cores)).encode())
     sharing = int((processes_of(mesh).gather(np.array([here], np.uint32)) == here).sum())

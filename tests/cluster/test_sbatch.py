@@ -304,9 +304,17 @@ def test_a_real_sbatch_takes_the_line(slurm, script, capsys, tmp_path, options):
         slurm("scontrol", "delete", "reservation=tests")
 
 
+def test_a_file_beside_the_script_does_not_stand_in_for_a_module_of_python(script, capsys):
+    Path("statistics.py").write_text("raise SystemExit('the wrong one')")
+    assert main(["submit", script, "--dry-run"]) == 0
+    program = re.findall(r"words=\((.*) run ", capsys.readouterr().out)[0].split()
+    done = subprocess.run([*program, "run", "--help", script], capture_output=True, text=True)
+    assert done.returncode == 0 and "scale" in done.stdout, done.stderr
+
+
 def test_options_of_a_run_are_passed_on_to_it_and_those_of_every_attempt_to_all(script, capsys):
     every, once = (
-        ["--heartbeat", "60", "--stall-seconds", "1800"],
+        ["--heartbeat", "60", "--stall-seconds", "1800", "--threads", "8"],
         ["--checkpoint-every", "5min", "--keep-last", "3", "--mtbf", "6h"],
     )
     assert main(["submit", script, "--dry-run", *once, *every]) == 0

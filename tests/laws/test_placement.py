@@ -7,6 +7,9 @@ from laws.networks import NETWORKS, assert_conserved, brunel, mixed, projection_
 
 import dist_sim as ds
 from dist_sim.network import projection
+from dist_sim.partition.mesh import neuron_mesh
+from dist_sim.run.session import Session
+from dist_sim.simulator.assembly import _threads
 
 DURATION = 40 * u.ms
 METHODS = ["block", "round_robin", "balanced"]
@@ -92,6 +95,11 @@ def test_pieces_of_a_run_are_the_run(name):
 
 def test_another_seed_is_another_network():
     assert run(brunel, seed=4)[1].digest != run(brunel, seed=5)[1].digest
+
+
+def test_threads_are_those_that_the_command_line_gives_a_process():
+    with Session(threads=6).active():
+        assert [_threads(neuron_mesh(devices)) for devices in (1, 2, 8)] == [6, 3, 1]
 
 
 def test_threads_change_nothing(monkeypatch):

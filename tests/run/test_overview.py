@@ -56,6 +56,15 @@ def test_a_sweep_is_a_table_of_what_differs(folder, capsys):
     assert summaries[0]["digest"] in told and "seed=1, drive=400.0" in told and "go on" not in told
 
 
+def test_runs_of_different_scripts_are_told_apart(folder, capsys):
+    for name, text in (("a", "one"), ("b", "two"), ("c", "one")):
+        a_run(f"runs/{name}", state="done")
+        Path(f"runs/{name}/script.py").write_text(text)
+    assert main(["runs"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0][2] == "(script)" and rows[1][2] == rows[3][2] != rows[2][2]
+
+
 @pytest.mark.parametrize(
     ("status", "lock_age_s", "told", "go_on"),
     [
