@@ -9,7 +9,7 @@ import typer
 
 from dist_sim.commands.ends import complain, errors_become_exit_codes
 from dist_sim.commands.options import Debug
-from dist_sim.run.overview import overview, run_directories, table
+from dist_sim.run.overview import overviews, run_directories, table
 
 Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where runs lie.", exists=True, file_okay=False)]
 
@@ -20,7 +20,7 @@ def runs(folder: Folder = Path("runs"), debug: Debug = False) -> None:
     A run that has not ended and gives no sign of life is `silent`: killed, or on a host that is gone.
     """
     with errors_become_exit_codes(debug):
-        found = [overview(path) for path in run_directories(folder)]
+        found = [run for path in run_directories(folder) for run in overviews(path)]
         if found:
             typer.echo(table(found, folder))
         else:

@@ -7,7 +7,7 @@ import typer
 from dist_sim.commands.ends import errors_become_exit_codes
 from dist_sim.commands.options import Debug, Directory
 from dist_sim.errors import OutputError
-from dist_sim.run.overview import Overview, model_time, overview, rates, run_directories
+from dist_sim.run.overview import Overview, model_time, overviews, rates, run_directories
 
 _GO_ON = ("stopped", "failed", "interrupted", "silent")
 
@@ -17,9 +17,12 @@ def status(directory: Directory, debug: Debug = False) -> None:
     with errors_become_exit_codes(debug):
         if directory not in (found := run_directories(directory)) and found:
             raise OutputError(f"{directory}: holds {len(found)} runs. A table of them: dist-sim runs {directory}")
-        lines = _lines(overview(directory))
-        width = max(len(name) for name, _ in lines)
-        typer.echo("\n".join(f"{name:<{width}}  {text}" for name, text in lines))
+        typer.echo("\n\n".join(_shown(_lines(run)) for run in overviews(directory)))
+
+
+def _shown(lines: list[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
 
 
 def _lines(run: Overview) -> list[tuple[str, str]]:
@@ -27,7 +30,7 @@ def _lines(run: Overview) -> list[tuple[str, str]]:
     known = ", ".join(f"{name} {value}" for name, value in details.items() if value is not None)
     silent = None if run.silent_s is None else f"no sign of life for {run.silent_s / 60:.0f} min"
     lines = [
-        ("run", str(run.path)),
+        ("run", f"{run.path} {run.name or ''}".rstrip()),
         ("state", ", ".join(part for part in (run.state, silent, known) if part)),
         ("model time", model_time(run) + ("" if run.eta_s is None else f", done in {run.eta_s / 60:.1f} min")),
         ("rates (Hz)", rates(run)),

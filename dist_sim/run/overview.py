@@ -29,7 +29,8 @@ class Overview:
     """One run, as its files tell of it; what they do not tell is None or empty.
 
     Attributes:
-        path: of the run directory; state: done, running, stopped (resumable), failed, interrupted, silent, begun or unreadable.
+        path: of the run directory; name: of one run of several of its script.
+        state: done, running, stopped (resumable), failed, interrupted, silent, begun or unreadable.
         silent_s: for how long a run that has not ended has given no sign of life; None if it does, or has ended.
         parameters: as the script resolved them; rates: mean rate of each population, Hz.
         model_time_ms: so far; total_ms: up to where; eta_s: wall time to there; digest: over all spikes, of a run that is done.
@@ -38,6 +39,7 @@ class Overview:
 
     path: Path
     state: str
+    name: str | None = None
     silent_s: float | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
@@ -67,8 +69,8 @@ def run_directories(folder: Path) -> list[Path]:
     return sorted(below(folder, _DEPTH), key=_natural)
 
 
-def overview(path: Path) -> Overview:
-    """What the files of a run directory tell.
+def overviews(path: Path) -> list[Overview]:
+    """What the files of a run directory tell: of each run of its script once all have ended, before of the newest.
 
     Raises:
         OutputError: it is no run directory.
@@ -77,29 +79,41 @@ def overview(path: Path) -> Overview:
         raise OutputError(f"{path}: is no run directory: it has neither {' nor '.join(_MARKS)}.")
     directory = RunDirectory.open(path)
     try:
-        config, status, summary = (directory.read_json(f"{name}.json") or {} for name in ("config", "status", "summary"))
+        config, status, last = (directory.read_json(f"{name}.json") or {} for name in ("config", "status", "summary"))
+        several = sorted(directory.results.glob("*/summary.json"), key=_natural)
+        summaries = [
+            found
+            for file in several
+            if (found := directory.read_json(str(file.relative_to(directory.path)))) and "digest" in found
+        ]
     except OutputError:
-        return Overview(path=path, state="unreadable")
+        return [Overview(path=path, state="unreadable")]
     state = status.get("state", "begun")
     silent = _silent_s(path) if state in ("running", "begun") else None
-    # Of a run that goes on the summary is that of an earlier simulate() of its script.
-    time_of = summary if state == "done" and summary else status
-    rates = summary.get("rates") or ({} if status.get("rate") is None else {"all": status["rate"]})
-    return Overview(
-        path=path,
-        state=state if silent is None else "silent",
-        silent_s=silent,
-        parameters=config.get("parameters") or {},
-        rates={name: rate for name, rate in rates.items() if rate is not None},
-        model_time_ms=time_of.get("model_time_ms"),
-        total_ms=None if state == "done" else status.get("total_ms"),
-        eta_s=status.get("eta_s") if state == "running" and silent is None else None,
-        digest=summary.get("digest") if state == "done" else None,
-        phase=None if state == "done" else status.get("phase"),
-        exit_code=status.get("exit_code"),
-        last_checkpoint=status.get("last_checkpoint"),
-        script=script_checksum(directory.script) if directory.script.is_file() else None,
-    )
+    found = []
+    for summary in summaries or [last]:
+        # Of a run that goes on the summary is that of an earlier simulate() of its script.
+        time_of = summary if state == "done" and summary else status
+        rates = summary.get("rates") or ({} if status.get("rate") is None else {"all": status["rate"]})
+        found.append(
+            Overview(
+                path=path,
+                state=state if silent is None else "silent",
+                name=summary["name"] if summaries else None,
+                silent_s=silent,
+                parameters=config.get("parameters") or {},
+                rates={name: rate for name, rate in rates.items() if rate is not None},
+                model_time_ms=time_of.get("model_time_ms"),
+                total_ms=None if state == "done" else status.get("total_ms"),
+                eta_s=status.get("eta_s") if state == "running" and silent is None else None,
+                digest=summary.get("digest") if state == "done" else None,
+                phase=None if state == "done" else status.get("phase"),
+                exit_code=status.get("exit_code"),
+                last_checkpoint=status.get("last_checkpoint"),
+                script=script_checksum(directory.script) if directory.script.is_file() else None,
+            )
+        )
+    return found
 
 
 def table(runs: Sequence[Overview], folder: Path) -> str:
@@ -116,7 +130,16 @@ def table(runs: Sequence[Overview], folder: Path) -> str:
     for run, parameters in zip(runs, told, strict=True):
         shown = run.path.relative_to(folder) if run.path != folder else run.path
         values = (str(parameters.get(name, "-")) for name in differing)
-        rows.append([str(shown), run.state, *values, model_time(run), rates(run, _RATES), (run.digest or "-")[:_DIGITS]])
+        rows.append(
+            [
+                " ".join([str(shown), *([run.name] if run.name else [])]),
+                run.state,
+                *values,
+                model_time(run),
+                rates(run, _RATES),
+                (run.digest or "-")[:_DIGITS],
+            ]
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 

@@ -56,6 +56,18 @@ def test_a_sweep_is_a_table_of_what_differs(folder, capsys):
     assert summaries[0]["digest"] in told and "seed=1, drive=400.0" in told and "go on" not in told
 
 
+def test_each_run_of_a_script_is_told_of(folder, capsys):
+    Path("two.py").write_text(SCRIPT + SCRIPT.replace("50 * u.ms", "20 * u.ms"))
+    assert main(["run", "two.py", "--out", "runs/two"]) == 0
+    capsys.readouterr()
+    assert main(["runs"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [line[:5] for line in lines] == [["two", "run-1", "done", "50", "ms"], ["two", "run-2", "done", "20", "ms"]]
+    assert lines[0][-1] != lines[1][-1]
+    assert main(["status", "runs/two"]) == 0
+    assert capsys.readouterr().out.count("digest") == 2
+
+
 def test_runs_of_different_scripts_are_told_apart(folder, capsys):
     for name, text in (("a", "one"), ("b", "two"), ("c", "one")):
         a_run(f"runs/{name}", state="done")
