@@ -142,7 +142,7 @@ class BatchJob:
         values.path("--out", self.directory)
         values.path("the working directory", self.folder)
         values.setup_lines(self.setup)
-        _options(self)
+        _options(self)  # reads every other value that stands in a line for sbatch
         for processes in self.processes:
             if self.devices is not None and self.devices % processes:
                 raise ParameterError(

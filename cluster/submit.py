@@ -9,6 +9,10 @@ from dist_sim.cluster.sbatch import SCRIPT_NAME, BatchJob
 from dist_sim.errors import DeviceError, OutputError
 
 _ANSWER_S = 60.0  # of a busy SLURM controller
+_ARRAY = (
+    ". What numbers an array may have: scontrol show config | grep MaxArraySize. Larger seeds: --sweep seed=A,B,C; "
+    "more runs: several jobs, each with a part of them."
+)
 
 
 def hand_in(job: BatchJob, text: str) -> str:
@@ -42,5 +46,7 @@ def hand_in(job: BatchJob, text: str) -> str:
         ) from None
     if done.returncode != 0:
         path.unlink()
-        raise DeviceError(f"submit: sbatch refuses the job: {' '.join(done.stderr.split())}")
+        # A seed is a number of the array, which may not be as large as a seed may be.
+        hint = _ARRAY if job.array and "array" in done.stderr else ""
+        raise DeviceError(f"submit: sbatch refuses the job: {' '.join(done.stderr.split())}{hint}")
     return done.stdout.strip().split(";")[0]

@@ -377,3 +377,14 @@ def test_what_sbatch_refuses_is_passed_on_and_can_be_tried_again(script, capsys,
     assert "job 17 submitted" in capsys.readouterr().out and Path("out/job.sbatch").is_file()
     assert main(["submit", script, "--out", "out"]) == 74
     assert "already holds" in capsys.readouterr().err
+
+
+def test_an_array_that_is_too_large_is_told_with_a_way_on(script, capsys, monkeypatch, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: Invalid job array specification' >&2\nexit 1\n")
+    (tmp_path / "bin" / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
+    assert main(["submit", script, "--array-seeds", "5000-5001", "--out", "out"]) == 64
+    assert "--sweep seed=A,B,C" in capsys.readouterr().err
+    assert main(["submit", script, "--out", "out"]) == 64
+    assert "--sweep" not in capsys.readouterr().err
