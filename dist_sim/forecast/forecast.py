@@ -16,7 +16,7 @@ from dist_sim.errors import DeviceError
 from dist_sim.forecast.machines import Machine
 from dist_sim.kernels.backend import BLOCK
 from dist_sim.nest.devices import Meter
-from dist_sim.nest.neurons.text import Shape
+from dist_sim.nest.neurons.shape import Shape
 from dist_sim.network import Channels, Connection
 from dist_sim.network.drive import layers
 from dist_sim.network.rules import (

@@ -11,7 +11,7 @@ import brainunit as u
 from dist_sim.nest.declared import Parameter
 from dist_sim.nest.laws import Adaptive
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import default_shape, recordables_of, settable
+from dist_sim.nest.neurons.shape import default_shape, recordables_of, settable
 
 
 def page(model: type[NESTNeuron]) -> str:

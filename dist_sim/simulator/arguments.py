@@ -15,7 +15,7 @@ from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
 from dist_sim.nest.devices import WeightRecorder
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import Shape, receptor_of, receptor_types, receptor_unit
+from dist_sim.nest.neurons.shape import Shape, receptor_of, receptor_types, receptor_unit
 from dist_sim.nest.synapses import SYNAPSES, Synapse
 from dist_sim.network.distributions import Distribution, as_draw, bounds
 from dist_sim.network.rules import RULES, Rule, all_to_all

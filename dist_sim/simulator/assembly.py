@@ -19,7 +19,8 @@ from dist_sim.kernels.neurons import NEURON_STREAMS, prepare
 from dist_sim.nest.declared import Parameter
 from dist_sim.nest.devices import Meter, TrainGenerator
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import Shape, channels_of, counts_of, mergeable, neuron_text, receptor_unit, routes_of, settable
+from dist_sim.nest.neurons.shape import Shape, channels_of, counts_of, mergeable, receptor_unit, routes_of, settable
+from dist_sim.nest.neurons.text import neuron_text
 from dist_sim.network import Backend, Channels, Connection, Projection
 from dist_sim.network.channels import quantum_for
 from dist_sim.network.distributions import bounds, smallest_size, typical_size

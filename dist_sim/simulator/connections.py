@@ -12,7 +12,7 @@ import numpy as np
 from dist_sim import units
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.kernels import build
-from dist_sim.nest.neurons.text import receptor_unit
+from dist_sim.nest.neurons.shape import receptor_unit
 from dist_sim.nest.synapses import SYNAPSES
 from dist_sim.nest.synapses.declared import WEIGHT
 from dist_sim.network.connection import Connection, on_host

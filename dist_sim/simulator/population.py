@@ -15,7 +15,8 @@ from dist_sim.core import HiddenState, LongTermState, Module, ParamState
 from dist_sim.kernels import neurons as kernels
 from dist_sim.kernels.scalar.guarded import run as run_text
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import Shape, host_parameters, neuron_text, recordable_text, recorded_state, start_values
+from dist_sim.nest.neurons.shape import Shape, recorded_state
+from dist_sim.nest.neurons.text import host_parameters, neuron_text, recordable_text, start_values
 from dist_sim.network.tables import Channels
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import NEURON, joined, sharded, spread

@@ -10,7 +10,7 @@ import brainunit as u
 
 from dist_sim.errors import ConnectError
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import receptor_of, receptor_unit, settable
+from dist_sim.nest.neurons.shape import receptor_of, receptor_unit, settable
 from dist_sim.network.connection import Connection
 from dist_sim.simulator.assembly import Description, values_at
 

@@ -13,7 +13,7 @@ from dist_sim import units
 from dist_sim.errors import OutputError
 from dist_sim.nest.devices import Meter as Described
 from dist_sim.nest.devices import WeightRecorder
-from dist_sim.nest.neurons.text import Shape, recordables_of
+from dist_sim.nest.neurons.shape import Shape, recordables_of
 from dist_sim.partition.mesh import local_part
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.series import Series

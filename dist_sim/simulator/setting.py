@@ -14,7 +14,7 @@ from dist_sim.kernels import build
 from dist_sim.nest.devices import Device
 from dist_sim.nest.devices.settings import Number, Series, Time
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import default_shape, settable
+from dist_sim.nest.neurons.shape import default_shape, settable
 from dist_sim.network.distributions import Distribution
 from dist_sim.simulator.nodes import Node
 from dist_sim.simulator.parameters import PARAMETER_STREAMS, drawn_values, given_parameters, pieces, values_of

@@ -13,7 +13,7 @@ from dist_sim.core import environ
 from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
 from dist_sim.nest.devices import DEVICES, Meter, SpikeRecorder, TrainGenerator
 from dist_sim.nest.neurons import NEURONS, NESTNeuron
-from dist_sim.nest.neurons.text import receptor_unit
+from dist_sim.nest.neurons.shape import receptor_unit
 from dist_sim.nest.synapses import Synapse
 from dist_sim.network.connection import Connection
 from dist_sim.network.rules import Rule

@@ -11,7 +11,7 @@ import numpy as np
 from dist_sim import units
 from dist_sim.kernels import build
 from dist_sim.nest.devices import WeightRecorder
-from dist_sim.nest.neurons.text import receptor_unit
+from dist_sim.nest.neurons.shape import receptor_unit
 from dist_sim.network.connection import on_host
 from dist_sim.simulator.arguments import watcher
 from dist_sim.simulator.assembly import Description

@@ -12,7 +12,7 @@ from dist_sim.errors import ConnectError, UnknownNameError
 from dist_sim.kernels import build
 from dist_sim.nest.devices import CurrentGenerator, Meter, RateGenerator, SpikeRecorder, WeightRecorder
 from dist_sim.nest.neurons import NESTNeuron
-from dist_sim.nest.neurons.text import Shape, receptor_of, recordables_of
+from dist_sim.nest.neurons.shape import Shape, receptor_of, recordables_of
 from dist_sim.nest.synapses import Synapse
 from dist_sim.network.connection import Connection, on_host
 from dist_sim.network.rules import Rule, all_to_all, explicit_edges, fixed_outdegree, fixed_total_number, one_to_one

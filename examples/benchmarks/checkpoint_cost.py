@@ -91,23 +91,23 @@ def one(name: str, neurons: int, indegree: int, seconds: float) -> dict[str, Any
     from dist_sim.run.checkpoint import CheckpointPolicy, best_interval
     from dist_sim.run.checkpoint_files import checkpoint_path, checkpoint_steps
     from dist_sim.run.directory import RunDirectory
+    from dist_sim.run.safe_point import SafePoint
     from dist_sim.run.session import Session
     from dist_sim.run.stop import Stop
-    from dist_sim.simulator.simulation import Simulation
 
     saving, still, ends = False, [], []
 
-    def in_turns(simulation: Simulation) -> None:
+    def in_turns(point: SafePoint, save: Any, at: str) -> None:
         """After each chunk, in place of what looks whether a save is due."""
-        checkpoints = simulation.checkpoints
+        checkpoints = point._checkpoints
         assert checkpoints is not None
         if saving and checkpoints.due():
             begin = time.perf_counter()
-            simulation.save(checkpoints)
+            save(checkpoints)
             still.append(time.perf_counter() - begin)
         ends.append(time.perf_counter())
 
-    with tempfile.TemporaryDirectory() as folder, patch.object(Simulation, "_checkpoint", in_turns):
+    with tempfile.TemporaryDirectory() as folder, patch.object(SafePoint, "visit", in_turns):
         directory = RunDirectory(Path(folder) / "run")
         policy = CheckpointPolicy(every=0.0, keep_last=1)
         with Session(directory=directory, checkpoints=policy, stop=Stop()).active():
@@ -158,25 +158,25 @@ def at_default_interval(name: str, neurons: int, indegree: int, seconds: float, 
 
     from dist_sim.run.checkpoint import CheckpointPolicy
     from dist_sim.run.directory import RunDirectory
+    from dist_sim.run.safe_point import SafePoint
     from dist_sim.run.session import Session
     from dist_sim.run.stop import Stop, Stopped
-    from dist_sim.simulator.simulation import Simulation
 
-    look = Simulation._checkpoint
+    look = SafePoint.visit
     begins, ends, begun, beside = [], [], [], []  # of each chunk: times; whether a save was begun after it, and went on then
 
-    def looked(simulation: Simulation) -> None:
+    def looked(point: SafePoint, save: Any, at: str) -> None:
         """After each chunk: what the run does then, with the times."""
-        end, checkpoints = time.perf_counter(), simulation.checkpoints
+        end, checkpoints = time.perf_counter(), point._checkpoints
         assert checkpoints is not None
         before = checkpoints._begun
-        look(simulation)
+        look(point, save, at)
         begun.append(checkpoints._begun != before)
         beside.append(checkpoints._running is not None and not checkpoints._running.done())
         ends.append(end)
         begins.append(time.perf_counter())
 
-    with tempfile.TemporaryDirectory() as folder, patch.object(Simulation, "_checkpoint", looked):
+    with tempfile.TemporaryDirectory() as folder, patch.object(SafePoint, "visit", looked):
         directory, policy = RunDirectory(Path(folder) / "run"), CheckpointPolicy(mtbf=mtbf)
         with Session(directory=directory, checkpoints=policy, stop=Stop(seconds)).active(), suppress(Stopped):
             sim = network(name, neurons, indegree)

@@ -39,7 +39,7 @@ def drive(neurons: int, amplitude: float, spread: float, duration: float) -> tup
 def excited(model: str) -> tuple[int, float]:
     """Receptor type and weight of the common train."""
     from dist_sim.nest.neurons import NEURONS
-    from dist_sim.nest.neurons.text import default_shape, receptor_unit, routes_of
+    from dist_sim.nest.neurons.shape import default_shape, receptor_unit, routes_of
 
     kind = NEURONS[model]
     port = min(routes_of(kind, default_shape(kind)))

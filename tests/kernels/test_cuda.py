@@ -15,8 +15,9 @@ import pytest
 
 from dist_sim.kernels import cuda, neurons
 from dist_sim.nest.neurons import NEURONS
-from dist_sim.nest.neurons.text import default_shape, host_parameters, neuron_text, settable, start_values
-from dist_sim.nest.neurons.text import entries as rows_of
+from dist_sim.nest.neurons.shape import default_shape, settable
+from dist_sim.nest.neurons.shape import entries as rows_of
+from dist_sim.nest.neurons.text import host_parameters, neuron_text, start_values
 
 N, STEPS = 256, 40
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
@@ -97,7 +98,7 @@ def inputs(model, dtype):
 
 
 def neurons_counts(kind, shape, channel):
-    from dist_sim.nest.neurons.text import channels_of, counts_of
+    from dist_sim.nest.neurons.shape import channels_of, counts_of
 
     return counts_of(kind, channels_of(kind, shape)[channel])
 

@@ -20,7 +20,7 @@ import dist_sim as ds
 from dist_sim.errors import ConnectError, ParameterError, UnitError
 from dist_sim.nest.declared import Parameter
 from dist_sim.nest.neurons import NEURONS
-from dist_sim.nest.neurons.text import receptor_of, receptor_types, recordables_of, settable
+from dist_sim.nest.neurons.shape import receptor_of, receptor_types, recordables_of, settable
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.session import Session

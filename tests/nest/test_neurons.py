@@ -9,7 +9,7 @@ from reference.neurons import BOOKKEEPING, compare, nest_defaults, nest_one_bit_
 
 from dist_sim.nest.laws import Adaptive
 from dist_sim.nest.neurons import NEURONS
-from dist_sim.nest.neurons.text import default_shape, recordables_of, settable
+from dist_sim.nest.neurons.shape import default_shape, recordables_of, settable
 
 pytestmark = pytest.mark.nest
 DETERMINISTIC = [name for name in NEURONS if name in CASES]

@@ -17,8 +17,8 @@ import numpy as np
 
 import dist_sim as ds
 from dist_sim.nest.neurons import NEURONS
-from dist_sim.nest.neurons.text import Shape, default_shape, receptor_of, recordables_of, routes_of, settable
-from dist_sim.nest.neurons.text import receptor_unit as unit_of
+from dist_sim.nest.neurons.shape import Shape, default_shape, receptor_of, recordables_of, routes_of, settable
+from dist_sim.nest.neurons.shape import receptor_unit as unit_of
 
 # What NEST's GetDefaults names besides the parameters and initial values of a model.
 BOOKKEEPING = {

@@ -5,7 +5,7 @@ import pytest
 from dist_sim.__main__ import main
 from dist_sim.nest.devices import DEVICES
 from dist_sim.nest.neurons import NEURONS
-from dist_sim.nest.neurons.text import settable
+from dist_sim.nest.neurons.shape import settable
 from dist_sim.nest.page import page
 from dist_sim.nest.synapses import SYNAPSES
 

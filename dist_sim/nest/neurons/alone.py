@@ -15,6 +15,7 @@ from dist_sim import units
 from dist_sim.core import environ, random
 from dist_sim.errors import ParameterError, UnknownNameError
 from dist_sim.kernels.neurons import advance
+from dist_sim.nest.neurons import shape as shapes
 from dist_sim.nest.neurons import text as texts
 
 
@@ -27,8 +28,8 @@ class Alone:
         self.size = (size,) if isinstance(size, int | np.integer) else tuple(size)
         if isinstance(size, bool) or not self.size or any(n < 1 for n in self.size):
             raise ParameterError(f"{model.__name__}({size!r}): the size must be whole numbers of at least 1.")
-        known = {**texts.settable(model), **texts.synaptic(model)}
-        axes = dict(texts.default_shape(model).axes)
+        known = {**shapes.settable(model), **shapes.synaptic(model)}
+        axes = dict(shapes.default_shape(model).axes)
         given: dict[str, np.ndarray] = {}
         for name, value in parameters.items():
             if name not in known:
@@ -40,17 +41,17 @@ class Alone:
             if parameter.axis is not None:
                 axes[parameter.axis] = bare.shape[-1] if bare.ndim else 1
             given[name] = bare
-        self.shape = texts.Shape(axes=tuple(axes.items()))
+        self.shape = shapes.Shape(axes=tuple(axes.items()))
         self._values = self._filled(known, given)
         model.check(self._values)
         has = frozenset(name for name, of in model.features.items() if np.any(of(self._values)))
-        self.shape = texts.Shape(axes=tuple(axes.items()), features=has)
+        self.shape = shapes.Shape(axes=tuple(axes.items()), features=has)
 
     def _filled(self, known: Mapping[str, Any], given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """(n,) of every row, n neurons in a line."""
         count, values = math.prod(self.size), {}
         for name, parameter in known.items():
-            for k, entry in enumerate(texts.entries(name, parameter.axis, self.shape)):
+            for k, entry in enumerate(shapes.entries(name, parameter.axis, self.shape)):
                 value = given.get(name)
                 if parameter.axis is not None:
                     default = parameter.default[min(k, len(parameter.default) - 1)] if parameter.default else parameter.fill
@@ -133,12 +134,12 @@ class Alone:
 
     def parameter(self, name: str) -> Any:
         parameter = self.model.parameter_declarations[name]
-        rows = [self._values[entry].reshape(self.size) for entry in texts.entries(name, parameter.axis, self.shape)]
+        rows = [self._values[entry].reshape(self.size) for entry in shapes.entries(name, parameter.axis, self.shape)]
         return units.quantity(rows[0] if parameter.axis is None else np.stack(rows, axis=-1), parameter.unit)
 
     def absolute(self, name: str, rows: Mapping[str, Any]) -> Any:
         state = self.model.state_declarations[name]
-        found = [rows[entry] for entry in texts.entries(name, state.axis, self.shape)]
+        found = [rows[entry] for entry in shapes.entries(name, state.axis, self.shape)]
         if state.relative_to is not None:
             found = [row + self._values[state.relative_to].reshape(self.size).astype(row.dtype) for row in found]
         return units.quantity(found[0] if state.axis is None else jnp.stack(found, axis=-1), state.unit)
@@ -146,7 +147,7 @@ class Alone:
     def relative(self, name: str, value: Any, rows: Mapping[str, Any]) -> dict[str, Any]:
         state = self.model.state_declarations[name]
         bare = units.checked(value, state.unit, f"{self.model.__name__}.{name}").to_decimal(state.unit)
-        names = texts.entries(name, state.axis, self.shape)
+        names = shapes.entries(name, state.axis, self.shape)
         parts = [bare] if state.axis is None else [bare[..., k] for k in range(len(names))]
         offset = 0.0 if state.relative_to is None else self._values[state.relative_to].reshape(self.size)
         return {
