@@ -229,9 +229,18 @@ def refuse_direction(source: Node, target: Node, where: str) -> None:
 
 def refuse_senders(pre: NodeView, post: NodeView, receptor: int, synapse: Synapse | None, where: str) -> None:
     """Raises ConnectError where a receptor takes what neurons of the target's model release, and the senders or the synapses are
-    others; where it is not for those neurons; or where it has states for each static synapse, and there is none."""
+    others; where it is not for those neurons; where it has states for each static synapse, and there is none; or where what a
+    neuron of two states sends would be taken for spikes, or spikes for that."""
     for model in neurons_of(post, where):
         name, taking = model.__name__, receptor_of(model, receptor)
+        for node in pre.nodes:
+            binary, relays = (getattr(node.model, trait, False) for trait in ("binary", "relays"))
+            if binary != model.binary and not (relays or model.relays):
+                two, other = (node.name, name) if binary else (name, node.name)
+                raise ConnectError(
+                    f"{where}: {two} has two states and sends their changes, {other} sends or takes spikes. Put parrot_neuron "
+                    "neurons between them, if that is what is meant."
+                )
         here = f"{where}: receptor_type={receptor} of a {name}"
         if taking.own_port is not None and any(node.model is model for node in pre.nodes):
             raise ConnectError(f"{here} is not for {name} neurons. Give receptor_type={taking.own_port}, as in NEST.")

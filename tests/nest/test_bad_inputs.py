@@ -54,6 +54,14 @@ def normal(*values, unit=u.pA, **limits):
     return ds.dist.Normal(*(v * unit for v in values), **{name: v * unit for name, v in limits.items()})
 
 
+def two_states(pre, post):
+    def connect_them(sim, n):
+        made = {name: n[name] if name in n else sim.create(getattr(ds, name), 2) for name in (pre, post)}
+        sim.connect(made[pre], made[post])
+
+    return call(ConnectError, ["has two states", "parrot_neuron"], connect_them)
+
+
 CASES = {
     # weights
     "weight without unit": connect(UnitError, ["weight", "a current (pA)", "10.0 without unit", "10.0 * u.pA"], weight=10.0),
@@ -300,6 +308,10 @@ CASES = {
     ),
     "interval 0.25": device(ParameterError, ["interval=0.25 ms", "dt=0.1 ms"], ds.voltmeter, interval=0.25 * u.ms),
     "interval 0": device(ParameterError, ["interval=0 ms", "multiple"], ds.voltmeter, interval=0 * u.ms),
+    # neurons of two states
+    "spikes to two states": two_states("exc", "mcculloch_pitts_neuron"),
+    "two states to spikes": two_states("ginzburg_neuron", "jump"),
+    "noise to two states": two_states("noise", "ginzburg_neuron"),
     # views
     "index out of range": call(ParameterError, ["exc[10]", "10 nodes"], lambda sim, n: n["exc"][10]),
     "node chosen twice": call(ParameterError, ["exc", "more than once"], lambda sim, n: n["exc"][[0, 0]]),

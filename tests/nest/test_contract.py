@@ -64,7 +64,7 @@ def ports_of(model: str) -> dict[int, tuple[float, ...]]:
 
 def everything(**options: Any) -> tuple[ds.Simulator, dict[str, Any], dict[str, Any]]:
     """A network of all models, with the recorder of each and its meter: noise on every receptor, a current, and a chain of
-    populations whose spikes reach the next model."""
+    populations whose spikes reach the next model, if it takes them."""
     sim = ds.Simulator(dt=0.1 * u.ms, **({"seed": 3, "precision": 64} | options))
     cells, recorders, meters = {}, {}, {}
     for model, kind in NEURONS.items():
@@ -79,13 +79,20 @@ def everything(**options: Any) -> tuple[ds.Simulator, dict[str, Any], dict[str, 
             unit = receptor_of(kind, port).unit
             for k, weight in enumerate(weights):
                 noise = sim.create(ds.poisson_generator, rate=(350.0 if k == 0 else 120.0) * u.Hz)
-                sim.connect(noise, cells[model], weight=weight * unit, delay=0.1 * u.ms, receptor_type=port)
+                if kind.binary:
+                    relay = sim.create(ds.parrot_neuron, SIZE)
+                    sim.connect(noise, relay, delay=0.1 * u.ms)
+                    sim.connect(relay, cells[model], "one_to_one", weight=weight * unit, delay=0.1 * u.ms, receptor_type=port)
+                else:
+                    sim.connect(noise, cells[model], weight=weight * unit, delay=0.1 * u.ms, receptor_type=port)
         if case.current and kind.current_ports:
             current = sim.create(ds.dc_generator, amplitude=case.current * u.pA, start=12 * u.ms, stop=20 * u.ms)
             sim.connect(current, cells[model][::2])
     delay = ds.dist.Uniform(0.3 * u.ms, 2.0 * u.ms)
     names = list(NEURONS)
     for source, model in zip(names, [*names[1:], names[0]], strict=True):
+        if NEURONS[source].binary != NEURONS[model].binary and "parrot_neuron" not in (source, model):
+            source = model
         for port, weights in ports_of(model).items():
             weight = 0.3 * weights[0] * receptor_of(NEURONS[model], port).unit
             sim.connect(cells[source], cells[model], rule=ds.fixed_indegree(3), weight=weight, delay=delay, receptor_type=port)

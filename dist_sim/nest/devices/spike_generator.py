@@ -34,6 +34,7 @@ class spike_generator(TrainGenerator):
     }
     fixed: ClassVar[tuple[str, ...]] = ("spike_weights",)
     whole: ClassVar[bool] = False
+    relays: ClassVar[bool] = True  # its spikes may be changes of neurons of two states
     spike_times: list[np.ndarray]
     spike_weights: list[np.ndarray]
     spike_multiplicities: list[np.ndarray]

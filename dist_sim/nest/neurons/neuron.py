@@ -93,6 +93,7 @@ class NESTNeuron(Module):
     # returns 2 for up and 1 for down, which is what a recorder sees, and synapses add their weights or take them away.
     several_spikes: ClassVar[bool] = False
     binary: ClassVar[bool] = False
+    relays: ClassVar[bool] = False  # whether it passes on what neurons of two states send as well as spikes
     # Parameters that must be equal, pair by pair, for both signs of weights to share one channel.
     same_dynamics: ClassVar[tuple[tuple[str, str], ...]] = ()
     # What a step needs only where a neuron of the network has it: name -> which neurons have, from their parameters. In a text

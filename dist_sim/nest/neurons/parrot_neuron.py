@@ -19,7 +19,7 @@ class parrot_neuron(NESTNeuron):
 
     spikes = Receptor(u.UNITLESS, counts=True)
     ignored = Receptor(u.UNITLESS, port=1, counts=True)
-    several_spikes = True
+    several_spikes = relays = True
     law = Discrete()
 
     @staticmethod
