@@ -84,14 +84,15 @@ import jax
 import dist_sim as ds
 from dist_sim.simulator.simulation import Simulation
 
-collect = Simulation._collect
+collect = Simulation.collect
 
 def then_stop(self, first, last):
-    collect(self, first, last)
+    rate = collect(self, first, last)
     if first >= 120 and os.environ.get("STOP") == str(jax.process_index()):
         os.kill(os.getpid(), signal.SIGTERM)
+    return rate
 
-Simulation._collect = then_stop
+Simulation.collect = then_stop
 sim = ds.Simulator(dt=0.1 * u.ms, seed=3, chunk=1 * u.ms)
 cells = sim.create(ds.iaf_psc_delta, 200, name="cells")
 noise, recorder = sim.create(ds.poisson_generator, rate=25_000 * u.Hz), sim.create(ds.spike_recorder)

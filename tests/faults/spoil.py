@@ -27,6 +27,7 @@ import numpy as np
 import dist_sim as ds
 from dist_sim.errors import NumericalError
 from dist_sim.partition.mesh import whole
+from dist_sim.simulator.connections import _places
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from faults.network import plastic
@@ -66,7 +67,9 @@ def spoil(sim: ds.Simulator, case: Case) -> str:
     else:
         synapses = sim.get_connections(synapse="stdp_synapse")
         one = case.which % len(synapses)
-        row = int(np.flatnonzero(whole(table.place.value) == synapses._place[one])[0])
+        first = _places(sim._simulation.description, "stdp_synapse")[synapses._connection[one]]  # pyright: ignore
+        place = first[synapses._local[one]] + synapses._slot[one]
+        row = int(np.flatnonzero(whole(table.place.value) == place)[0])
         state, at = table.state, (row, ("weight", "Kplus").index(case.variable))
         named = f"post: synapse from neuron {synapses.source[one]} (pre) to neuron {synapses.target[one]}: "
     state.value = state.value.at[at].set(float(case.value))
