@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +20,7 @@ from dist_sim.run.progress import Phases, Progress, in_phase
 from dist_sim.run.provenance import versions
 from dist_sim.run.recording import Recording
 from dist_sim.run.safe_point import SafePoint
-from dist_sim.run.session import current_session
+from dist_sim.run.session import current_session, tell
 from dist_sim.run.statistics import Population
 
 
@@ -210,8 +209,4 @@ class Engine(ABC):
 
     def tell(self, text: str) -> None:
         """A line for the user, from one process."""
-        if self.processes.index:
-            return
-        print(f"dist-sim: {text}", file=sys.stderr, flush=True)
-        if self.session is not None and self.session.directory is not None:
-            self.session.directory.log(text)
+        tell(text, session=self.session, process=self.processes.index)

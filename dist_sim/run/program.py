@@ -28,7 +28,7 @@ from dist_sim.run.recording import Recording
 from dist_sim.run.series import Series
 from dist_sim.run.statistics import Population
 from dist_sim.run.summary import build_summary, peak_rss_bytes
-from dist_sim.run.tree import described, portable_tree, restored_tree
+from dist_sim.run.tree import described, portable_tree, restore_states
 
 _CHUNK_STEPS, _CHUNK_BYTES = 1000, 2**25  # between two visits of the host, and what it then takes
 
@@ -296,9 +296,7 @@ class _Program(Engine):
                 f"{found} samples were taken before step {saved.step}, and {saved.facts['samples']} when the checkpoint was "
                 "taken: files were changed or lost. Bring them back from a copy."
             )
-        values = restored_tree(saved.parts(), [state.value for state in self._states])
-        for state, value in zip(self._states, values, strict=True):
-            state.restore_value(value)
+        restore_states(self._states, saved.parts())
 
     def sync(self) -> None:
         for series in self._series.values():

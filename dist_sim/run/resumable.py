@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -17,8 +17,8 @@ from dist_sim.run.checkpoint import Checkpoints
 from dist_sim.run.progress import STATUS_EVERY
 from dist_sim.run.provenance import versions
 from dist_sim.run.safe_point import SafePoint
-from dist_sim.run.session import Session, current_session
-from dist_sim.run.tree import portable_tree, restored_tree
+from dist_sim.run.session import Session, current_session, tell
+from dist_sim.run.tree import portable_tree, restore_states
 from dist_sim.run.tree_checkpoint import states_of
 
 Item = TypeVar("Item")
@@ -47,24 +47,17 @@ def resumable(items: Iterable[Item], **trees: Any) -> Iterator[Item]:
 def _loop(items: Iterable[Item], states: Mapping[str, State], session: Session | None) -> Iterator[Item]:
     processes, checkpoints, done = Processes(jax.process_index(), jax.process_count()), None, 0
 
-    def tell(text: str) -> None:
-        if processes.index == 0:
-            print(f"dist-sim: {text}", file=sys.stderr, flush=True)
-            if session is not None and session.directory is not None:
-                session.directory.log(text)
-
+    speak = partial(tell, session=session, process=processes.index)
     if session is not None and session.directory is not None and session.checkpoints is not None:
         lines = {name: repr(state) for name, state in states.items()} | session.identity()
-        checkpoints = Checkpoints(session.directory.new_loop_folder(), session.checkpoints, lines, None, tell, processes)
-    point = SafePoint(session, processes, checkpoints, tell)
+        checkpoints = Checkpoints(session.directory.new_loop_folder(), session.checkpoints, lines, None, speak, processes)
+    point = SafePoint(session, processes, checkpoints, speak)
     if checkpoints is not None and session is not None and session.directory is not None and session.directory.resumed:
         saved = point.newest(2**31, allow_changed=session.allow_changed)
         if saved is not None:
             done = saved.step
-            values = restored_tree(saved.parts(), [state.value for state in states.values()])
-            for state, value in zip(states.values(), values, strict=True):
-                state.restore_value(value)
-        tell(f"resumed after item {done}" if done else "resumed at the first item: there is no checkpoint")
+            restore_states([*states.values()], saved.parts())
+        speak(f"resumed after item {done}" if done else "resumed at the first item: there is no checkpoint")
 
     def save(checkpoints: Checkpoints) -> None:
         # Values that are kept here stay as they are: the next item makes others.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -147,6 +148,14 @@ class Session:
 def current_session() -> Session | None:
     """The session of `dist-sim run`, or None in a script run by plain python."""
     return _current.get()
+
+
+def tell(text: str, *, session: Session | None, process: int) -> None:
+    """A line for the user, from process 0 of a run, and into its log."""
+    if process == 0:
+        print(f"dist-sim: {text}", file=sys.stderr, flush=True)
+        if session is not None and session.directory is not None:
+            session.directory.log(text)
 
 
 def results_folder() -> Path:

@@ -59,6 +59,12 @@ def restored_tree(parts: Iterable[Mapping[str, np.ndarray]], like: Sequence[Any]
     return [jax.tree.unflatten(jax.tree.structure(v), [next(leaves) for _ in jax.tree.leaves(v)]) for v in like]
 
 
+def restore_states(states: Sequence[State], parts: Iterable[Mapping[str, np.ndarray]]) -> None:
+    """Gives States the values that `restored_tree` puts together. Errors: as of that."""
+    for state, value in zip(states, restored_tree(parts, [state.value for state in states]), strict=True):
+        state.restore_value(value)
+
+
 def _placed(array: np.ndarray, like: jax.Array) -> jax.Array:
     if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))

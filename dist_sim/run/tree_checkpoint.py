@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from dist_sim.partition.processes import Processes
 from dist_sim.run.checkpoint import CheckpointPolicy, Checkpoints
 from dist_sim.run.checkpoint_files import checkpoint_steps
 from dist_sim.run.provenance import versions
-from dist_sim.run.tree import portable_tree, restored_tree
+from dist_sim.run.session import tell
+from dist_sim.run.tree import portable_tree, restore_states
 
 
 def states_of(trees: Mapping[str, Any], where: str) -> dict[str, State]:
@@ -63,17 +64,11 @@ def restore(folder: Path | str, **trees: Any) -> None:
     saved = _checkpoints(path, states).newest(2**31) if path.exists() else None
     if saved is None:
         raise OutputError(f"{folder}: holds no sound checkpoint. Give the folder that checkpoint.save was given.")
-    values = restored_tree(saved.parts(), [state.value for state in states.values()])
-    for state, value in zip(states.values(), values, strict=True):
-        state.restore_value(value)
+    restore_states([*states.values()], saved.parts())
 
 
 def _checkpoints(folder: Path, states: Mapping[str, State]) -> Checkpoints:
     lines = {name: repr(state) for name, state in states.items()}
     processes = Processes(jax.process_index(), jax.process_count())
-    return Checkpoints(folder, CheckpointPolicy(keep_last=1, every=0.0), lines, None, _tell, processes)
-
-
-def _tell(text: str) -> None:
-    if jax.process_index() == 0:
-        print(f"dist-sim: {text}", file=sys.stderr, flush=True)
+    speak = partial(tell, session=None, process=processes.index)
+    return Checkpoints(folder, CheckpointPolicy(keep_last=1, every=0.0), lines, None, speak, processes)
