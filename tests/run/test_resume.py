@@ -20,7 +20,7 @@ from dist_sim.run.directory import RunDirectory
 from dist_sim.run.lease import Lease
 from dist_sim.run.stop import Stop, Stopped, leaving
 
-# Asks itself to stop once there is a checkpoint, the first time that it runs.
+# Asks itself to stop once there is a checkpoint, the first time that it runs: at the latest between its two calls.
 SCRIPT = """
 import os, signal, threading, time
 from pathlib import Path
@@ -33,15 +33,19 @@ def ask():
     os.kill(os.getpid(), number)
 
 number = getattr(signal, ds.param("signal", "SIGTERM"))
+asker = threading.Thread(target=ask, daemon=True)
 if not Path("asked").exists():
     Path("asked").touch()
-    threading.Thread(target=ask, daemon=True).start()
+    asker.start()
 sim = ds.Simulator(dt=0.1 * u.ms, seed=1, chunk=2 * u.ms)
 cells = sim.create(ds.iaf_psc_exp, ds.param("neurons", 50), params=dict(I_e=500 * u.pA))
 recorder = sim.create(ds.spike_recorder)
 sim.connect(cells, cells, rule=ds.fixed_indegree(5), weight=10 * u.pA, delay=1.5 * u.ms)
 sim.connect(cells, recorder)
-result = sim.simulate(600 * u.ms)
+sim.simulate(300 * u.ms)
+if asker.is_alive():
+    asker.join(60)
+result = sim.cont(300 * u.ms)
 print("digest", result.digest)
 """
 MODULES = """
