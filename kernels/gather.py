@@ -46,19 +46,24 @@ class Meeting:
 
 def open_meeting(processes: int, devices: int, allgather: Allgather | None) -> Meeting:
     """A meeting of `devices` devices in each of `processes` processes; one process needs no MPI."""
-    start = backends.library()._lib.dist_sim_open_meeting
+    start = backends.compiled("gather")._lib.dist_sim_open_meeting
     start.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_ssize_t]
     start.restype = ctypes.c_int64
     found = (None, 0, 0) if allgather is None else (allgather.address, allgather.communicator, allgather.byte)
     return Meeting(processes, devices, start(processes, devices, *found))
 
 
-def gather(place: jax.Array, mine: jax.Array, meeting: Meeting) -> jax.Array:
+def gather(place: jax.Array, mine: jax.Array, turn: jax.Array, meeting: Meeting) -> tuple[jax.Array, jax.Array]:
     """Inside `shard_map`, on every device: (processes * devices, *shape of mine), what each device gives, in order of places.
 
     Args:
         place: () int32, of the device in the mesh; the devices of a process lie one after the other.
         mine: of the same shape everywhere.
+        turn: () int32, the same everywhere. A program that gathers at several places hands what one returns to the next: its
+            devices have to come to them in one order, and a compiler knows no other than that of data.
+
+    Returns:
+        What was gathered, and the next turn.
 
     Raises:
         DeviceError: more than MPI can carry at once.
@@ -68,6 +73,15 @@ def gather(place: jax.Array, mine: jax.Array, meeting: Meeting) -> jax.Array:
             f"exchange='mpi': {size:,} bytes per process and interval, and MPI carries up to {_MOST:,} at once. Spread the "
             "network over more processes, or use exchange='mask'."
         )
-    result = jax.ShapeDtypeStruct((meeting.processes * meeting.devices, *mine.shape), mine.dtype)
-    (found,) = backends.call("gather", [result], place, mine, has_side_effect=True, meeting=meeting.number)
-    return found
+    results = [
+        jax.ShapeDtypeStruct((meeting.processes * meeting.devices, *mine.shape), mine.dtype), jax.ShapeDtypeStruct((), "int32")
+    ]  # fmt: skip
+    return backends.call(
+        "gather", results, place, mine, turn, has_side_effect=True, source="gather", meeting=meeting.number
+    )
+
+
+def after(given: jax.Array, first: jax.Array) -> jax.Array:
+    """`given`, in its place, once `first` is there; a compiler takes it for a result of both."""
+    result = jax.ShapeDtypeStruct(given.shape, given.dtype)
+    return backends.call("after", [result], given, first, in_place={0: 0}, source="gather")[0]

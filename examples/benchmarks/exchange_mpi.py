@@ -97,7 +97,7 @@ def bare_exchange(sim: Any, number: int) -> float:
             if sim.exchange.name == "mask":
                 found = jax.lax.all_gather(mine, NEURON)
             else:
-                found = gather(jax.lax.axis_index(NEURON), mine, projection.exchange.meeting)
+                found, _ = gather(jax.lax.axis_index(NEURON), mine, jnp.int32(0), projection.exchange.meeting)
             return found[0] + found[-1]
 
         return jax.lax.fori_loop(0, number, again, mine)

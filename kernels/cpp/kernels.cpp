@@ -2,7 +2,6 @@
 // outputs of the same buffers (input_output_aliases in the Python file of the kernel's name).
 #include "build.h"
 #include "counts.h"
-#include "gather.h"
 #include "lanes.h"
 #include "posts.h"
 #include "step.h"
@@ -109,13 +108,6 @@ void push_ids(const Tensor step, const Tensor ids, const Tensor counts, const Te
         if (sources.known(id[k] & ~DOWN)) append(sources.row(id[k] & ~DOWN) | (id[k] & DOWN));
     }
   });
-}
-
-// `place` of the device in the mesh; `all` (devices of all processes, *shape of `mine`).
-// @BE gather
-void gather(const Tensor place, const Tensor mine, Tensor all, int64_t meeting) {
-  Meeting& here = meetings().at(meeting);
-  here.gather(scalar(place) % here.devices(), data<const char>(mine), mine.nbytes(), data<char>(all));
 }
 
 // @BE compact

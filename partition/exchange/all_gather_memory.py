@@ -34,7 +34,7 @@ class AllGatherMemory:
         """
         if mesh.size == 1:
             return self
-        where = "Simulator(exchange='memory')"
+        where = "exchange='memory'"
         if (count := processes_of(mesh).count) > 1:
             raise DeviceError(f"{where}: {count} processes share no memory. Use exchange='mpi' under mpirun, else 'mask'.")
         if (platform := mesh.devices.flat[0].platform) != "cpu":
@@ -64,5 +64,5 @@ def push_gathered(meeting: Meeting | None, step, outbox, *then: Any, **options: 
         masks = outbox[None]
     else:
         assert meeting is not None, "`on` comes first"
-        masks = gather(jax.lax.axis_index(NEURON), outbox, meeting)
+        masks, _ = gather(jax.lax.axis_index(NEURON), outbox, step, meeting)
     return kernels.push_masks(step, masks, *then, **options)

@@ -54,7 +54,7 @@ class AllGatherMPI:
         processes = processes_of(mesh)
         if processes.count == 1:
             return replace(self, meeting=AllGatherMemory().on(mesh).meeting)
-        where = "Simulator(exchange='mpi')"
+        where = "exchange='mpi'"
         if (platform := mesh.devices.flat[0].platform) != "cpu":
             raise DeviceError(f"{where}: the devices are {platform!r}, and MPI joins CPUs. Use exchange='mask'.")
         owners = [device.process_index for device in mesh.devices.flat]
