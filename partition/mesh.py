@@ -69,10 +69,12 @@ class MeshRules:
 
     Args:
         rules: (name, mesh axis) pairs; a name that is not in it stands for the mesh axis of that name.
+        exchange: how its devices communicate in programs; None chooses.
     """
 
     mesh: Mesh
     rules: tuple[tuple[str, str | None], ...] = ()
+    exchange: str | None = None
 
     def sharding(self, axes: Axes, shape: tuple[int, ...]) -> NamedSharding:
         """Where an array with these named axes lies.
@@ -117,6 +119,7 @@ def use_mesh(
     devices: int | Sequence[Any] | None = None,
     shape: Mapping[str, int] | None = None,
     rules: Mapping[str, str | None] | None = None,
+    exchange: str | None = None,
 ) -> Iterator[Mesh]:
     """Spreads the States that are created inside over a mesh: `with use_mesh(devices=8): ...`.
 
@@ -132,6 +135,9 @@ def use_mesh(
         devices: instead, how many devices (or which) in a mesh with the one axis `neuron`.
         shape: instead, the size of each mesh axis: `{"batch": 2, "neuron": 4}`.
         rules: for names of axes that are not names of mesh axes: `{"neuron": "x", "batch": None}`; None keeps the axis whole.
+        exchange: how the devices communicate: "memory" (CPUs of one process), "mpi" (processes under mpirun), or "mask" for
+            collectives of JAX, the only ones for other devices and for meshes of several axes. None takes the fastest there is.
+            What is computed is the same.
 
     Yields:
         The mesh.
@@ -155,7 +161,7 @@ def use_mesh(
     for name, axis in (rules or {}).items():
         if axis is not None and axis not in mesh.shape:
             raise ParameterError(f"use_mesh(rules={{{name!r}: {axis!r}}}): the mesh has the axes {', '.join(mesh.shape)}.")
-    token = _CURRENT.set(MeshRules(mesh, tuple((rules or {}).items())))
+    token = _CURRENT.set(MeshRules(mesh, tuple((rules or {}).items()), exchange))
     try:
         yield mesh
     finally:

@@ -5,6 +5,7 @@ Every process calls the same functions in the same order. A mesh of one process 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -73,6 +74,11 @@ class Processes:
 
 
 ALONE = Processes()
+
+
+def own_cores() -> list[int]:
+    """The cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def processes_of(mesh: Mesh) -> Processes:

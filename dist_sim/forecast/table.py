@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from rich.table import Table
 from dist_sim.errors import DeviceError, ParameterError, UnknownNameError
 from dist_sim.forecast.forecast import forecast
 from dist_sim.forecast.machines import MACHINES, Machine, cpu
+from dist_sim.partition.processes import own_cores
 from dist_sim.run.planning import Planned, planning
 from dist_sim.simulator.assembly import Description
 
@@ -32,7 +32,7 @@ def machine_named(kind: str, cores: int | None) -> Machine:
     if cores is not None and (kind != "cpu" or cores < 1):
         raise ParameterError(f"--cores {cores}: a number of at least 1, for --device cpu.")
     if kind in ("cpu", HERE):
-        here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        here = len(own_cores())
         return cpu(cores or here)
     if kind not in MACHINES:
         raise UnknownNameError("device", kind, ["cpu", HERE, *MACHINES], where="plan")

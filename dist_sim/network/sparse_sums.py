@@ -71,8 +71,14 @@ def _local(kind: str, table: Table, operands: Sequence[jax.Array]) -> jax.Array:
     return flat.reshape(table.block, table.width)
 
 
-def _over_blocks(kind: str, table: Table, operands: Sequence[jax.Array], arrays: Sequence[jax.Array]) -> jax.Array:
-    """The sum over the synapses of all devices, where what has targets along an axis is padded, and split over the mesh."""
+def _over_blocks(
+    kind: str, table: Table, operands: Sequence[jax.Array], arrays: Sequence[jax.Array], *, parts: bool = False
+) -> jax.Array:
+    """The sum over the synapses of all devices, where what has targets along an axis is padded, and split over the mesh.
+
+    Args:
+        parts: of the sum for sources that of each device, along an axis in front.
+    """
     mesh, (axes, result_axis) = table.mesh, _TARGET_AXES[kind]
     trials = tuple(name for name in mesh.shape if name != NEURON)
     trials = trials if trials and operands[0].shape[0] % math.prod(mesh.shape[n] for n in trials) == 0 else None
@@ -87,6 +93,8 @@ def _over_blocks(kind: str, table: Table, operands: Sequence[jax.Array], arrays:
     def local(*values: jax.Array) -> jax.Array:
         *own, pointers, synapses, first = values
         out = _local(kind, table, [*own, pointers[0], synapses[0], first])
+        if parts:
+            return out[None]
         summed = (*(trials or () if kind == "to_weights" else ()), *((NEURON,) if kind == "to_sources" else ()))
         return jax.lax.psum(out, summed) if summed else out
 
@@ -96,7 +104,7 @@ def _over_blocks(kind: str, table: Table, operands: Sequence[jax.Array], arrays:
         local,
         mesh=mesh,
         in_specs=(*in_specs, *table_specs),
-        out_specs=spec(3 if kind == "to_targets" else 2, result_axis),
+        out_specs=PartitionSpec(NEURON) if parts else spec(3 if kind == "to_targets" else 2, result_axis),
         check_vma=False,
     )(*operands, *arrays)
 
@@ -263,5 +271,8 @@ def _on_blocks(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
         blocks.whole(x) if axis is None or var.aval.shape == (1,) else blocks.split(x, Kind(axis, table.num_targets))
         for x, axis, var in zip(values, axes, eqn.invars, strict=False)
     ]
-    out = eqn.primitive.bind(*operands, *map(blocks.whole, values[len(axes) :]), table=table, blocked=True)
+    arrays = list(map(blocks.whole, values[len(axes) :]))
+    if eqn.primitive is TO_SOURCES and blocks.turn is not None:
+        return [jnp.sum(blocks.everywhere(_over_blocks("to_sources", table, operands, arrays, parts=True), 0), 0)]
+    out = eqn.primitive.bind(*operands, *arrays, table=table, blocked=True)
     return [out if result_axis is None else Split(out, Kind(result_axis, table.num_targets))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import warnings
 import zlib
@@ -26,7 +25,7 @@ from dist_sim.network.channels import quantum_for
 from dist_sim.network.distributions import bounds, smallest_size, typical_size
 from dist_sim.partition.layout import NOWHERE, Ids, Layout, span
 from dist_sim.partition.mesh import local_positions
-from dist_sim.partition.processes import processes_of
+from dist_sim.partition.processes import own_cores, processes_of
 from dist_sim.partition.share import Share
 from dist_sim.run.session import current_session
 from dist_sim.simulator.entries import Entries, entries_of
@@ -221,7 +220,7 @@ def _threads(mesh: Mesh) -> int:
     session = current_session()
     if session is not None and session.threads is not None:
         return min(256, max(1, session.threads // len(mesh.local_devices)))
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    cores = own_cores()
     here = zlib.crc32(repr((socket.gethostname(), cores)).encode())
     sharing = int((processes_of(mesh).gather(np.array([here], np.uint32)) == here).sum())
     return min(256, max(1, len(cores) // (len(mesh.local_devices) * sharing)))

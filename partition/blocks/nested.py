@@ -54,12 +54,17 @@ def scan(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     carry_kinds = _carried(list(map(kind_of, init)), lambda kinds: result_kinds(kinds)[:num_carry])
     y_kinds = result_kinds(carry_kinds)[num_carry:]
 
-    def step(carry: list[jax.Array], x: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
-        found = blocks.run(body.jaxpr, body.consts, [*fresh(consts), *wrapped(carry, carry_kinds), *wrapped(x, x_kinds)])
-        return blocks.arrays(found[:num_carry], carry_kinds), blocks.arrays(found[num_carry:], y_kinds)
+    def step(carry: tuple[Any, list[jax.Array]], x: list[jax.Array]) -> tuple[tuple[Any, list[jax.Array]], list[jax.Array]]:
+        turn, arrays = carry
+        with blocks.within(turn):
+            found = blocks.run(body.jaxpr, body.consts, [*fresh(consts), *wrapped(arrays, carry_kinds), *wrapped(x, x_kinds)])
+            new, ys = blocks.arrays(found[:num_carry], carry_kinds), blocks.arrays(found[num_carry:], y_kinds)
+            return (blocks.turn, new), ys
 
     first = blocks.arrays(init, carry_kinds)
-    last, ys = jax.lax.scan(step, first, xs, length=p["length"], reverse=p["reverse"], unroll=p["unroll"])
+    (blocks.turn, last), ys = jax.lax.scan(
+        step, (blocks.turn, first), xs, length=p["length"], reverse=p["reverse"], unroll=p["unroll"]
+    )
     return [
         *wrapped(last, carry_kinds),
         *wrapped(ys, [None if kind is None else Kind(kind.axis + 1, kind.size) for kind in y_kinds]),
@@ -85,14 +90,28 @@ def while_(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
         lambda kinds: blocks.kinds(body, [*consts, *wrapped(blocks.arrays(init, kinds), kinds)]),
     )
 
-    def goes_on(carry: list[jax.Array]) -> jax.Array:
-        (found,) = blocks.run(test.jaxpr, test.consts, [*fresh(test_consts), *wrapped(carry, kinds)])
+    def goes_on(arrays: list[jax.Array]) -> jax.Array:
+        (found,) = blocks.run(test.jaxpr, test.consts, [*fresh(test_consts), *wrapped(arrays, kinds)])
         return blocks.whole(found)
 
-    def step(carry: list[jax.Array]) -> list[jax.Array]:
-        return blocks.arrays(blocks.run(body.jaxpr, body.consts, [*fresh(consts), *wrapped(carry, kinds)]), kinds)
+    def step(arrays: list[jax.Array]) -> list[jax.Array]:
+        return blocks.arrays(blocks.run(body.jaxpr, body.consts, [*fresh(consts), *wrapped(arrays, kinds)]), kinds)
 
-    return wrapped(jax.lax.while_loop(goes_on, step, blocks.arrays(init, kinds)), kinds)
+    first = blocks.arrays(init, kinds)
+    if blocks.turn is None:
+        return wrapped(jax.lax.while_loop(goes_on, step, first), kinds)
+
+    # A test may gather, and cannot return its turn: it is made at the end of the step before.
+    def step_and_test(carry: tuple[Any, Any, list[jax.Array]]) -> tuple[Any, Any, list[jax.Array]]:
+        _, turn, arrays = carry
+        with blocks.within(turn):
+            new = step(arrays)
+            again = goes_on(new)
+            return again, blocks.turn, new
+
+    again = goes_on(first)
+    _, blocks.turn, last = jax.lax.while_loop(lambda carry: carry[0], step_and_test, (again, blocks.turn, first))
+    return wrapped(last, kinds)
 
 
 @rule("cond", always=True)
@@ -102,10 +121,18 @@ def cond(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     found = [blocks.kinds(branch, operands) for branch in branches]
     kinds = [next((kind for kind in of_result if kind is not None), None) for of_result in zip(*found, strict=True)]
 
-    def branch(program: ClosedJaxpr) -> Any:
-        return lambda: blocks.arrays(blocks.run(program.jaxpr, program.consts, fresh(operands)), kinds)
+    chosen = blocks.whole(index)
 
-    return wrapped(jax.lax.switch(blocks.whole(index), list(map(branch, branches))), kinds)
+    def branch(program: ClosedJaxpr) -> Any:
+        def taken() -> tuple[list[jax.Array], Any]:
+            with blocks.within(blocks.turn):
+                arrays = blocks.arrays(blocks.run(program.jaxpr, program.consts, fresh(operands)), kinds)
+                return arrays, blocks.turn
+
+        return taken
+
+    arrays, blocks.turn = jax.lax.switch(chosen, list(map(branch, branches)))
+    return wrapped(arrays, kinds)
 
 
 def _carried(kinds: list[Kind | None], after: Callable[[list[Kind | None]], list[Kind | None]]) -> list[Kind | None]:

@@ -13,7 +13,8 @@ Operations that a projection brings register a rule of their own with :func:`rul
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
 
@@ -22,6 +23,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Literal
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from dist_sim.kernels.gather import Meeting, after, gather
 from dist_sim.partition.mesh import NEURON
 
 LANES = 128
@@ -70,11 +72,23 @@ def padded_size(size: int, devices: int) -> int:
 
 @final
 class Blocks:
-    """Runs programs over the devices of a mesh with the axis `neuron`. To be used inside `jax.jit`."""
+    """Runs a program over the devices of a mesh with the axis `neuron`. To be used inside `jax.jit`, anew in each trace.
 
-    def __init__(self, mesh: Mesh) -> None:
-        self.mesh = mesh
+    Devices that meet (see `kernels.gather`) come to all places of a program at which something is gathered in one order: each
+    takes a turn, and returns the next. So nothing else may wait for the other devices in between: what lies elsewhere is sent
+    before the first turn, and results are sent after the last.
+
+    Args:
+        meeting: of the devices; None where they communicate by collectives of JAX.
+
+    Attributes:
+        turn: () int32, the next; None without a meeting. Programs within the program take it, and return it.
+    """
+
+    def __init__(self, mesh: Mesh, meeting: Meeting | None = None) -> None:
+        self.mesh, self.meeting = mesh, meeting
         self.devices = mesh.shape[NEURON]
+        self.turn = None if meeting is None else jnp.int32(0)
         self._others = PartitionSpec.UNCONSTRAINED if len(mesh.shape) > 1 else None
         self._kinds: dict[Any, tuple[Kind | None, ...]] = {}
 
@@ -92,7 +106,14 @@ class Blocks:
 
     def take(self, x: jax.Array, kind: Kind) -> Split:
         """An input of a program, which lies wherever it lies, in blocks."""
-        return Split(self._cut(x, kind), kind)
+        cut = self._cut(x, kind)
+        if self.turn is not None and cut.shape != x.shape:
+
+            def once_there(turn: jax.Array, mine: jax.Array) -> jax.Array:
+                return after(turn, mine.reshape(-1)[:1])
+
+            self.turn = self._island(once_there, (None, kind.axis), None)(self.turn, cut)
+        return Split(cut, kind)
 
     def _cut(self, x: jax.Array, kind: Kind) -> jax.Array:
         axis, size = kind
@@ -110,10 +131,42 @@ class Blocks:
             return value
         if not value._whole:
             axis, size = value.kind
-            # What is gathered is this array: said of it alone, the compiler would gather what it is computed from.
-            gathered = self._constrained(self._constrained(_rounded(value.array), axis, NEURON), axis, None)
+            gathered = self.everywhere(_rounded(value.array), axis)
             value._whole.append(jax.lax.slice_in_dim(gathered, 0, size, axis=axis))
         return value._whole[0]
+
+    def everywhere(self, x: jax.Array, axis: int) -> jax.Array:
+        """What is split along an axis that the devices divide, as every device holds it whole."""
+        # What is gathered is this array: said of it alone, the compiler would gather what it is computed from.
+        blocks = self._constrained(x, axis, NEURON)
+        meeting = self.meeting
+        if meeting is None:
+            return self._constrained(blocks, axis, None)
+
+        def meet(turn: jax.Array, mine: jax.Array) -> tuple[jax.Array, jax.Array]:
+            found, turn = gather(jax.lax.axis_index(NEURON), mine, turn, meeting)
+            return jnp.moveaxis(found, 0, axis).reshape(x.shape), turn
+
+        found, self.turn = self._island(meet, (None, axis), (None, None))(self.turn, blocks)
+        return found
+
+    def _island(self, f: Callable[..., Any], axes: Sequence[int | None], result: Any) -> Callable[..., Any]:
+        """`f` on every device of what is its own along these axes (None: whole)."""
+
+        def spec(axis: int | None) -> PartitionSpec:
+            return PartitionSpec() if axis is None else PartitionSpec(*(None,) * axis, NEURON)
+
+        out = tuple(map(spec, result)) if isinstance(result, tuple) else spec(result)
+        return jax.shard_map(f, mesh=self.mesh, in_specs=tuple(map(spec, axes)), out_specs=out, check_vma=False)
+
+    @contextmanager
+    def within(self, turn: jax.Array | None) -> Iterator[None]:
+        """Inside, a program in the program begins with this turn; what it ends with is to be returned from it."""
+        before, self.turn = self.turn, turn
+        try:
+            yield
+        finally:
+            self.turn = before
 
     def _constrained(self, x: jax.Array, axis: int, over: str | None) -> jax.Array:
         """`x` with one axis split over a mesh axis, or whole on every device; other axes stay split as they are."""
@@ -142,8 +195,14 @@ class Blocks:
         """The value as an array of its own size, lying wherever it lies."""
         if not isinstance(value, Split):
             return self.whole(value)
-        axis, size = value.kind
-        return value.array if value.array.shape[axis] == size else jax.lax.slice_in_dim(value.array, 0, size, axis=axis)
+        array, (axis, size) = value.array, value.kind
+        if self.turn is not None:
+
+            def at_last(turn: jax.Array, mine: jax.Array) -> jax.Array:
+                return after(mine, turn)
+
+            array = self._island(at_last, (None, axis), axis)(self.turn, array)
+        return array if array.shape[axis] == size else jax.lax.slice_in_dim(array, 0, size, axis=axis)
 
     def handed_out(self, array: jax.Array) -> jax.Array:
         """An array as the host gets it: whole on every process of the mesh where there are several, for each of them reads it."""
@@ -166,7 +225,8 @@ class Blocks:
                 noted[:] = map(kind_of, out)
                 return self.arrays(out, noted)
 
-            jax.eval_shape(probe, [None if isinstance(x, Uniform) else _array_of(x) for x in args])
+            with self.within(self.turn):
+                jax.eval_shape(probe, [None if isinstance(x, Uniform) else _array_of(x) for x in args])
             self._kinds[key] = tuple(noted)
         return list(self._kinds[key])
 

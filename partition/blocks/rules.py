@@ -118,15 +118,33 @@ def reduce_sum(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     """A sum of whole numbers is the same in any order: each device adds up its own, and no neuron is sent for it."""
     x, axes = values[0], eqn.params["axes"]
     numbers = x.array if x.booleans is None else x.booleans.astype(jnp.int32)
-    if x.kind.axis not in axes or not jnp.issubdtype(numbers.dtype, jnp.integer):
-        return reduction(blocks, eqn, values)
     axis, size = x.kind
+    if axis not in axes and jnp.issubdtype(numbers.dtype, jnp.inexact):
+        return [Split(_sum_in_order(numbers, axes), Kind(axis - sum(n < axis for n in axes), size))]
+    if axis not in axes or not jnp.issubdtype(numbers.dtype, jnp.integer):
+        return reduction(blocks, eqn, values)
     if blocks.devices == 1:
         total = _sum_of_one_device(numbers, axis, size, axes)
     else:
         real = np.expand_dims(np.arange(numbers.shape[axis]) < size, [n for n in range(numbers.ndim) if n != axis])
-        total = jnp.sum(jnp.where(real, numbers, 0), axes, numbers.dtype)
+        # An axis of devices in front of their neurons: what it leaves of a sum is the part of each.
+        parts = jnp.where(real, numbers, 0).reshape(*numbers.shape[:axis], blocks.devices, -1, *numbers.shape[axis + 1 :])
+        parts = jnp.sum(jnp.moveaxis(parts, axis, 0), [n + 1 for n in axes], numbers.dtype)
+        total = jnp.sum(blocks.everywhere(parts, 0), 0, numbers.dtype)
     return [total.astype(eqn.outvars[0].aval.dtype)]
+
+
+def _sum_in_order(x: jax.Array, axes: Sequence[int]) -> jax.Array:
+    """The sum along some axes, of halves that are added to each other. A compiler takes sums in an order that depends on how
+    many neurons a block has."""
+    for axis in sorted(axes, reverse=True):
+        while (size := x.shape[axis]) > 1:
+            half = size // 2
+            first, second = (jax.lax.slice_in_dim(x, n * half, (n + 1) * half, axis=axis) for n in range(2))
+            rest = [jax.lax.slice_in_dim(x, size - 1, size, axis=axis)] if size % 2 else []
+            x = jax.lax.concatenate([first + second, *rest], axis) if rest else first + second
+        x = jax.lax.squeeze(x, (axis,)) if x.shape[axis] else jnp.sum(x, axis)
+    return x
 
 
 def _sum_of_one_device(numbers: jax.Array, axis: int, size: int, axes: Sequence[int]) -> jax.Array:

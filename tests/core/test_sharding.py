@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from dist_sim.core import HiddenState, Module, ParamState, environ, init_all_states, reset_all_states, transform
 from dist_sim.errors import StateValueError, TraceContextError
 
-COLLECTIVES = re.compile(r"all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast")
+COLLECTIVES = re.compile(r"gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast")
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The network of brainpy.state's README: a population whose spikes are sliced, on any number of devices."""
 
+import re
+
 import brainunit as u
 import jax
 import numpy as np
@@ -63,21 +65,23 @@ def run(devices=None, steps=300, **options):
 def test_the_spikes_do_not_depend_on_the_devices(weighted):
     _, alone, V = run(1, weighted=weighted)
     assert 2000 < alone.sum() < 100_000, "a silent or a saturated network proves nothing"
-    for devices in (3, 8):
+    for devices in (2, 3, 8):
         _, spikes, V_there = run(devices, weighted=weighted)
         assert np.array_equal(spikes, alone) and np.array_equal(V_there, V)
     _, plain, _ = run(None, weighted=weighted)
     assert np.array_equal(plain, alone)
 
 
-def test_the_step_gathers_spikes_once():
-    with ds.use_mesh(devices=2):
+@pytest.mark.parametrize("exchange", ["mask", "memory"])
+def test_the_step_gathers_spikes_once(exchange):
+    with ds.use_mesh(devices=2, exchange=exchange):
         net = init_all_states(EINet(512))
     with environ.context(dt=0.1 * u.ms):
         step = transform.jit(lambda: transform.for_loop(lambda: net.update(0.0 * u.ms, 20.0 * u.mA), length=3))
         text = step.lower().compile().as_text()
-    inside = [line for line in text.splitlines() if " all-gather(" in line and "while" in line]
-    assert len(inside) == 1 and "pred[512]" in inside[0]
+    gathers = [line for line in text.splitlines() if re.search(r" all-gather\(|dist_sim\.gather", line) and "while" in line]
+    assert len(gathers) == 1
+    assert " pred[512]{0} all-gather(" in gathers[0] if exchange == "mask" else " = (pred[2,256]" in gathers[0]
     assert not any(word in text for word in ("all-reduce(", "all-to-all("))
 
 

@@ -18,7 +18,7 @@ from dist_sim.errors import ParameterError, UnitError, UnknownAttributeError
 from dist_sim.models import neurons
 from dist_sim.models.parameter import Parameter
 
-COLLECTIVES = re.compile(r"all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast")
+COLLECTIVES = re.compile(r"gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast")
 BATCH, SIZE, STEPS = 4, 512, 60
 
 MODELS = [

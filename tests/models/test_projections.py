@@ -212,7 +212,7 @@ def test_spikes_do_not_depend_on_the_devices_and_are_exchanged_once(delays):
     found = []
     for devices in (1, 2, 3):
         ds.random.seed(3)
-        with ds.use_mesh(devices=devices):
+        with ds.use_mesh(devices=devices, exchange="mask"):
             net = init_all_states(Delayed(given))
         step = transform.jit(lambda net=net: transform.for_loop(net, length=200))
         if devices == 2:

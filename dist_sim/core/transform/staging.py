@@ -7,6 +7,7 @@ compose are programs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from dist_sim.core.state import State, commit
 from dist_sim.core.trace import INPUT, StateTrace, check_read
 from dist_sim.errors import StateValueError
 from dist_sim.partition.blocks import Blocks
+from dist_sim.partition.exchange import meeting_of
 from dist_sim.partition.mesh import NEURON
 
 Leaves = list[Any]
@@ -117,15 +119,18 @@ class Staged:
         self._jaxpr = self._jaxpr.replace(eqns=eqns)
 
     @property
-    def blocks(self) -> Blocks | None:
-        """What runs the program over the devices of a mesh, if its States are spread over one by the names of their axes."""
+    def blocks(self) -> Callable[[], Blocks] | None:
+        """Makes what runs the program over a mesh, if its States are spread over one by the names of their axes."""
         placements = [source._placement for source in self.sources if isinstance(source, State)]
-        meshes = {p.rules.mesh for p in placements if isinstance(p, ByName) and NEURON in p.rules.mesh.shape}
-        return Blocks(meshes.pop()) if len(meshes) == 1 else None
+        rules = {p.rules.mesh: p.rules for p in placements if isinstance(p, ByName) and NEURON in p.rules.mesh.shape}
+        if len(rules) != 1:
+            return None
+        ((mesh, used),) = rules.items()
+        return partial(Blocks, mesh, None if _has_islands(self._jaxpr) else meeting_of(mesh, used.exchange))
 
-    def on(self, blocks: Blocks, inputs: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
+    def on(self, make_blocks: Callable[[], Blocks], inputs: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
         """As a call, with what has neurons along an axis split into blocks."""
-        taken = []
+        blocks, taken = make_blocks(), []
         for number, leaf in self._taken:
             source, x = self.sources[number], inputs[number][leaf]
             placement = source._placement if isinstance(source, State) else None
@@ -194,3 +199,11 @@ def _inputs_first(closed: ClosedJaxpr) -> tuple[Any, list[tuple[int, int]]]:
     rest = [eqn for eqn in jaxpr.eqns if eqn.primitive is not INPUT]
     names = jaxpr.debug_info._replace(arg_names=None)
     return jaxpr.replace(invars=[*variables, *jaxpr.invars], eqns=rest, debug_info=names), taken
+
+
+def _has_islands(program: Any) -> bool:
+    """Whether the user's own `shard_map` is in it, whose collectives are those of JAX."""
+    inner = [getattr(x, "jaxpr", x) for eqn in program.eqns for given in eqn.params.values() for x in jax.tree.leaves(given)]
+    return any(eqn.primitive.name == "shard_map" for eqn in program.eqns) or any(
+        _has_islands(x) for x in inner if hasattr(x, "eqns")
+    )
