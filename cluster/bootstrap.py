@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dist_sim.cluster.cores import share_cores
 from dist_sim.cluster.launch import Launch
 from dist_sim.errors import DeviceError
 
@@ -22,6 +23,7 @@ def start(
     launch: Launch,
     devices: int | None = None,
     *,
+    threads: int | None = None,
     heartbeat_s: int = HEARTBEAT_S,
     met: Callable[[], None] = lambda: None,
     tell: Callable[[str], None] = lambda text: None,
@@ -32,6 +34,7 @@ def start(
 
     Args:
         devices: of all processes together; None for those that there are.
+        threads: that each process shall have; None for those of its share of the node's cores.
         heartbeat_s: seconds after which a silent process counts as dead, and the others end.
         met: called as soon as they can tell each other something.
         tell: called with a line for the user if the others are long in coming.
@@ -53,6 +56,7 @@ def start(
         return
     connect(launch, share, heartbeat_s=heartbeat_s, tell=tell)
     met()
+    share_cores(launch, threads)
     found = (jax.process_count(), jax.process_index())
     if found != (launch.processes, launch.process):
         raise DeviceError(

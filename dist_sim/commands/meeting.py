@@ -36,11 +36,13 @@ def launched(coordinator: str | None, processes: int | None, process: int | None
     return launch
 
 
-def meet(launch: Launch, devices: int | None, heartbeat: int, script: Path, told: Mapping[str, object]) -> Processes:
+def meet(
+    launch: Launch, devices: int | None, threads: int | None, heartbeat: int, script: Path, told: Mapping[str, object]
+) -> Processes:
     """Starts JAX, over all processes that were started as this one; they must run the same program.
 
     Args:
-        devices, heartbeat: as the options of these names.
+        devices, threads, heartbeat: as the options of these names.
         script: whose text must be the same in all; `told`: what else must be, by name.
 
     Raises:
@@ -48,13 +50,13 @@ def meet(launch: Launch, devices: int | None, heartbeat: int, script: Path, told
     """
     if launch.note:
         complain(f"note: {launch.note}")
-    start(launch, devices, heartbeat_s=heartbeat, met=together().listen, tell=complain)
+    start(launch, devices, threads=threads, heartbeat_s=heartbeat, met=together().listen, tell=complain)
     if launch.processes == 1:
         return ALONE
     code = hashlib.sha256(b"".join(path.read_bytes() for path in code_files()))
     check_agreement({
         "script": script.read_bytes().hex() if script.is_file() else "",
-        **{name: repr(value) for name, value in told.items()},
+        **{name: repr(value) for name, value in {**told, "--devices": devices, "--threads": threads}.items()},
         "versions": repr(versions()),
         "code of dist_sim": code.hexdigest(),
     })  # fmt: skip

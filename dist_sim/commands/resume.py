@@ -61,7 +61,7 @@ def resume(
         before = RunDirectory.open(directory).read_json("config.json") or {}
         script = (script or Path(before.get("script") or directory)).absolute()
         devices = before.get("devices") if devices is None else devices
-        here = meet(launch, devices, heartbeat, script, {"--devices": devices, "--threads": threads, "config": before})
+        here = meet(launch, devices, threads, heartbeat, script, {"config": before})
         opened = claimed(here, lambda: RunDirectory.resume(directory), resumed=True)
         try:
             config, status = opened.read_json("config.json"), opened.read_json("status.json") or {}

@@ -83,11 +83,8 @@ def run(
         parameters = split_assignments(assignments or [])
         if parameters:
             check_declared(parameters, file)
-        told = {
-            "arguments": arguments, "parameters": parameters, "--devices": devices, "--threads": threads,
-            "checkpoints": checkpoints,
-        }  # fmt: skip
-        here = meet(launch, devices, heartbeat, file, told)
+        told = {"arguments": arguments, "parameters": parameters, "checkpoints": checkpoints}
+        here = meet(launch, devices, threads, heartbeat, file, told)
         directory = claimed(here, lambda: RunDirectory(out or default_directory(file)))
         session = Session(
             devices=devices, threads=threads, out=directory.path, parameters=parameters, command=("dist-sim", *sys.argv[1:]),

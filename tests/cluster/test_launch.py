@@ -1,8 +1,12 @@
 """What launchers say in the environment, and what is made of it. The environments are as captured (without what nobody reads)."""
 
+import os
+
 import pytest
 
+from dist_sim.cluster import board
 from dist_sim.cluster.bootstrap import visible_devices
+from dist_sim.cluster.cores import share_cores, shares
 from dist_sim.cluster.launch import Launch, detect, first_node
 from dist_sim.errors import DeviceError, ParameterError
 from dist_sim.partition.mesh import neuron_mesh
@@ -140,3 +144,35 @@ def test_copies_that_know_nothing_of_each_other_are_refused(monkeypatch, environ
         neuron_mesh(2)
     monkeypatch.setenv("DIST_SIM_ALONE", "1")
     assert neuron_mesh(2).size == 2
+
+
+def test_hardware_threads_of_a_core_and_cores_of_a_socket_stay_together():
+    # Two sockets of two cores, whose second hardware threads are numbered after all first ones.
+    def core_of(cpu):
+        return cpu % 4 // 2, cpu % 2
+
+    assert shares(range(8), 2, core_of) == [[0, 1, 4, 5], [2, 3, 6, 7]]
+    assert shares(range(8), 4, core_of) == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert shares(range(8), 3, core_of) == [[0, 4], [1, 2, 5], [3, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("masks", "threads", "kept"),
+    [
+        ([[0, 1, 2, 3]] * 2, None, [2, 3]),
+        ([[0, 1, 2, 3]] * 2, 2, [2, 3]),
+        ([[0, 1, 2, 3]] * 2, 3, None),  # asked for
+        ([[0, 1], [2, 3]], None, None),  # shared out by the launcher
+        ([[0]] * 2, None, None),  # too few
+    ],
+)
+def test_processes_of_a_node_share_out_its_cores(monkeypatch, masks, threads, kept):
+    posted = {}
+    launch = Launch(launcher="mpich", processes=2, process=1, local_process=1, local_processes=2)
+    monkeypatch.setattr(board, "post", posted.__setitem__)
+    monkeypatch.setattr(board, "read", lambda key: posted.get(key, repr(masks[0])))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(masks[1]))
+    monkeypatch.setattr("dist_sim.cluster.cores._core_of", lambda cpu: (0, cpu))
+    bound = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cores: bound.append(cores))
+    assert share_cores(launch, threads) == kept and bound == ([] if kept is None else [kept])

@@ -45,6 +45,38 @@ found = {
 }
 open(f"seen-{jax.process_index()}", "w").write(json.dumps(found))
 """
+MODULES = """
+import json
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import dist_sim as ds
+from dist_sim.partition.exchange import meeting_of
+
+class Net(ds.Module):
+    def __init__(self):
+        super().__init__()
+        self.cells = ds.LIF(1000, V_th=15 * u.mV, tau=20 * u.ms, V_initializer=ds.init.Uniform(0.0, 15.0, unit=u.mV))
+        comm = ds.nn.EventFixedProb(1000, 1000, 0.05, ds.init.Normal(0.5, 0.1, unit=u.mS), seed=3)
+        self.proj = ds.AlignPostProj(
+            comm=comm, syn=ds.Expon.desc(1000, tau=5 * u.ms), out=ds.CUBA.desc(scale=u.volt), post=self.cells
+        )
+
+    def update(self):
+        spikes = self.cells.get_spike()
+        self.proj(jnp.where(jnp.arange(1000) < 800, spikes, -4 * spikes))
+        self.cells(16 * u.mA)
+
+ds.random.seed(1)
+with ds.use_mesh() as mesh, ds.environ.context(dt=0.1 * u.ms):
+    net = ds.nn.init_all_states(Net())
+    run = ds.Run(net.update, record={"cells": net.cells})
+    run.advance(30 * u.ms)
+    result = run.advance(20 * u.ms)
+meeting = meeting_of(mesh, None)
+found = {"digest": result.digest, "processes": None if meeting is None else meeting.processes}
+open(f"seen-{jax.process_index()}", "w").write(json.dumps(found))
+"""
 ENDING = """
 import os, signal
 import brainunit as u
@@ -105,6 +137,21 @@ def test_the_step_calls_mpi_and_gives_the_spikes_of_one_device(start, tmp_path, 
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     # Nobody has asked for it: under mpirun it is the usual exchange.
     assert (summary["exchange"], summary["devices"], summary["processes"]) == ("mpi", devices, 2)
+
+
+def test_modules_call_mpi_and_give_the_spikes_of_one_device(start, checkout, tmp_path):
+    code, said, _ = start("mpich", MODULES)
+    assert code == 0, said
+    both = [json.loads((tmp_path / f"seen-{process}").read_text()) for process in range(2)]
+    assert both[0] == both[1] and both[0]["processes"] == 2
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "script.py").write_text(MODULES)
+    line = [sys.executable, "script.py"]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(checkout)}
+    subprocess.run(line, cwd=tmp_path / "alone", check=True, env=environment)
+    alone = json.loads((tmp_path / "alone" / "seen-0").read_text())
+    assert alone == {"digest": both[0]["digest"], "processes": None}
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["spikes"] > 500
 
 
 @pytest.mark.parametrize("how", ["raise", pytest.param("kill", marks=pytest.mark.slow)])
