@@ -68,15 +68,20 @@ def _loop(items: Iterable[Item], states: Mapping[str, State], session: Session |
 
         checkpoints.save(step, collect)
 
-    said = -STATUS_EVERY
+    def show() -> None:
+        if session is not None and session.directory is not None:
+            session.directory.update_status(items_done=done, last_checkpoint=checkpoints and checkpoints.last)
+
+    shown = -STATUS_EVERY
     try:
         for item in itertools.islice(iter(items), done, None):
             yield item
             done += 1
-            if session is not None and session.directory is not None and time.monotonic() - said >= STATUS_EVERY:
-                said = time.monotonic()
-                session.directory.update_status(items_done=done, last_checkpoint=checkpoints and checkpoints.last)
+            if time.monotonic() - shown >= STATUS_EVERY:
+                shown = time.monotonic()
+                show()
             point.visit(save, f"item {done}")
     finally:
         if checkpoints is not None:
             checkpoints.wait()
+        show()

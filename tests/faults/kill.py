@@ -1,15 +1,17 @@
 """Kills runs in every phase, resumes them on other numbers of devices, and compares them with the unbroken run.
 
     python tests/faults/kill.py --kills 100 --terms 25 --seed 1
-    python tests/faults/kill.py --script modules --kills 40 --terms 10
+    python tests/faults/kill.py --script modules --kills 40 --terms 10                      # and --set cells=40000
+    python tests/faults/kill.py --script training --kills 40 --terms 10
     python tests/faults/kill.py --kills 100 --terms 25 --seed 1 --piece 3/10 --tally tally.json      # the third tenth of it
 
-Runs of a network with plastic synapses, or of a program of Modules, are struck two to four times each, and go on until they
-are done. Each signal is aimed at a phase (start, build, compile, run, save, export), at a random moment of it; where it fell
-is what the run directory said in the moment before. After every signal each committed checkpoint must be sound, and the spikes
-on the disk must be the first ones of the unbroken run. A run that was asked to stop must leave with code 75, or be done;
-before it listens (`start`) the signal may end it without a word, and nothing is lost. At the end digest, spikes, events in
-flight, exported file, final weights and samples are those of the unbroken run.
+Runs of a network with plastic synapses, of a program of Modules, or of a training loop, are struck two to four times each, and
+go on until they are done, on 1, 2, 3 and 4 devices (of Modules: 2 x 2). Each signal is aimed at a phase (start, build, compile,
+run, save, export), at a random moment of it; where it fell is what the run directory said in the moment before. After every signal
+each committed checkpoint must be sound, and the spikes on the disk must be the first ones of the unbroken run. A run that was
+asked to stop must leave with code 75, or be done; before it listens (`start`) the signal may end it without a word, and nothing is
+lost. At the end digest, spikes, events in flight, exported file, final weights and samples are those of the unbroken run; losses,
+weights and the optimiser's state of a training within 1e-12, for gradients of several devices are added up in another order.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from dist_sim.run.segment_reader import SegmentReader
 SCRIPT = Path(__file__).with_name("network.py")
 SAME = ("digest", "spikes", "emitted_events", "delivered_events", "in_flight_events", "rates", "model_time_ms")
 PHASE = {name: "build" for name in ("build", "kernels", "placement", "connect", "neurons")} | {
-    "compile": "compile", "simulate": "run", "results": "export",
+    "compile": "compile", "simulate": "run", "results": "export", "script": "run",
 }  # fmt: skip
 AIMS = ("save", "export", "build", "run", "compile", "start", "save", "run")
 LONGEST = 150.0
@@ -68,6 +70,7 @@ class Run:
     beside: Path
     every: str = "0s"
     script: Path = SCRIPT
+    settings: Sequence[str] = ()
     devices: int = 0
     process: ForkServerProcess = field(init=False)
 
@@ -81,10 +84,6 @@ class Run:
         """What its processes write on their terminals."""
         return self.beside / f"{self.out.name}.log"
 
-    @property
-    def checkpoints(self) -> Path:
-        return self.out / "checkpoints" / "spikes"
-
     def start(self, devices: int, program: Callable[..., None] = command, *more: object) -> None:
         """Runs, or goes on with what is there, as `program(words, log, *more)`."""
         self.devices = devices
@@ -92,7 +91,9 @@ class Run:
             what = ["resume", str(self.out), "--devices", str(devices)]
         else:
             what = ["run", str(self.script), "--out", str(self.out), "--devices", str(devices), "--checkpoint-every", self.every]
-            what += ["--set", f"ms={self.milliseconds}", "--", str(self.said_file)]
+            for setting in (f"ms={self.milliseconds}", *self.settings):
+                what += ["--set", setting]
+            what += ["--", str(self.said_file)]
         self.process = FORKS.Process(target=program, args=(what, str(self.log_file), *more))
         self.process.start()
 
@@ -116,8 +117,8 @@ class Run:
         status = self.status()
         if status.get("pid") != self.process.pid:
             return "start"
-        phase = PHASE.get(status.get("phase", ""), "script")
-        return "save" if phase == "run" and next(self.checkpoints.glob(".*.tmp"), None) is not None else phase
+        phase = PHASE.get(status.get("phase", ""), "start")
+        return "save" if phase == "run" and next(self.out.glob("checkpoints/*/.*.tmp"), None) is not None else phase
 
     def done(self) -> bool:
         return self.status().get("state") == "done"
@@ -134,22 +135,24 @@ class Run:
 
     def said(self) -> dict:
         """What must be the same, from the files of a run that is done."""
-        summary = json.loads((self.out / "summary.json").read_text())
         with np.load(self.said_file) as file:
-            found = {name: file[name].tobytes() for name in file.files}
+            found = {name: file[name] for name in file.files}
+        if not (self.out / "summary.json").exists():  # a training
+            return found
+        summary = json.loads((self.out / "summary.json").read_text())
         exported = libsonata.SpikeReader(str(self.out / "results" / "spikes.h5"))
         for name in exported.get_population_names():
-            found[f"exported {name}"] = exported[name].get()
+            found[f"exported {name}"] = np.array(exported[name].get())
         return {name: summary[name] for name in SAME} | found
 
     def sound_checkpoints(self) -> int:
         """How many committed checkpoints there are; what each process has written of every one can be read."""
-        steps = checkpoint_steps(self.checkpoints)
-        for step in steps:
-            manifest = read_manifest(path := checkpoint_path(self.checkpoints, step))
+        found = [checkpoint_path(folder, step) for folder in self.out.glob("checkpoints/*") for step in checkpoint_steps(folder)]
+        for path in found:
+            manifest = read_manifest(path)
             for part in range(len(manifest["arrays"])):
                 read_arrays(path, manifest, part)
-        return len(steps)
+        return len(found)
 
     def spikes(self) -> tuple[int, np.ndarray, np.ndarray]:
         """Up to which step there are spikes on the disk, and all of them."""
@@ -158,6 +161,18 @@ class Run:
             return 0, np.zeros(0, np.int64), np.zeros(0, np.int64)
         reader = SegmentReader(folder)
         return reader.end_step, *reader.arrays()
+
+
+def check_same(run: Run, wanted: dict) -> None:
+    """What a run says is what the unbroken one says: all of it, or of a training to 1e-12."""
+    found, training = run.said(), "losses" in wanted
+    assert found.keys() == wanted.keys(), (found.keys(), wanted.keys())
+    for name, right in wanted.items():
+        if training and np.issubdtype(right.dtype, np.floating):
+            same = np.allclose(found[name], right, rtol=0.0, atol=1e-12 * max(1.0, np.abs(right).max(initial=0.0)))
+        else:
+            same = np.array_equal(found[name], right) if isinstance(right, np.ndarray) else found[name] == right
+        assert same, f"{run.out}: another {name} than that of the unbroken run"
 
 
 def check_prefix(run: Run, steps: np.ndarray, ids: np.ndarray) -> None:
@@ -195,37 +210,45 @@ def strike(run: Run, number: int, aim: str, lengths: dict[str, float], draw: ran
 
 
 def campaign(
-    folder: Path, signals: Sequence[tuple[int, str]], *, seed: int, milliseconds: float, script: Path = SCRIPT
-) -> Counter[str]:
+    folder: Path, signals: Sequence[tuple[int, str]], *, seed: int, milliseconds: float, script: Path = SCRIPT,
+    settings: Sequence[str] = (),
+) -> Counter[str]:  # fmt: skip
     """As many struck runs as the signals need, each with its aim; what was met."""
     draw, met = random.Random(seed), Counter[str]()
-    whole = Run(folder / "whole", milliseconds, folder, script=script)
+    whole = Run(folder / "whole", milliseconds, folder, script=script, settings=settings)
     whole.start(1)
-    assert whole.wait_for("export"), whole.told()
-    begin = time.monotonic()
-    assert whole.end() == 0, whole.told()
-    took = json.loads((whole.out / "summary.json").read_text())["phases"]
-    lengths = {"start": 0.2, "build": sum(t for p, t in took.items() if PHASE.get(p) == "build"), "compile": took["compile"]}
-    lengths |= {"run": took["simulate"], "save": 0.01, "export": time.monotonic() - begin}
+    lengths = {"start": 0.2, "save": 0.01}
+    if script.stem == "training":
+        assert whole.wait_for("run"), whole.told()
+        begin = time.monotonic()
+        assert whole.end() == 0, whole.told()
+        lengths["run"] = time.monotonic() - begin
+    else:
+        assert whole.wait_for("export"), whole.told()
+        begin = time.monotonic()
+        assert whole.end() == 0, whole.told()
+        took = json.loads((whole.out / "summary.json").read_text())["phases"]
+        lengths |= {"build": sum(t for p, t in took.items() if PHASE.get(p) == "build"), "compile": took["compile"]}
+        lengths |= {"run": took["simulate"], "export": time.monotonic() - begin}
     wanted, (_, steps, ids) = whole.said(), whole.spikes()
     left, number = list(signals), 0
     while left:
         number += 1
         # Some save all the time, some are between two saves for most of it.
         every, strikes = draw.choice(("0s", "0.5s")), draw.choice((2, 3, 4))
-        run = Run(folder / f"struck-{number}", milliseconds, folder, every, script)
+        run = Run(folder / f"struck-{number}", milliseconds, folder, every, script, settings)
         while not run.done():
             run.start(draw.choice([n for n in (1, 2, 3, 4) if n != run.devices]))
             if not left or not strikes:
                 assert run.end() == 0, run.told()
-            elif (what := strike(run, *left[-1], lengths, draw)) is not None:
+            elif (what := strike(run, left[-1][0], left[-1][1] if left[-1][1] in lengths else "run", lengths, draw)) is not None:
                 met[what] += 1
                 left.pop()
                 strikes -= 1
                 print(f"{what}; {len(left)} signals left", flush=True)
             met["sound checkpoints found after a signal"] += run.sound_checkpoints()
             check_prefix(run, steps, ids)
-        assert run.said() == wanted, f"{run.out}: another run than the unbroken one"
+        check_same(run, wanted)
         met["runs equal to the unbroken one"] += 1
     return met
 
@@ -240,7 +263,8 @@ def drawn(kills: int, terms: int, seed: int) -> list[tuple[int, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--script", default="network", help="which program is struck: network or modules")
+    parser.add_argument("--script", default="network", help="which program is struck: network, modules or training")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of it")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--terms", type=int, default=25)
     parser.add_argument("--seed", type=int, default=1)
@@ -251,7 +275,7 @@ def main() -> None:
     piece, pieces = (int(n) for n in given.piece.split("/"))
     signals = drawn(given.kills, given.terms, given.seed)[piece - 1 :: pieces]
     with tempfile.TemporaryDirectory() as folder:
-        options = dict(milliseconds=given.milliseconds, script=SCRIPT.with_name(f"{given.script}.py"))
+        options = dict(milliseconds=given.milliseconds, script=SCRIPT.with_name(f"{given.script}.py"), settings=given.set)
         met = campaign(Path(folder), signals, seed=1000 * given.seed + piece, **options)
     if given.tally is not None:
         met += Counter(json.loads(given.tally.read_text()) if given.tally.exists() else {})

@@ -14,8 +14,10 @@ pytestmark = pytest.mark.alone
     [
         ("network", 3, 1),
         ("modules", 2, 1),
+        ("training", 2, 1),
         pytest.param("network", 100, 25, marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
         pytest.param("modules", 40, 10, marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
+        pytest.param("training", 40, 10, marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
     ],
 )
 def test_killed_runs_are_the_unbroken_run(tmp_path, script, kills, terms):
