@@ -20,10 +20,12 @@ def described(states: Sequence[State]) -> dict[str, str]:
 
 def portable_tree(values: Sequence[Any]) -> dict[str, np.ndarray]:
     """The parts of arrays that lie on this process's devices, each part of the whole once, named by where it begins:
-    `<value>.<leaf>@<first row>,<first column>`."""
+    `<value>.<leaf>@<first row>,<first column>`. What every process has for itself is the same in all, and of the first."""
     found = {}
     for k, value in enumerate(values):
         for j, leaf in enumerate(jax.tree.leaves(value)):
+            if leaf.is_fully_addressable and jax.process_index() > 0:
+                continue
             for shard in _bare(leaf).addressable_shards:
                 if shard.replica_id == 0:
                     begin = ",".join(str(s.start or 0) for s in shard.index)

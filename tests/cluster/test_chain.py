@@ -1,4 +1,4 @@
-"""A chain of jobs on a real SLURM equals one long job, with plastic synapses: time limits, a requeue, and a node that dies.
+"""A chain of jobs on a real SLURM equals one long job, with plastic synapses and of Modules: time limits, a requeue, a dead node.
 
     pytest -m slow -s tests/cluster/test_chain.py       # 10 to 15 minutes; prints what became of each link
 
@@ -18,7 +18,7 @@ import pytest
 
 from dist_sim.run.checkpoint_files import checkpoint_steps
 
-from .test_slurm import PLASTIC, SAME
+from .test_slurm import MODULES, PLASTIC, SAME
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(2700)]
 
@@ -35,7 +35,8 @@ def result(out: Path) -> dict:
     with h5py.File(out / "results" / "spikes.h5") as file:
         exported = [file[f"spikes/cells/{name}"][:].tobytes() for name in ("timestamps", "node_ids")]
     (log,) = out.glob("slurm-*.log")
-    (weights,) = set(re.findall(r"^weights (\w+)$", log.read_text(), re.M))
+    weights = set(re.findall(r"^weights (\w+)$", log.read_text(), re.M))
+    assert len(weights) <= 1
     return {name: summary[name] for name in SAME} | {"weights": weights, "exported": exported}
 
 
@@ -101,9 +102,10 @@ def follow(slurm, job: str, out: Path, *, limit_s: float = 1500.0) -> list[Link]
     raise AssertionError(f"job {job} after {limit_s} s: {known}")
 
 
-def test_a_chain_of_jobs_equals_one_long_job(slurm, tmp_path):
+@pytest.mark.parametrize("program", [PLASTIC, MODULES], ids=lambda path: path.stem)
+def test_a_chain_of_jobs_equals_one_long_job(slurm, tmp_path, program):
     def submit(out: str, milliseconds: float, *options: str) -> str:
-        return slurm.submit(str(PLASTIC), "--out", out, "--set", f"ms={milliseconds}", *options, cwd=tmp_path)
+        return slurm.submit(str(program), "--out", out, "--set", f"ms={milliseconds}", *options, cwd=tmp_path)
 
     trial, speed = submit("trial", 5000.0, "--nodes", "2", "--time", "10"), tmp_path / "trial" / "summary.json"
     slurm.wait(trial, limit_s=300)

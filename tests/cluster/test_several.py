@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from dist_sim.run.digest import digest_of
@@ -139,6 +140,66 @@ def test_a_run_stopped_on_some_processes_goes_on_with_others(start, tmp_path, mo
     assert {name: run[name] for name in same} == {name: whole[name] for name in same} and run["processes"] == resumed_by
     assert (tmp_path / "found").read_text() == (tmp_path / "wanted").read_text()
     assert digest_of(tmp_path / "run") == whole["digest"]
+
+
+MODULES = """
+import os, signal
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import dist_sim as ds
+
+def perhaps_stop(stage):
+    if os.environ.get("STOP") == f"{stage} {jax.process_index()}":
+        os.kill(os.getpid(), signal.SIGTERM)
+
+ds.random.seed(3)
+with ds.use_mesh(), ds.environ.context(dt=0.1 * u.ms):
+    cells = ds.nn.init_all_states(ds.LIF(300, V_th=15 * u.mV, tau=10 * u.ms, V_initializer=ds.init.Uniform(0.0, 15.0, unit=u.mV)))
+    run = ds.Run(lambda: cells(20 * u.mA + 5 * u.mA * ds.random.normal(size=300)), record={"cells": cells}, chunk=1 * u.ms)
+    run.advance(12 * u.ms)
+    perhaps_stop("run")
+    result = run.advance(13 * u.ms)
+    weights, losses = ds.ParamState(jnp.linspace(0.0, 1.0, 300), axes=("neuron",)), ds.State(jnp.zeros(6))
+    opt = ds.optim.Adam(lr=1e-2)
+    opt.register_trainable_weights({"w": weights})
+
+    @ds.transform.jit
+    def step():
+        away = lambda: ((weights.value - ds.random.uniform()) ** 2).sum()
+        grads, loss = ds.transform.grad(away, {"w": weights}, return_value=True)()
+        opt.update(grads)
+        return loss
+
+    for k in ds.resumable(range(6), weights=weights, opt=opt, losses=losses):
+        losses.value = losses.value.at[k].set(step())
+        if k == 3:
+            perhaps_stop("loop")
+    found = ds.transform.jit(lambda: (weights.value, losses.value))()
+if jax.process_index() == 0:
+    np.savez(os.environ["TRACE"], losses=np.asarray(found[1]), weights=np.asarray(found[0]))
+"""
+
+
+@pytest.mark.parametrize(("stage", "by", "resumed_by"), [("run", 2, 1), ("loop", 1, 2)])
+def test_modules_and_training_stopped_on_some_processes_go_on_with_others(start, tmp_path, monkeypatch, stage, by, resumed_by):
+    (tmp_path / "script.py").write_text(MODULES)
+    monkeypatch.setenv("TRACE", str(tmp_path / "wanted.npz"))
+    assert start("--out whole")[0] == [0]
+    monkeypatch.setenv("STOP", f"{stage} {by - 1}")
+    codes, said, _ = start(*[f"--out run --devices {by}"] * by)
+    assert codes == [75] * by and said.count("to be resumed") == 1, said
+    monkeypatch.delenv("STOP")
+    monkeypatch.setenv("TRACE", str(tmp_path / "found.npz"))
+    codes, said, _ = start(*[f"--devices {resumed_by}"] * resumed_by, script=("run",), command="resume")
+    assert codes == [0] * resumed_by, said
+    assert ("resumed at 13 ms" if stage == "run" else "resumed after item 4") in said
+    assert digest_of(tmp_path / "run") == digest_of(tmp_path / "whole")
+    wanted, found = (np.load(tmp_path / f"{name}.npz") for name in ("wanted", "found"))
+    for name in ("losses", "weights"):
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-6)
+    assert len(np.unique(wanted["losses"])) == 6
 
 
 def test_two_processes_are_one_run(start, tmp_path):

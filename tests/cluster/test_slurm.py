@@ -14,6 +14,7 @@ import pytest
 pytestmark = [pytest.mark.slurm, pytest.mark.alone]
 
 PLASTIC = Path(__file__).with_name("plastic.py")
+MODULES = Path(__file__).parents[1] / "faults" / "modules.py"
 SAME = ("digest", "spikes", "emitted_events", "delivered_events", "in_flight_events", "rates", "model_time_ms")
 
 
@@ -23,13 +24,13 @@ def summary(directory: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory):
-    """by_hand(name=value, ...): the summary of a run without SLURM, with these parameters."""
+    """by_hand(name=value, ...): the summary of a run of a script without SLURM, with these parameters."""
     folder = tmp_path_factory.mktemp("hand")
 
-    def run(**parameters: float) -> dict:
-        out = folder / "-".join(map(str, ["run", *parameters.values()]))
+    def run(script: Path = PLASTIC, **parameters: float) -> dict:
+        out = folder / "-".join(map(str, [script.stem, *parameters.values()]))
         if not out.exists():
-            words = [sys.executable, "-m", "dist_sim", "run", str(PLASTIC), "--out", str(out), *set_to(parameters)]
+            words = [sys.executable, "-m", "dist_sim", "run", str(script), "--out", str(out), *set_to(parameters)]
             subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=200)
         return summary(out)
 
@@ -117,22 +118,46 @@ def simulating(folder: Path) -> None:
     raise AssertionError("".join(path.read_text() for path in (folder / "out").glob("*.log")))
 
 
-@pytest.mark.parametrize("options", [(), pytest.param(("--mpi", "pmi2", "--set", "exchange=mpi"), marks=pytest.mark.slow)])
-def test_processes_that_are_told_to_save_are_requeued_and_go_on_as_if_nothing_had_been(slurm, tmp_path, by_hand, options):
+@pytest.mark.parametrize(
+    ("program", "ms", "options"),
+    [
+        (PLASTIC, 12_000.0, ()),  # long enough to be met in the middle, on a fast machine too
+        (MODULES, 1500.0, ()),
+        pytest.param(PLASTIC, 60_000.0, ("--mpi", "pmi2", "--set", "exchange=mpi"), marks=pytest.mark.slow),
+    ],
+)
+def test_processes_that_are_told_to_save_are_requeued_and_go_on_as_if_nothing_had_been(
+    slurm, tmp_path, by_hand, program, ms, options
+):
     """On two nodes; they save once, together."""
-    parameters = {"ms": 60_000.0 if options else 12_000.0}  # long enough to be met in the middle, on a fast machine too
-    words = ("--out", "out", "--nodes", "2", "--time", "10", *set_to(parameters), *options)
-    job = slurm.submit(str(PLASTIC), *words, cwd=tmp_path)
+    words = ("--out", "out", "--nodes", "2", "--time", "10", *set_to({"ms": ms}), *options)
+    job = slurm.submit(str(program), *words, cwd=tmp_path)
     simulating(tmp_path)
     slurm("scancel", "--batch", "--signal=USR1", job)
     slurm.wait(job, state="PENDING")  # until the credential of the attempt before has expired
     assert json.loads((tmp_path / "out" / "status.json").read_text())["state"] == "stopped"
-    expected = by_hand(**parameters)
+    expected = by_hand(program, ms=ms)
     shown = slurm.wait(job, limit_s=150.0)
     said = (tmp_path / "out" / "log.txt").read_text()
     assert "JobState=COMPLETED" in shown and "Restarts=1" in shown, said
     assert said.count("to be resumed") == said.count("resumed at") == 1, said
     assert [summary(tmp_path / "out")[name] for name in SAME] == [expected[name] for name in SAME]
+
+
+def test_a_job_that_comes_to_its_end_is_not_requeued(slurm, tmp_path):
+    """It is told to save while it analyses what it has simulated."""
+    waits = MODULES.read_text() + '    import time\n    Path("simulated").touch()\n    time.sleep(6)\n    print("analysed")\n'
+    (tmp_path / "script.py").write_text(waits)
+    job = slurm.submit("script.py", "--out", "out", "--time", "5", *set_to({"ms": 200.0}), cwd=tmp_path)
+    end = time.monotonic() + 90
+    while not (tmp_path / "simulated").exists():
+        assert time.monotonic() < end, slurm("scontrol", "show", "job", job)
+        time.sleep(0.1)
+    slurm("scancel", "--batch", "--signal=USR1", job)
+    shown = slurm.wait(job)
+    log = (tmp_path / "out" / f"slurm-{job}.log").read_text()
+    assert "JobState=COMPLETED" in shown and "Restarts=0" in shown and "ExitCode=0:0" in shown and "analysed" in log, log
+    assert json.loads((tmp_path / "out" / "status.json").read_text())["state"] == "done"
 
 
 def test_a_cancelled_job_saves_and_stays_cancelled(slurm, tmp_path):

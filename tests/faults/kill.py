@@ -7,11 +7,12 @@
 
 Runs of a network with plastic synapses, of a program of Modules, or of a training loop, are struck two to four times each, and
 go on until they are done, on 1, 2, 3 and 4 devices (of Modules: 2 x 2). Each signal is aimed at a phase (start, build, compile,
-run, save, export), at a random moment of it; where it fell is what the run directory said in the moment before. After every signal
-each committed checkpoint must be sound, and the spikes on the disk must be the first ones of the unbroken run. A run that was
-asked to stop must leave with code 75, or be done; before it listens (`start`) the signal may end it without a word, and nothing is
-lost. At the end digest, spikes, events in flight, exported file, final weights and samples are those of the unbroken run; losses,
-weights and the optimiser's state of a training within 1e-12, for gradients of several devices are added up in another order.
+run, save, export), at a random moment of it; where it fell is what the run directory said in the moment before. After every
+signal each committed checkpoint must be sound, and the spikes on the disk must be the first ones of the unbroken run. A run that
+was asked to stop must leave with code 75, or be done; before it listens (`start`) the signal may end it without a word, and
+nothing is lost. At the end digest, spikes, events in flight, exported file, final weights and samples are those of the unbroken
+run; losses, weights and the optimiser's state of a training within 1e-12, for gradients of several devices are added up in
+another order.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the fault campaigns run besides: the COBA network as a program of Modules, with short-term plasticity, a delay for each
 synapse, inhibition aligned with its sources, random input and a trace.
 
-As a script it says all that must be the same in the file that its argument names: the last states, the samples, the spikes. On
-four devices it runs on a mesh of two by two.
+As a script it says all that must be the same in the file that its argument names, if there is one: the last states, the samples,
+the spikes. On four devices it runs on a mesh of two by two.
 """
 
 import os
@@ -52,6 +52,8 @@ def mesh():
 
 def say(found) -> None:
     """Writes what must be the same to the file of the argument, whole or not at all."""
+    if len(sys.argv) == 1:
+        return
     target = Path(sys.argv[1])
     with target.with_suffix(".tmp").open("wb") as file:
         np.savez(file, **{name: np.asarray(value) for name, value in found.items()})
