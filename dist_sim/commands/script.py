@@ -168,8 +168,8 @@ def _write_results(session: Session) -> None:
 def _write_outcome(outcome: Outcome, folder: Path) -> None:
     summary, recording = outcome.summary, outcome.recording
     recording.close()
-    steps, ids = recording.steps, recording.ids
-    write_spikes(folder / "spikes.h5", outcome.populations, steps, ids, recording.dt)
+    spikes = recording.so_far
+    write_spikes(folder / "spikes.h5", outcome.populations, spikes)
     end_ms = summary["model_time_ms"]
     window_ms = min(end_ms, RASTER_WINDOW_MS)
     path = folder / "raster.png"
@@ -180,7 +180,8 @@ def _write_outcome(outcome: Outcome, folder: Path) -> None:
     else:
         # Of a population that is recorded in part there is no rate.
         drawn = [population for population in outcome.populations if population[0] in summary["rates"]]
-        raster_and_rates(path, steps, ids, recording.dt, drawn, summary["rates"], window_ms, end_ms=end_ms)
+        steps, ids = spikes.arrays(since=max(0, round((end_ms - window_ms) / spikes.dt)))
+        raster_and_rates(path, steps, ids, spikes.dt, drawn, summary["rates"], window_ms, end_ms=end_ms)
 
 
 def _log(session: Session, text: str) -> None:

@@ -27,7 +27,7 @@ from typing import Any, final
 
 from dist_sim.errors import OutputError
 from dist_sim.run.lease import Lease
-from dist_sim.run.room import unwritten
+from dist_sim.run.room import remove_quietly, unwritten
 
 MARKS = ("provenance.json", "status.json", "summary.json", "config.json", "run.lock", "spikes")
 SPIKES = re.compile(r"spikes(?:-(\d+))?")
@@ -58,7 +58,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        remove_quietly(temporary)
         raise unwritten(path, len(content), error) from error
 
 
@@ -128,7 +128,7 @@ class RunDirectory:
         directory._lease = Lease(directory.path / "run.lock")
         directory.resumed, directory._status = True, directory.read_json("status.json") or {}
         for left in directory.path.glob(".*.tmp-*"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
+            remove_quietly(left)
         (directory.path / "results").mkdir(exist_ok=True)
         return directory
 

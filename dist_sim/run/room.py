@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from dist_sim.errors import OutputError
@@ -28,3 +29,9 @@ def unwritten(path: Path, size: int, error: OSError) -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         text += f" {missing(path, size, full=True)} What was written before is untouched."
     return OutputError(text)
+
+
+def remove_quietly(path: Path) -> None:
+    """Removes what was left half written, where that can be: the error that is told is that of the writing."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
