@@ -23,7 +23,7 @@ MAGIC = 0x0A7A
 VERSION = (0, 1)
 BYTES_PER_SPIKE = 16
 ROOM = 1 << 20
-AT_ONCE = 1 << 20  # spikes
+AT_ONCE = 1 << 18  # spikes
 
 
 def write_spikes(path: Path, populations: Sequence[tuple[str, int, int]], spikes: Spikes) -> None:
@@ -109,11 +109,13 @@ def _write(group: h5py.Group, populations: Sequence[tuple[str, int, int]], count
 def _large_blocks(spikes: Spikes) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The blocks of spikes, small ones joined: each costs a pass over all populations."""
     waiting: list[tuple[np.ndarray, np.ndarray]] = []
+    number = 0
     for block in spikes.blocks():
         waiting.append(block)
-        if sum(len(steps) for steps, _ in waiting) >= AT_ONCE:
+        number += len(block[0])
+        if number >= AT_ONCE:
             yield _joined(waiting)
-            waiting.clear()
+            waiting, number = [], 0
     if waiting:
         yield _joined(waiting)
 

@@ -11,7 +11,7 @@ import numpy as np
 from dist_sim.errors import OutputError
 from dist_sim.run.segment_reader import SegmentReader
 
-_AT_ONCE = 1 << 20  # spikes of a block of those in memory
+_AT_ONCE = 1 << 18  # spikes of a block of those in memory
 
 
 @final
