@@ -21,6 +21,7 @@ from dist_sim.io.sonata import write_spikes
 from dist_sim.partition.processes import Processes
 from dist_sim.run.directory import RunDirectory, write_atomically
 from dist_sim.run.provenance import provenance
+from dist_sim.run.room import made, unwritten
 from dist_sim.run.session import Outcome, Session
 from dist_sim.run.stop import STOPPED, Stop, Stopped
 from dist_sim.run.summary import print_summary
@@ -111,11 +112,12 @@ def _output(directory: RunDirectory, here: Processes) -> Iterator[None]:
     try:
         file = path.open("a", buffering=1, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}.") from error
+        raise unwritten(path, 0, error) from error
     with file, redirect_stdout(file):
         yield
-    if not path.stat().st_size:
-        path.unlink()
+    with suppress(OSError):
+        if not path.stat().st_size:
+            path.unlink()
 
 
 def _execute(session: Session, debug: bool) -> int:
@@ -157,8 +159,7 @@ def _write_results(session: Session) -> None:
     for outcome in outcomes:
         folder = directory.results
         if len(outcomes) > 1:
-            folder = folder / outcome.summary["name"]
-            folder.mkdir(exist_ok=True)
+            folder = made(folder / outcome.summary["name"])
             write_atomically(folder / "summary.json", json.dumps(outcome.summary, indent=2, default=str) + "\n")
         last = outcome is outcomes[-1]
         print_summary(outcome.summary, where=str(directory) if last else None, named=len(outcomes) > 1)

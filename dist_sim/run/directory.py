@@ -27,7 +27,7 @@ from typing import Any, final
 
 from dist_sim.errors import OutputError
 from dist_sim.run.lease import Lease
-from dist_sim.run.room import remove_quietly, unwritten
+from dist_sim.run.room import made, remove_quietly, unwritten
 
 MARKS = ("provenance.json", "status.json", "summary.json", "config.json", "run.lock", "spikes")
 SPIKES = re.compile(r"spikes(?:-(\d+))?")
@@ -100,7 +100,7 @@ class RunDirectory:
                 f"dist-sim resume {path}"
             )
         self._lease = Lease(self.path / "run.lock")
-        (self.path / "results").mkdir(exist_ok=True)
+        made(self.results)
 
     @classmethod
     def open(cls, path: Path | str) -> RunDirectory:
@@ -129,7 +129,7 @@ class RunDirectory:
         directory.resumed, directory._status = True, directory.read_json("status.json") or {}
         for left in directory.path.glob(".*.tmp-*"):  # of a process that was killed while it wrote
             remove_quietly(left)
-        (directory.path / "results").mkdir(exist_ok=True)
+        made(directory.results)
         return directory
 
     @classmethod
@@ -160,12 +160,7 @@ class RunDirectory:
         Raises:
             OutputError: it cannot be made.
         """
-        folder = self.results if self._process == 0 else self.path / f"results-{self._process}"
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made: {error.strerror}.") from error
-        return folder
+        return made(self.results if self._process == 0 else self.path / f"results-{self._process}")
 
     def spikes_folder(self) -> Path:
         """The folder of the newest spike segments.
@@ -289,6 +284,9 @@ class RunDirectory:
         if status is None or status.get("state") != "failed" or recorded:
             return
         for name in ("provenance.json", "status.json", "config.json", "log.txt", "script.py"):
-            (self.path / name).unlink(missing_ok=True)
+            try:
+                (self.path / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise unwritten(self.path / name, 0, error) from error
         for folder in (self.results, *self.path.glob("results-[0-9]*")):
             shutil.rmtree(folder, ignore_errors=True)
