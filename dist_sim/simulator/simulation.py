@@ -39,6 +39,8 @@ class Simulation(Engine):
     def __init__(self, description: Description, name: str | None = None):
         super().__init__(description.dt, processes_of(description.mesh), name)
         self.description = description
+        if self.session is not None and self.session.foresee is not None:
+            self.session.foresee(description)
         begin = time.perf_counter()
         with self.environment():
             self.network = assemble(description, self.phases)

@@ -4,7 +4,8 @@
 
 Each run must end with code 74 and one message that names a path, and the bytes that are missing or that the file system is
 read-only; what was there before stays readable: committed checkpoints, and spikes up to the last block. `dist-sim export` of
-such a run ends alike, and `dist-sim digest` as ever. Once there is room again, `dist-sim resume` ends with what the unbroken run says.
+such a run ends alike, and `dist-sim digest` as ever. Once there is room again, `dist-sim resume` ends with what the unbroken run
+says.
 """
 
 from __future__ import annotations
