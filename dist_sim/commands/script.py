@@ -6,6 +6,7 @@ import json
 import os
 import runpy
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -13,6 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from dist_sim.cluster.aborted import VERDICT_S, Aborted, speaks_of_others
 from dist_sim.cluster.watch import Watch
 from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, OUTPUT, complain, exit_code, explain, together
 from dist_sim.errors import DistSimError, OutputError
@@ -59,6 +61,8 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
         with session.pulse.within("end"):
             close(code)
         watch.close()
+        if aborted is not None:
+            aborted.tidy()
 
     def tell(text: str) -> None:
         complain(text)
@@ -69,6 +73,18 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
     watch = Watch(here.count, here.index, session.pulse, seconds=stall, folder=directory.path, tell=tell, end=end.abandon)
     if stall:
         watch.start()
+
+    def lost(processes: list[int]) -> int:
+        # One of those that are left speaks, and writes how it ended.
+        if here.index == min(set(range(here.count)) - set(processes), default=0):
+            if 0 in processes:
+                directory.take_over()
+            them = f"process{'es' if len(processes) > 1 else ''} {', '.join(map(str, processes))}"
+            tell(f"lost {them}: killed, or without an answer; all have ended. Go on with it: dist-sim resume {directory}")
+            close(STOPPED)
+        return STOPPED
+
+    aborted = Aborted(directory.path / f"stderr-{here.index}.txt", lost) if here.count > 1 else None
     try:
         with stop.listening():
             session.write_config()
@@ -77,7 +93,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             directory.update_status(state="running", phase="script", pid=os.getpid(), exit_code=None)
             directory.log(" ".join(session.command))
             with session.active(), _output(directory, here):
-                code = _execute(session, debug)
+                code = _execute(session, debug, here.count)
             if code != OUTPUT:  # a disk that takes nothing more has been told of already
                 session.write_config()
             if code not in (STOPPED, OUTPUT):
@@ -120,7 +136,7 @@ def _output(directory: RunDirectory, here: Processes) -> Iterator[None]:
             path.unlink()
 
 
-def _execute(session: Session, debug: bool) -> int:
+def _execute(session: Session, debug: bool, processes: int) -> int:
     """Run the script as python would, and return the exit code."""
     script = session.script
     assert script is not None and session.directory is not None
@@ -141,6 +157,8 @@ def _execute(session: Session, debug: bool) -> int:
         explain(error, debug, script)
         return exit_code(error)
     except BaseException as error:
+        if processes > 1 and speaks_of_others(error):
+            time.sleep(VERDICT_S)  # one that is lost, JAX finds in that time: `Aborted` then ends this one
         lines = _traceback_from(error, script)
         _log(session, "".join(lines))
         if together().speaks(INTERNAL):

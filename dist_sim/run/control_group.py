@@ -38,7 +38,9 @@ def memory_limit(root: Path = ROOT) -> Limit | None:
         above = re.search(r"^hierarchical_memory_limit (\d+)$", _read(group / "memory.stat"), re.MULTILINE)
         if version == 1 and above is not None:
             found.append(Limit(int(above[1]), group / "memory.stat"))
-    return min((limit for limit in found if limit.bytes < _UNLIMITED), default=None)
+    # Where a group above says so itself, its own file is named.
+    known = [limit for limit in found if limit.bytes < _UNLIMITED]
+    return min(known, key=lambda limit: (limit.bytes, limit.file.name == "memory.stat"), default=None)
 
 
 def cpu_quota(root: Path = ROOT) -> float | None:

@@ -6,6 +6,7 @@
     log.txt             one line per event                   run.lock                        held by the process that writes
     script.py           a copy of the script, as it last ran
     stdout-<process>.txt   what the script prints in processes beside 0      stacks-<process>.txt   of a run that was stuck
+    stderr-<process>.txt   of several processes, what libraries write there by themselves
     results-<process>   what it puts into results in them
     samples/spikes/<of what>/seg-<process>-<k>.bin           samples of meters, and weights that a weight_recorder takes down
 
@@ -21,6 +22,7 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, final
@@ -86,6 +88,7 @@ class RunDirectory:
         self._called(path)
         self._status: dict[str, Any] = {}
         self._recordings, self._loops, self._process, self.resumed, self._follows = 0, 0, 0, False, False
+        self._claim = ""
         self._lease: Lease | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -113,6 +116,7 @@ class RunDirectory:
         directory._called(path)
         directory._status, directory._recordings, directory._loops = {}, 0, 0
         directory.resumed, directory._follows, directory._lease, directory._process = False, False, None, 0
+        directory._claim = ""
         if not any((directory.path / mark).exists() for mark in MARKS):
             raise OutputError(f"{path}: is no run directory: none of {', '.join(MARKS)} in it.")
         return directory
@@ -140,6 +144,7 @@ class RunDirectory:
         directory._called(path)
         directory._status, directory._recordings, directory._loops = {}, 0, 0
         directory.resumed, directory._follows, directory._lease, directory._process = resumed, True, None, process
+        directory._claim = directory._claimed_by()
         return directory
 
     def _called(self, path: Path | str) -> None:
@@ -250,6 +255,18 @@ class RunDirectory:
         """The run has come to a phase (`connect`, `compile`, `simulate`, `results`, ...): `status.json` says so."""
         if self._status.get("phase") != phase:
             self.update_status(phase=phase)
+
+    def take_over(self) -> None:
+        """Process 0 is lost: from now on this one writes what it had to, unless somebody else has gone on with the run."""
+        if self._claim and self._claimed_by() == self._claim:
+            with suppress(OutputError):
+                self._status = self.read_json("status.json") or {}
+            self._follows = False
+
+    def _claimed_by(self) -> str:
+        with suppress(OSError):
+            return (self.path / "run.lock").read_text()
+        return ""
 
     def log(self, text: str) -> None:
         """Add a line to `log.txt`, with the time."""
