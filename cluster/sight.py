@@ -34,7 +34,7 @@ class Sight:
     gpus: GPUs that the system has, whatever JAX sees.
     mpi: first line of the version text of the library that mpi4py loads, None without mpi4py; `mpi_error`: why it does not load.
     host: name of this machine; `addresses`: name -> address, None where it does not resolve (this machine, a job's first node).
-    cores: this process may use; `all_cores`: of the machine; `quota`: cores' worth of time of its control group, or None.
+    cores: this process may use; `all_cores`: of the machine; `quota`: cores' worth of time of its control groups, or None.
     memory, memory_limit, shm_free, disk_free: bytes; None where unknown or unlimited.
     compiler: of C++: its version, or None.
     folder: where the run directory will be; `file_system`: its type; `writable`.
@@ -63,8 +63,12 @@ class Sight:
     writable: bool
 
 
-def look(folder: Path) -> Sight:
-    """What this process sees; `folder` is where runs will be written.
+def look(folder: Path, *, memory_limit: int | None, quota: float | None) -> Sight:
+    """What this process sees.
+
+    Args:
+        folder: where runs will be written.
+        memory_limit, quota: of its control groups, as in `Sight`.
 
     Devices and MPI are asked in processes of their own, so that what hangs or crashes there is found here.
     """
@@ -88,9 +92,9 @@ def look(folder: Path) -> Sight:
         addresses={name: _address(name) for name in names},
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         all_cores=os.cpu_count() or 1,
-        quota=_quota(),
+        quota=quota,
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        memory_limit=_memory_limit(),
+        memory_limit=memory_limit,
         shm_free=shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else None,
         disk_free=shutil.disk_usage(existing).free,
         compiler=_compiler(),
@@ -154,25 +158,6 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
-
-
-def _control_group(name: str) -> str:
-    """A file of this process's control group, version 2, or of the nearest group above that has it."""
-    own = next((line[3:] for line in _read(Path("/proc/self/cgroup")).splitlines() if line.startswith("0::")), "/")
-    group = Path("/sys/fs/cgroup", own.lstrip("/"))
-    return next((text for p in (group, *group.parents) if (text := _read(p / name).strip())), "")
-
-
-def _memory_limit() -> int | None:
-    for text in (_control_group("memory.max"), _read(Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")).strip()):
-        if text.isdigit() and int(text) < 2**60:
-            return int(text)
-    return None
-
-
-def _quota() -> float | None:
-    granted, _, period = _control_group("cpu.max").partition(" ")
-    return int(granted) / int(period) if granted.isdigit() and period.isdigit() else None
 
 
 def _compiler() -> str | None:

@@ -59,7 +59,8 @@ _NAMES = {
         "AllGather", "AllGatherIds", "AllGatherMemory", "AllGatherMPI", "Balanced", "Block", "RoundRobin", "neuron_mesh",
         "use_mesh",
     ),
-    "dist_sim.run.program": ("Run", "RunResult"),
+    "dist_sim.run.program": ("Run",),
+    "dist_sim.run.result": ("RunResult",),
     "dist_sim.run.resumable": ("resumable",),
     "dist_sim.run.session": ("param", "results_folder"),
 }  # fmt: skip
@@ -103,7 +104,7 @@ if TYPE_CHECKING:
     from dist_sim.partition import *
     from dist_sim.run import tree_checkpoint as checkpoint
     from dist_sim.run.program import Run as Run
-    from dist_sim.run.program import RunResult as RunResult
+    from dist_sim.run.result import RunResult as RunResult
     from dist_sim.run.resumable import resumable as resumable
     from dist_sim.run.session import param as param
     from dist_sim.run.session import results_folder as results_folder

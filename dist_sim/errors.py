@@ -69,3 +69,12 @@ class CompiledError(DistSimError, RuntimeError):
 
 class OutputError(DistSimError, OSError):
     """A file that cannot be written or read as asked."""
+
+
+class MissingPackageError(DistSimError, ImportError):
+    """An optional package that is needed for what was asked, and not installed."""
+
+    def __init__(self, what: str, package: str, error: ImportError):
+        # Installed, and yet not to be imported: what it lacks is in its own words.
+        why = "is not installed" if getattr(error, "name", None) in (package, None) else f"cannot be imported ({error})"
+        super().__init__(f"{what}: needs {package}, which {why}: pip install {package}", name=package)

@@ -36,7 +36,7 @@ def load(seed: int) -> tuple[np.ndarray, np.ndarray]:
         raise SystemExit("digits.py: the digits come with scikit-learn, which is not there. Try: pip install scikit-learn")
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = (np.asarray(array) for array in load_digits(return_X_y=True))
     order = np.random.default_rng(seed).permutation(len(labels))
     return (images[order] / 16).astype(np.float32), labels[order]
 

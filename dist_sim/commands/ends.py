@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import linecache
 import traceback
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from dist_sim.errors import DeviceError, DistSimError, OutputError
 
 DONE, BAD_INPUT, INTERNAL, OUTPUT, INTERRUPTED = 0, 64, 70, 74, 130
 
+# Whatever was being read or written when a file system fails.
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 # Several processes end together; one of them says why.
 ending: ContextVar[Ending] = ContextVar("ending")
 
@@ -27,12 +30,17 @@ def together() -> Ending:
 
 @contextmanager
 def errors_become_exit_codes(debug: bool) -> Iterator[None]:
-    """Within this context an error of ours is told, and ends the command with its exit code."""
+    """Within this context an error of ours, or of a disk, is told, and ends the command with its exit code."""
     try:
         yield
     except DistSimError as error:
         explain(error, debug)
         raise typer.Exit(exit_code(error)) from None
+    except OSError as error:
+        if error.errno not in _OF_DISKS:
+            raise
+        explain(OutputError(f"{error.filename or 'a file'}: {error.strerror}."), debug)
+        raise typer.Exit(OUTPUT) from None
 
 
 def exit_code(error: BaseException) -> int:

@@ -12,6 +12,8 @@ from dist_sim.commands.options import Debug, Directory
 from dist_sim.errors import OutputError, ParameterError, UnknownNameError
 from dist_sim.io.sonata import write_spikes
 from dist_sim.run.directory import RunDirectory
+from dist_sim.run.recorded import Spikes
+from dist_sim.run.room import made
 from dist_sim.run.segment_reader import SegmentReader
 
 Target = Annotated[Path | None, typer.Option("--file", help="What to write.  [default: DIR/results/spikes.h5]")]
@@ -32,8 +34,7 @@ def export(directory: Directory, file: Target = None, run: Name = None, debug: D
             raise ParameterError(f"export --file {file}: the script has the runs {', '.join(runs)}. Say which by --run.")
         for name in runs if run is None else [run]:
             folder = opened.results if len(runs) == 1 else opened.results / name
-            folder.mkdir(parents=True, exist_ok=True)
-            _export(opened, runs[name], file or folder / "spikes.h5")
+            _export(opened, runs[name], file or made(folder) / "spikes.h5")
 
 
 def _export(opened: RunDirectory, folder: Path, path: Path) -> None:
@@ -42,6 +43,6 @@ def _export(opened: RunDirectory, folder: Path, path: Path) -> None:
         complain(f"warning: {line}")
     if known is None or reader.dt is None:
         raise OutputError(f"{folder}: holds no whole block of spikes yet.")
-    steps, ids = reader.arrays()
-    write_spikes(path, [(name, first, size) for name, first, size in known["populations"]], steps, ids, reader.dt)
-    typer.echo(f"{path}: {len(steps):,} spikes up to {reader.end_step * reader.dt:g} ms")
+    spikes = Spikes(reader.dt, reader.spikes, folder=folder, until=reader.end_step)
+    write_spikes(path, [(name, first, size) for name, first, size in known["populations"]], spikes)
+    typer.echo(f"{path}: {spikes.count:,} spikes up to {reader.end_step * reader.dt:g} ms")

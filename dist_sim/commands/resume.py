@@ -30,6 +30,7 @@ from dist_sim.commands.options import (
 )
 from dist_sim.commands.script import run_script, stop_after
 from dist_sim.errors import OutputError, ParameterError
+from dist_sim.forecast.ahead import warn_of_memory
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.session import Session
@@ -80,7 +81,7 @@ def resume(
             session = Session(
                 devices=devices, threads=threads, out=opened.path, parameters=config["set"], command=("dist-sim", *sys.argv[1:]),
                 script=script, arguments=tuple(config["arguments"]), checkpoints=policy,
-                stop=stop_after(max_hours), allow_changed=allow_changed, directory=opened,
+                stop=stop_after(max_hours), allow_changed=allow_changed, directory=opened, foresee=warn_of_memory,
             )  # fmt: skip
         except BaseException:
             opened.close()

@@ -34,6 +34,7 @@ from dist_sim.commands.options import (
     policy,
 )
 from dist_sim.commands.script import run_script, stop_after
+from dist_sim.forecast.ahead import warn_of_memory
 from dist_sim.run.directory import RunDirectory, default_directory
 from dist_sim.run.session import Session, check_declared, declared_params, split_assignments
 
@@ -89,7 +90,7 @@ def run(
         session = Session(
             devices=devices, threads=threads, out=directory.path, parameters=parameters, command=("dist-sim", *sys.argv[1:]),
             script=file, arguments=tuple(arguments or ()), checkpoints=checkpoints, stop=stop_after(max_hours),
-            directory=directory,
+            directory=directory, foresee=warn_of_memory,
         )  # fmt: skip
         raise typer.Exit(run_script(session, directory, here, debug, stall))
 

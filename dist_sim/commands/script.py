@@ -6,6 +6,7 @@ import json
 import os
 import runpy
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -13,6 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from dist_sim.cluster.aborted import VERDICT_S, Aborted, speaks_of_others
 from dist_sim.cluster.watch import Watch
 from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, OUTPUT, complain, exit_code, explain, together
 from dist_sim.errors import DistSimError, OutputError
@@ -21,6 +23,7 @@ from dist_sim.io.sonata import write_spikes
 from dist_sim.partition.processes import Processes
 from dist_sim.run.directory import RunDirectory, write_atomically
 from dist_sim.run.provenance import provenance
+from dist_sim.run.room import made, unwritten
 from dist_sim.run.session import Outcome, Session
 from dist_sim.run.stop import STOPPED, Stop, Stopped
 from dist_sim.run.summary import print_summary
@@ -58,6 +61,8 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
         with session.pulse.within("end"):
             close(code)
         watch.close()
+        if aborted is not None:
+            aborted.tidy()
 
     def tell(text: str) -> None:
         complain(text)
@@ -68,6 +73,18 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
     watch = Watch(here.count, here.index, session.pulse, seconds=stall, folder=directory.path, tell=tell, end=end.abandon)
     if stall:
         watch.start()
+
+    def lost(processes: list[int]) -> int:
+        # One of those that are left speaks, and writes how it ended.
+        if here.index == min(set(range(here.count)) - set(processes), default=0):
+            if 0 in processes:
+                directory.take_over()
+            them = f"process{'es' if len(processes) > 1 else ''} {', '.join(map(str, processes))}"
+            tell(f"lost {them}: killed, or without an answer; all have ended. Go on with it: dist-sim resume {directory}")
+            close(STOPPED)
+        return STOPPED
+
+    aborted = Aborted(directory.path / f"stderr-{here.index}.txt", lost) if here.count > 1 else None
     try:
         with stop.listening():
             session.write_config()
@@ -76,7 +93,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             directory.update_status(state="running", phase="script", pid=os.getpid(), exit_code=None)
             directory.log(" ".join(session.command))
             with session.active(), _output(directory, here):
-                code = _execute(session, debug)
+                code = _execute(session, debug, here.count)
             if code != OUTPUT:  # a disk that takes nothing more has been told of already
                 session.write_config()
             if code not in (STOPPED, OUTPUT):
@@ -111,14 +128,15 @@ def _output(directory: RunDirectory, here: Processes) -> Iterator[None]:
     try:
         file = path.open("a", buffering=1, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}.") from error
+        raise unwritten(path, 0, error) from error
     with file, redirect_stdout(file):
         yield
-    if not path.stat().st_size:
-        path.unlink()
+    with suppress(OSError):
+        if not path.stat().st_size:
+            path.unlink()
 
 
-def _execute(session: Session, debug: bool) -> int:
+def _execute(session: Session, debug: bool, processes: int) -> int:
     """Run the script as python would, and return the exit code."""
     script = session.script
     assert script is not None and session.directory is not None
@@ -139,6 +157,8 @@ def _execute(session: Session, debug: bool) -> int:
         explain(error, debug, script)
         return exit_code(error)
     except BaseException as error:
+        if processes > 1 and speaks_of_others(error):
+            time.sleep(VERDICT_S)  # one that is lost, JAX finds in that time: `Aborted` then ends this one
         lines = _traceback_from(error, script)
         _log(session, "".join(lines))
         if together().speaks(INTERNAL):
@@ -157,8 +177,7 @@ def _write_results(session: Session) -> None:
     for outcome in outcomes:
         folder = directory.results
         if len(outcomes) > 1:
-            folder = folder / outcome.summary["name"]
-            folder.mkdir(exist_ok=True)
+            folder = made(folder / outcome.summary["name"])
             write_atomically(folder / "summary.json", json.dumps(outcome.summary, indent=2, default=str) + "\n")
         last = outcome is outcomes[-1]
         print_summary(outcome.summary, where=str(directory) if last else None, named=len(outcomes) > 1)
@@ -168,8 +187,8 @@ def _write_results(session: Session) -> None:
 def _write_outcome(outcome: Outcome, folder: Path) -> None:
     summary, recording = outcome.summary, outcome.recording
     recording.close()
-    steps, ids = recording.steps, recording.ids
-    write_spikes(folder / "spikes.h5", outcome.populations, steps, ids, recording.dt)
+    spikes = recording.so_far
+    write_spikes(folder / "spikes.h5", outcome.populations, spikes)
     end_ms = summary["model_time_ms"]
     window_ms = min(end_ms, RASTER_WINDOW_MS)
     path = folder / "raster.png"
@@ -180,7 +199,8 @@ def _write_outcome(outcome: Outcome, folder: Path) -> None:
     else:
         # Of a population that is recorded in part there is no rate.
         drawn = [population for population in outcome.populations if population[0] in summary["rates"]]
-        raster_and_rates(path, steps, ids, recording.dt, drawn, summary["rates"], window_ms, end_ms=end_ms)
+        steps, ids = spikes.arrays(since=max(0, round((end_ms - window_ms) / spikes.dt)))
+        raster_and_rates(path, steps, ids, spikes.dt, drawn, summary["rates"], window_ms, end_ms=end_ms)
 
 
 def _log(session: Session, text: str) -> None:

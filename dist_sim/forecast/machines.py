@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import final
+
+from dist_sim.run.control_group import memory_limit
 
 _GIB, _GB = 2**30, 10**9
 
@@ -76,25 +76,12 @@ MACHINES = {
 
 
 def memory_here() -> int:
-    """Bytes that this process may have: of the machine, or of its cgroup (a container, a job of SLURM) or limit if these are
-    smaller."""
+    """Bytes that this process may have: of the machine, or of its control groups (a container, a job of SLURM) or limit if these
+    are smaller."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), resource.getrlimit(resource.RLIMIT_AS)[0]]
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, kind, group = line.split(":", 2)
-            if kind in ("", "memory"):
-                name = "memory.max" if kind == "" else "memory.limit_in_bytes"
-                inside = Path("/sys/fs/cgroup", kind, group.lstrip("/"))
-                limits += [_limit(folder / name) for folder in (inside, *inside.parents) if "cgroup" in folder.parts]
+    if (of_groups := memory_limit()) is not None:
+        limits.append(of_groups.bytes)
     return min(limit for limit in limits if limit > 0)
-
-
-def _limit(file: Path) -> int:
-    try:
-        text = file.read_text().strip()
-    except OSError:
-        return -1
-    return int(text) if text.isdecimal() else -1
 
 
 def cpu(cores: int) -> Machine:

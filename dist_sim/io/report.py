@@ -12,7 +12,7 @@ import numpy as np
 
 from dist_sim.errors import OutputError
 from dist_sim.io.sonata import spikes_of
-from dist_sim.run.room import unwritten
+from dist_sim.run.room import remove_quietly, unwritten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,8 +105,9 @@ def save(figure: Any, path_png: Path) -> None:
         figure.savefig(temporary, format="png")
         os.replace(temporary, path_png)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise unwritten(path_png, PICTURE_BYTES, error) from error
+        failed = unwritten(path_png, PICTURE_BYTES, error)
+        remove_quietly(temporary)
+        raise failed from error
 
 
 @final

@@ -8,32 +8,33 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from dist_sim.errors import ParameterError
-from dist_sim.run.room import unwritten
+from dist_sim.errors import OutputError, ParameterError
+from dist_sim.run.recorded import Spikes
+from dist_sim.run.room import remove_quietly, unwritten
 
 SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 MAGIC = 0x0A7A
 VERSION = (0, 1)
 BYTES_PER_SPIKE = 16
 ROOM = 1 << 20
+AT_ONCE = 1 << 18  # spikes
 
 
-def write_spikes(path: Path, populations: Sequence[tuple[str, int, int]], steps: np.ndarray, ids: np.ndarray, dt: float) -> None:
+def write_spikes(path: Path, populations: Sequence[tuple[str, int, int]], spikes: Spikes) -> None:
     """Write `spikes.h5`: `/spikes/<population>/timestamps` [ms] and `node_ids`, local to the population, by time.
 
-    The file appears under its name only when it is whole.
+    The file appears under its name only when it is whole. Spikes are read block by block, twice.
 
     Args:
         path: the file to write; replaced if it is there.
         populations: (name, first global id, size) each, without overlap.
-        steps, ids: int64 steps and global ids of all spikes, sorted by (step, id).
-        dt: the step, ms. A spike of step k has the time stamp (k + 1) dt: the end of its step.
+        spikes: a spike of step k has the time stamp (k + 1) dt: the end of its step.
 
     Raises:
         ParameterError: population names that HDF5 cannot hold or that are not unique; a spike of no population.
@@ -41,12 +42,13 @@ def write_spikes(path: Path, populations: Sequence[tuple[str, int, int]], steps:
     """
     path = Path(path)
     _check(populations)
-    steps, ids = np.asarray(steps, dtype=np.int64), np.asarray(ids, dtype=np.int64)
-    parts = spikes_of(populations, ids)
-    if (outside := len(ids) - sum(map(len, parts))) > 0:
+    counts = np.zeros(len(populations), np.int64)
+    for _, ids in _large_blocks(spikes):
+        counts += [len(mine) for mine in spikes_of(populations, ids)]
+    if (outside := spikes.count - int(counts.sum())) > 0:
         raise ParameterError(f"{path}: {outside} spikes are of ids in no population. Name the populations of all ids.")
     temporary = path.with_name(f".{path.name}.tmp")
-    needed = BYTES_PER_SPIKE * len(steps) + ROOM
+    needed = BYTES_PER_SPIKE * spikes.count + ROOM
     try:
         if shutil.disk_usage(path.parent).free < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -55,15 +57,17 @@ def write_spikes(path: Path, populations: Sequence[tuple[str, int, int]], steps:
             with h5py.File(raw, "w", libver=("earliest", "v110")) as file:
                 file.attrs.create("magic", MAGIC, dtype=np.uint32)
                 file.attrs.create("version", VERSION, dtype=np.uint32)
-                group = file.create_group("spikes")
-                for (name, first, _), mine in zip(populations, parts, strict=True):
-                    _write_population(group, name, (steps[mine] + 1) * float(dt), (ids[mine] - first).astype(np.uint64))
+                _write(file.create_group("spikes"), populations, counts, spikes)
             raw.flush()
             os.fsync(raw.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except OutputError:
         temporary.unlink(missing_ok=True)
-        raise unwritten(path, needed, error) from error
+        raise
+    except OSError as error:
+        failed = unwritten(path, needed, error)
+        remove_quietly(temporary)
+        raise failed from error
 
 
 def spikes_of(populations: Sequence[tuple[str, int, int]], ids: np.ndarray) -> list[np.ndarray]:
@@ -84,11 +88,41 @@ def spikes_of(populations: Sequence[tuple[str, int, int]], ids: np.ndarray) -> l
     return parts
 
 
-def _write_population(spikes: h5py.Group, name: str, timestamps: np.ndarray, node_ids: np.ndarray) -> None:
-    group = spikes.create_group(name)
-    group.attrs.create("sorting", SORTING["by_time"], dtype=h5py.enum_dtype(SORTING, basetype="u1"))
-    group.create_dataset("timestamps", data=timestamps).attrs["units"] = "ms"
-    group.create_dataset("node_ids", data=node_ids)
+def _write(group: h5py.Group, populations: Sequence[tuple[str, int, int]], counts: np.ndarray, spikes: Spikes) -> None:
+    datasets = []
+    for (name, _, _), count in zip(populations, counts, strict=True):
+        its = group.create_group(name)
+        its.attrs.create("sorting", SORTING["by_time"], dtype=h5py.enum_dtype(SORTING, basetype="u1"))
+        timestamps, node_ids = its.create_dataset("timestamps", (count,), "<f8"), its.create_dataset("node_ids", (count,), "<u8")
+        timestamps.attrs["units"] = "ms"
+        datasets.append((timestamps, node_ids))
+    done = np.zeros(len(populations), np.int64)
+    for steps, ids in _large_blocks(spikes):
+        for k, mine in enumerate(spikes_of(populations, ids)):
+            if len(mine):
+                part = slice(done[k], done[k] + len(mine))
+                datasets[k][0][part] = (steps[mine] + 1) * spikes.dt
+                datasets[k][1][part] = (ids[mine] - populations[k][1]).astype(np.uint64)
+                done[k] += len(mine)
+
+
+def _large_blocks(spikes: Spikes) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The blocks of spikes, small ones joined: each costs a pass over all populations."""
+    waiting: list[tuple[np.ndarray, np.ndarray]] = []
+    number = 0
+    for block in spikes.blocks():
+        waiting.append(block)
+        number += len(block[0])
+        if number >= AT_ONCE:
+            yield _joined(waiting)
+            waiting, number = [], 0
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    steps, ids = zip(*blocks, strict=True)
+    return np.concatenate(steps), np.concatenate(ids)
 
 
 def _check(populations: Sequence[tuple[str, int, int]]) -> None:

@@ -28,7 +28,7 @@ import xxhash
 from dist_sim.errors import OutputError
 from dist_sim.run.directory import sync_folder, write_atomically
 from dist_sim.run.own_arrays import own_checkpointer
-from dist_sim.run.room import missing
+from dist_sim.run.room import missing, unwritten
 
 VERSION = 2
 # Files beside the arrays: metadata, manifest, and what a file system needs for them.
@@ -232,9 +232,16 @@ def _temporary(folder: Path, step: int) -> Path:
 
 
 def remove_checkpoint(folder: Path, step: int) -> None:
-    """Remove a checkpoint; a crash at any moment leaves it whole or absent."""
+    """Remove a checkpoint; a crash at any moment leaves it whole or absent.
+
+    Raises:
+        OutputError: it cannot be removed.
+    """
     gone = folder / f".{step:012d}.gone"
-    os.replace(checkpoint_path(folder, step), gone)
+    try:
+        os.replace(checkpoint_path(folder, step), gone)
+    except OSError as error:
+        raise unwritten(checkpoint_path(folder, step), 0, error) from error
     shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -243,7 +250,10 @@ def mend_checkpoints(folder: Path) -> None:
     for aside in folder.glob(".*.aside"):
         path = checkpoint_path(folder, int(aside.name.split(".")[1]))
         if not path.exists():
-            os.replace(aside, path)
+            try:
+                os.replace(aside, path)
+            except OSError as error:
+                raise unwritten(path, 0, error) from error
     for left in (*folder.glob(".*.tmp"), *folder.glob(".*.gone"), *folder.glob(".*.aside")):
         shutil.rmtree(left, ignore_errors=True)
 

@@ -6,6 +6,7 @@
     log.txt             one line per event                   run.lock                        held by the process that writes
     script.py           a copy of the script, as it last ran
     stdout-<process>.txt   what the script prints in processes beside 0      stacks-<process>.txt   of a run that was stuck
+    stderr-<process>.txt   of several processes, what libraries write there by themselves
     results-<process>   what it puts into results in them
     samples/spikes/<of what>/seg-<process>-<k>.bin           samples of meters, and weights that a weight_recorder takes down
 
@@ -21,13 +22,14 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, final
 
 from dist_sim.errors import OutputError
 from dist_sim.run.lease import Lease
-from dist_sim.run.room import unwritten
+from dist_sim.run.room import made, remove_quietly, unwritten
 
 MARKS = ("provenance.json", "status.json", "summary.json", "config.json", "run.lock", "spikes")
 SPIKES = re.compile(r"spikes(?:-(\d+))?")
@@ -58,7 +60,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        remove_quietly(temporary)
         raise unwritten(path, len(content), error) from error
 
 
@@ -86,6 +88,7 @@ class RunDirectory:
         self._called(path)
         self._status: dict[str, Any] = {}
         self._recordings, self._loops, self._process, self.resumed, self._follows = 0, 0, 0, False, False
+        self._claim = ""
         self._lease: Lease | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -100,7 +103,7 @@ class RunDirectory:
                 f"dist-sim resume {path}"
             )
         self._lease = Lease(self.path / "run.lock")
-        (self.path / "results").mkdir(exist_ok=True)
+        made(self.results)
 
     @classmethod
     def open(cls, path: Path | str) -> RunDirectory:
@@ -113,6 +116,7 @@ class RunDirectory:
         directory._called(path)
         directory._status, directory._recordings, directory._loops = {}, 0, 0
         directory.resumed, directory._follows, directory._lease, directory._process = False, False, None, 0
+        directory._claim = ""
         if not any((directory.path / mark).exists() for mark in MARKS):
             raise OutputError(f"{path}: is no run directory: none of {', '.join(MARKS)} in it.")
         return directory
@@ -128,8 +132,8 @@ class RunDirectory:
         directory._lease = Lease(directory.path / "run.lock")
         directory.resumed, directory._status = True, directory.read_json("status.json") or {}
         for left in directory.path.glob(".*.tmp-*"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
-        (directory.path / "results").mkdir(exist_ok=True)
+            remove_quietly(left)
+        made(directory.results)
         return directory
 
     @classmethod
@@ -140,6 +144,7 @@ class RunDirectory:
         directory._called(path)
         directory._status, directory._recordings, directory._loops = {}, 0, 0
         directory.resumed, directory._follows, directory._lease, directory._process = resumed, True, None, process
+        directory._claim = directory._claimed_by()
         return directory
 
     def _called(self, path: Path | str) -> None:
@@ -160,12 +165,7 @@ class RunDirectory:
         Raises:
             OutputError: it cannot be made.
         """
-        folder = self.results if self._process == 0 else self.path / f"results-{self._process}"
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made: {error.strerror}.") from error
-        return folder
+        return made(self.results if self._process == 0 else self.path / f"results-{self._process}")
 
     def spikes_folder(self) -> Path:
         """The folder of the newest spike segments.
@@ -256,6 +256,18 @@ class RunDirectory:
         if self._status.get("phase") != phase:
             self.update_status(phase=phase)
 
+    def take_over(self) -> None:
+        """Process 0 is lost: from now on this one writes what it had to, unless somebody else has gone on with the run."""
+        if self._claim and self._claimed_by() == self._claim:
+            with suppress(OutputError):
+                self._status = self.read_json("status.json") or {}
+            self._follows = False
+
+    def _claimed_by(self) -> str:
+        with suppress(OSError):
+            return (self.path / "run.lock").read_text()
+        return ""
+
     def log(self, text: str) -> None:
         """Add a line to `log.txt`, with the time."""
         if self._follows:
@@ -289,6 +301,9 @@ class RunDirectory:
         if status is None or status.get("state") != "failed" or recorded:
             return
         for name in ("provenance.json", "status.json", "config.json", "log.txt", "script.py"):
-            (self.path / name).unlink(missing_ok=True)
+            try:
+                (self.path / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise unwritten(self.path / name, 0, error) from error
         for folder in (self.results, *self.path.glob("results-[0-9]*")):
             shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import tensorstore
 
 def own_checkpointer() -> ocp.Checkpointer:
     """Saves and restores host arrays of this process, in a folder of its own, whatever other processes do meanwhile."""
+    logging.getLogger("absl").addFilter(_raised_as_well)  # the same function: added once
     if jax.process_count() == 1:
         return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
     # What is written is whole in one process, and no business of the others.
@@ -23,6 +25,11 @@ def own_checkpointer() -> ocp.Checkpointer:
     )
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone, type_handler_registry=registry)
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+def _raised_as_well(record: logging.LogRecord) -> bool:
+    """Threads of Orbax log the traceback of what is then raised, and told in one line."""
+    return not ("orbax" in record.pathname and record.levelno >= logging.ERROR)
 
 
 class _OwnArrays(ocp.type_handlers.NumpyHandler):

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, final
 
-import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dist_sim import units
 from dist_sim.core import Module, ShortTermState, State, environ, transform
-from dist_sim.errors import NumericalError, OutputError, ParameterError, UnknownNameError
+from dist_sim.errors import NumericalError, OutputError, ParameterError
 from dist_sim.partition.mesh import current_mesh
 from dist_sim.partition.processes import ALONE, processes_of
 from dist_sim.run.checkpoint import Saved
@@ -25,6 +24,7 @@ from dist_sim.run.loop import ChunkedLoop
 from dist_sim.run.names import checked_name
 from dist_sim.run.progress import in_phase
 from dist_sim.run.recording import Recording
+from dist_sim.run.result import RunResult
 from dist_sim.run.series import Series
 from dist_sim.run.statistics import Population
 from dist_sim.run.summary import build_summary, peak_rss_bytes
@@ -77,56 +77,6 @@ class Run:
                 stop.
         """
         return self._program.advance(_steps(duration, self._program.dt, "Run.advance"))
-
-
-@final
-class RunResult:
-    """What a Run has recorded until now; it stays when the Run goes on.
-
-    Attributes:
-        summary: the numbers of `summary.json`.
-    """
-
-    def __init__(
-        self, recording: Recording, populations: Iterable[Population], traces: Mapping[str, Any], times: np.ndarray,
-        summary: Mapping[str, Any],
-    ) -> None:  # fmt: skip
-        self.summary = summary
-        self._recording, self._until, self._traces, self._times = recording, recording.spikes, traces, times
-        self._populations = {name: (first, size) for name, first, size in populations}
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of all recorded spikes, ordered by (step, neuron): the same on any devices."""
-        return self.summary["digest"]
-
-    def events(self, name: str) -> tuple[u.Quantity, np.ndarray]:
-        """Spike times (n,) [ms], ends of steps, and neurons (n,), places in the recorded array; sorted by time, then neuron.
-
-        Raises:
-            UnknownNameError: no spikes of that name are recorded. OutputError: they cannot be read.
-        """
-        if name not in self._populations:
-            raise UnknownNameError("recorded spikes", name, self._populations, where="Run.events")
-        first, size = self._populations[name]
-        steps, ids = self._recording.steps[: self._until], self._recording.ids[: self._until]
-        mine = (ids >= first) & (ids < first + size)
-        return units.quantity((steps[mine] + 1) * self._recording.dt, "ms"), ids[mine] - first
-
-    def trace(self, name: str) -> Any:
-        """Samples (num_samples, ...) of what a function gave, with its unit.
-
-        Raises:
-            UnknownNameError: nothing of that name is sampled.
-        """
-        if name not in self._traces:
-            raise UnknownNameError("trace", name, self._traces, where="Run.trace")
-        return self._traces[name]
-
-    @property
-    def times(self) -> u.Quantity:
-        """Times (num_samples,) [ms] of the samples, ends of steps."""
-        return units.quantity(self._times, "ms")
 
 
 @final
@@ -217,10 +167,9 @@ class _Program(Engine):
             peak_rss=[int(peak) for peak in self.processes.gather(np.array([peak_rss_bytes()])).reshape(-1)],
         )  # fmt: skip
         self.finish(summary)
-        samples = self.step // self._every
-        traces = {name: self._with_unit(name, series.rows(self.step)[:samples]) for name, series in self._series.items()}
-        times = (1 + np.arange(samples)) * self._every * self.dt
-        return RunResult(self.recording, populations, traces, times, summary)
+        units_of = {name: jax.tree.map(lambda _: 0, shape) for name, shape in self._traces.items()}
+        traces = {name: (series.so_far(self.step), units_of[name]) for name, series in self._series.items()}
+        return RunResult(self.recording.so_far, populations, traces, self.step, self._every, summary)
 
     @in_phase("record")
     def collect(self, first: int, last: int) -> float | None:
@@ -307,9 +256,6 @@ class _Program(Engine):
 
     def _devices(self) -> int:
         return len({d for state in self._states for leaf in jax.tree.leaves(state.value) for d in leaf.devices()}) or 1
-
-    def _with_unit(self, name: str, rows: np.ndarray) -> Any:
-        return jax.tree.unflatten(jax.tree.structure(self._traces[name]), [rows])
 
 
 @jax.jit

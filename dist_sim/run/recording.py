@@ -8,10 +8,10 @@ from typing import final
 
 import numpy as np
 
-from dist_sim.errors import OutputError
 from dist_sim.partition.processes import ALONE, Processes
 from dist_sim.run.digest import SpikeDigest
 from dist_sim.run.directory import RunDirectory
+from dist_sim.run.recorded import Spikes
 from dist_sim.run.segment_reader import Block, SegmentReader, cut_back
 from dist_sim.run.segments import START, SegmentWriter
 from dist_sim.run.statistics import SpikeStatistics
@@ -40,6 +40,7 @@ class Recording:
         self._processes = processes
         self._digest = SpikeDigest()
         self._chunks: list[tuple[np.ndarray, np.ndarray]] = []
+        self._until = 0
         self._writer: SegmentWriter | None = None
         self._ahead: Iterator[Block] = iter(())
         self._next: Block | None = None
@@ -58,7 +59,7 @@ class Recording:
         while self._next is not None and self._next.step1 <= until:
             self._add(self._next.steps, self._next.ids)
             self._next = next(self._ahead, None)
-        self._chunks.clear()
+        self._until = until
 
     def append(self, step0: int, step1: int, steps: np.ndarray, ids: np.ndarray) -> None:
         """Add this process's spikes of the chunk [step0, step1): int64 steps and global ids, sorted by (step, id)."""
@@ -66,7 +67,7 @@ class Recording:
         if self._writer is not None:
             # Written first: a digest must not hold spikes that a full disk has refused.
             self._writer.append(step0, step1, steps, ids)
-            self._chunks.clear()
+        self._until = step1
         steps, ids = self._of_all(step0, steps, ids)
         if self._writer is None:
             self._chunks.append((steps.copy(), ids.copy()))
@@ -78,14 +79,11 @@ class Recording:
         self.spikes += len(steps)
 
     @property
-    def steps(self) -> np.ndarray:
-        """Steps of all spikes so far, int64, sorted by (step, id)."""
-        return self._arrays()[0]
-
-    @property
-    def ids(self) -> np.ndarray:
-        """Global ids of all spikes so far, int64, in the order of `steps`."""
-        return self._arrays()[1]
+    def so_far(self) -> Spikes:
+        """The spikes so far; they stay when more are appended."""
+        if self.folder is not None:
+            return Spikes(self.dt, self.spikes, folder=self.folder, until=self._until)
+        return Spikes(self.dt, self.spikes, chunks=self._chunks)
 
     @property
     def digest(self) -> str:
@@ -111,20 +109,3 @@ class Recording:
         steps, ids = pairs[:, 0] + step0, pairs[:, 1]
         order = np.lexsort((ids, steps))
         return steps[order], ids[order]
-
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        if len(self._chunks) != 1:
-            if self.folder is not None and self._writer is not None and self._writer.end_step is not None:
-                # Read once and kept until the next append: `steps` and `ids` are asked for together.
-                until = None if self._next is None else self._next.step0
-                self._chunks = [SegmentReader(self.folder, until=until).arrays()]
-                if len(self._chunks[0][0]) < self.spikes:
-                    raise OutputError(
-                        f"{self.folder}: {len(self._chunks[0][0])} of {self.spikes} spikes are to be seen from process "
-                        f"{self._processes.index}. Give an --out on a file system that all nodes share."
-                    )
-            else:
-                empty = np.empty(0, np.int64)
-                chunks = self._chunks or [(empty, empty)]
-                self._chunks = [(np.concatenate([c[0] for c in chunks]), np.concatenate([c[1] for c in chunks]))]
-        return self._chunks[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from dist_sim.errors import OutputError
@@ -27,4 +28,25 @@ def unwritten(path: Path, size: int, error: OSError) -> OutputError:
     text = f"{path}: cannot be written: {error.strerror or error}."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         text += f" {missing(path, size, full=True)} What was written before is untouched."
+    elif error.errno == errno.EROFS:
+        text += " What was written before is untouched: go on when it can be written to again."
     return OutputError(text)
+
+
+def made(folder: Path) -> Path:
+    """A folder, made if it is not there, with those that it lies in.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritten(folder, 0, error) from error
+    return folder
+
+
+def remove_quietly(path: Path) -> None:
+    """Removes what was left half written, where that can be: the error that is told is that of the writing."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

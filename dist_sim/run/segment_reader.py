@@ -90,9 +90,13 @@ class SegmentReader:
         return self._blocks[-1]
 
     def __iter__(self) -> Iterator[Block]:
+        return self.since(0)
+
+    def since(self, step: int) -> Iterator[Block]:
+        """The blocks that do not end before a step."""
         group: list[_Place] = []
         end = 0
-        for place in self._blocks:
+        for place in (place for place in self._blocks if place.header.step1 > step):
             # Chunks that overlap in time (those of several processes) are merged, so that the order is global.
             if group and place.header.step0 >= end:
                 yield _merged(group)

@@ -146,8 +146,11 @@ class SegmentWriter:
         """Flush to the disk and close; a later append goes on where this one ended."""
         if self._file is not None:
             self.sync()
-            os.close(self._file)
-            self._file = None
+            file, self._file = self._file, None
+            try:
+                os.close(file)
+            except OSError as error:  # a network file system may say only now what it could not write
+                raise unwritten(self._path, self._size, error) from error
 
     @property
     def _path(self) -> Path:

@@ -7,8 +7,8 @@ from typing import Any, final
 
 import numpy as np
 
-from dist_sim.errors import OutputError
 from dist_sim.partition.processes import ALONE, Processes
+from dist_sim.run.recorded import Rows
 from dist_sim.run.segment_reader import SegmentReader, cut_back
 from dist_sim.run.segments import START, SegmentWriter
 
@@ -44,8 +44,8 @@ class Series:
         begin: int = 0,
     ):
         self._dtype, self._shape, self._folder, self._processes = np.dtype(dtype), shape, folder, processes
-        self._until = begin or None
-        self._held: list[np.ndarray] = []
+        self._parts: list[np.ndarray] = []
+        self._count = 0
         self._writer: SegmentWriter | None = None
         self.appended = 0
         if folder is not None and writes:
@@ -57,26 +57,19 @@ class Series:
         rows = np.ascontiguousarray(rows, self._dtype)
         assert rows.shape[1:] == self._shape, (rows.shape, self._shape)
         if self._folder is None:
-            self._held.extend(self._processes.gather_ragged(rows) if len(rows) or self._processes.count > 1 else ())
+            taken = self._processes.gather_ragged(rows) if len(rows) or self._processes.count > 1 else []
+            # Copies: what is given may be part of something larger.
+            self._parts.extend(np.array(part) for part in taken)
+            self._count += sum(map(len, taken))
         elif self._writer is not None:
             self._writer.append_bytes(step0, step1, len(rows), 0, rows.tobytes())
-        self._until, self.appended = step1, self.appended + len(rows)
+        self.appended += len(rows)
 
-    def rows(self, until: int | None = None) -> np.ndarray:
-        """(n, *shape): all rows so far; in a folder, those of the chunks up to step `until` if it is given.
-
-        Raises:
-            OutputError: they cannot be read.
-        """
-        found = [np.zeros((0, *self._shape), self._dtype), *self._held]
-        until = self._until if until is None else until
-        if self._folder is not None and until:
-            for header, payload in SegmentReader(self._folder, until=until).payloads():
-                if header.step1 <= until:
-                    if len(payload) != header.spikes * self._dtype.itemsize * int(np.prod(self._shape)):
-                        raise OutputError(f"{self._folder}: holds rows of other sizes: it was written by another program.")
-                    found.append(np.frombuffer(payload, self._dtype).reshape(-1, *self._shape))
-        return np.concatenate(found)
+    def so_far(self, until: int) -> Rows:
+        """The rows so far, in a folder those of the chunks up to step `until`; they stay when more are appended."""
+        if self._folder is not None:
+            return Rows(self._dtype, self._shape, 0, folder=self._folder, until=until)
+        return Rows(self._dtype, self._shape, self._count, parts=self._parts)
 
     def count(self, until: int) -> int:
         """How many rows of the chunks up to step `until` the folder holds."""

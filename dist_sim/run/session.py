@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
@@ -58,6 +58,7 @@ class Session:
         outcomes: name -> what each run of the script left; None of one that has not come to an end.
         pulse: the signs of life.
         folder: the working directory in which it began; a script may change it.
+        foresee: called, by all processes, with the description of a network that is about to be built.
     """
 
     devices: int | None = None
@@ -75,6 +76,7 @@ class Session:
     outcomes: dict[str, Outcome | None] = field(default_factory=dict)
     pulse: Pulse = field(default_factory=Pulse)
     folder: Path = field(default_factory=Path.cwd)
+    foresee: Callable[[Any], None] | None = None
 
     @property
     def script_file(self) -> Path | None:

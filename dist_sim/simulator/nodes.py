@@ -24,6 +24,7 @@ class Node:
         draws: parameters given, of a neuron model, by row; axes: entries of each axis of lists.
         given: parameters given, of a device; device: made from them.
         tell: checks a parameter of some of the nodes, given by their ids, and returns what sets it: until the network is built.
+        network: names the Simulator that created it.
     """
 
     name: str
@@ -34,7 +35,12 @@ class Node:
     given: Mapping[str, Any]
     device: Device | None
     tell: Callable[[Node, np.ndarray, str, Any], Callable[[], None]]
+    network: str
     axes: Mapping[str, int] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy, or what comes out of a file, names what is in a result. It is no part of a network.
+        return {**vars(self), "tell": _refuse, "draws": {}, "given": {}, "device": None}
 
     @property
     def is_neuron(self) -> bool:
@@ -137,3 +143,7 @@ class NodeView:
     def __repr__(self) -> str:
         span = f"ids {self.ids.min()}..{self.ids.max()}" if len(self.ids) and self.nodes[0].first_id >= 0 else f"{len(self.ids)}"
         return f"NodeView({self.name}: {span})"
+
+
+def _refuse(node: Node, ids: np.ndarray, name: str, value: Any) -> Callable[[], None]:
+    raise ConnectError(f"{node.name}.{name}: this is a copy, which names what is in a result. Set it in the network itself.")

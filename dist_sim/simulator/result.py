@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, final
 
 import brainunit as u
@@ -10,41 +10,38 @@ import numpy as np
 
 from dist_sim import units
 from dist_sim.errors import ConnectError, UnknownNameError
-from dist_sim.nest.devices import Meter, SpikeRecorder
-from dist_sim.nest.devices.settings import FOREVER
-from dist_sim.run.recording import Recording
-from dist_sim.simulator.assembly import Description
-from dist_sim.simulator.nodes import Node, NodeView
-from dist_sim.simulator.samples import Trace
-from dist_sim.simulator.weights import WeightEvents
-
-ALWAYS = (0, FOREVER)  # steps
+from dist_sim.run.conversion import Convertible, Sampled, Spiked
+from dist_sim.run.recorded import Rows, Spikes
+from dist_sim.simulator.nodes import NodeView
+from dist_sim.simulator.recorders import Recorders
+from dist_sim.simulator.samples import MeterSamples
 
 
 @final
-class SimulationResult:
-    """Spikes and traces from the start of the simulation until now, and its summary. They stay when it goes on.
+class SimulationResult(Convertible):
+    """Spikes and traces from the start of the simulation until now, and its summary: a value, which stays when the simulation
+    goes on and can be pickled, with what `create` returned or without. Of a run in a run directory it reads what was recorded
+    there when it is asked for it.
+
+    A recorder or meter is given as `create` returned it, or by its name. `to_numpy`, `to_pandas` and `to_neo` take it likewise.
 
     Attributes:
         summary: the numbers of `summary.json` (rates per population, real-time factor, events, digest, ...).
     """
 
     def __init__(
-        self, recording: Recording, recorded: Mapping[Node, Sequence[tuple[int, np.ndarray]]],
-        generated: tuple[np.ndarray, np.ndarray], traces: Mapping[Node, Trace],
-        weights: Mapping[Node, Callable[[np.ndarray], WeightEvents]], num_ids: int, dt: float, summary: Mapping[str, Any],
+        self, recorders: Recorders, spikes: Spikes, generated: tuple[np.ndarray, np.ndarray], meters: Mapping[str, MeterSamples],
+        weights: Rows, step: int, summary: Mapping[str, Any],
     ) -> None:  # fmt: skip
-        self.summary, self._weights = summary, weights
-        self._recording, self._recorded, self._generated, self._traces, self._dt = recording, recorded, generated, traces, dt
-        self._num_ids = num_ids
-        self._until = recording.spikes  # later ones are of a run that has gone on
+        self.summary, self._recorders, self._meters, self._weights = summary, recorders, meters, weights
+        self._spikes, self._generated, self._step = spikes, generated, step
 
     @property
     def digest(self) -> str:
         """SHA-256 of all recorded spikes of neurons, ordered by (step, global id): the same on any placement."""
         return self.summary["digest"]
 
-    def events(self, recorder: NodeView) -> Any:
+    def events(self, recorder: NodeView | str) -> Any:
         """Spike times (n,) [ms] and senders (n,), global ids; sorted by time, then id. Of several recorders, what all of them
         recorded; `recorder[1]` is one of them.
 
@@ -53,59 +50,72 @@ class SimulationResult:
         Raises:
             ConnectError: neither a spike_recorder nor a weight_recorder. OutputError: what was recorded cannot be read.
         """
-        device = recorder.node.device
-        if recorder.node in self._weights:
-            return self._weights[recorder.node](recorder.ids)
-        if not isinstance(device, SpikeRecorder):
-            raise ConnectError(
-                f"events({recorder.name}): needs a recorder of spikes or weights; for a meter use trace({recorder.name})."
-            )
-        of_neurons = self._recording.steps[: self._until], self._recording.ids[: self._until]
-        steps, ids = (np.concatenate([a, b]) for a, b in zip(of_neurons, self._generated, strict=True))
-        times = np.zeros(len(steps), np.int64)  # that each is recorded
-        for number, sources in self._recorded.get(recorder.node, ()):
-            if number in recorder.ids:
-                often = np.bincount(sources, minlength=self._num_ids)[ids]
-                times += np.where((steps >= device.start[number]) & (steps < device.stop[number]), often, 0)
-        steps, ids = np.repeat(steps, times), np.repeat(ids, times)
-        order = np.lexsort((ids, steps))
-        # A spike of step n has the time of the end of the step.
-        return units.quantity((steps[order] + 1) * self._dt, "ms"), ids[order]
+        name, numbers = self._recorders.find(recorder, "events")
+        if name in self._recorders.weights:
+            return self._recorders.weights[name].events(self._weights.read(), self._step, numbers)
+        if name not in self._recorders.spikes:
+            raise ConnectError(f"events({name}): needs a recorder of spikes or weights; for a meter use trace({name}).")
+        mine = [part for part in self._recorders.spikes[name] if part.number in numbers]
+        counts = [np.bincount(part.ids, minlength=self._recorders.num_ids) for part in mine]
 
-    def trace(self, meter: NodeView, recordable: str = "V_m") -> u.Quantity:
+        def often(steps: np.ndarray, ids: np.ndarray) -> np.ndarray:
+            found = np.zeros(len(steps), np.int64)
+            for part, count in zip(mine, counts, strict=True):
+                found += np.where((steps >= part.start) & (steps < part.stop), count[ids], 0)
+            return found
+
+        of_neurons, of_generators = self._spikes.those(often), Spikes.of(*self._generated, self._spikes.dt).those(often)
+        steps, ids = (np.concatenate(both) for both in zip(of_neurons, of_generators, strict=True))
+        if len(of_generators[0]):
+            order = np.lexsort((ids, steps))
+            steps, ids = steps[order], ids[order]
+        # A spike of step n has the time of the end of the step.
+        return units.quantity((steps + 1) * self._spikes.dt, "ms"), ids
+
+    def trace(self, meter: NodeView | str, recordable: str = "V_m") -> u.Quantity:
         """Samples (num_samples, num_neurons) of a recordable; columns in the order of the neurons connected.
 
         Raises:
-            ConnectError: not a meter. UnknownNameError: the meter does not record it.
+            ConnectError: not a meter. UnknownNameError: the meter does not record it. OutputError: they cannot be read.
         """
-        trace = self._meter(meter)
-        if recordable not in trace.samples:
-            raise UnknownNameError("recordable", recordable, trace.samples, where=f"trace({meter.name})")
-        samples = trace.samples[recordable]
-        mine = np.isin(trace.number, meter.ids)
-        return samples if mine.all() else samples[:, mine]
+        name, samples, mine = self._meter(meter)
+        if recordable not in samples.units:
+            raise UnknownNameError("recordable", recordable, samples.units, where=f"trace({name})")
+        values = samples.read()[:, list(samples.units).index(recordable)]
+        return units.quantity(values if mine.all() else values[:, mine], samples.units[recordable])
 
-    def times(self, meter: NodeView) -> u.Quantity:
+    def times(self, meter: NodeView | str) -> u.Quantity:
         """Times (num_samples,) [ms] of the samples of a meter."""
-        return units.quantity(self._meter(meter).times, "ms")
+        return units.quantity(self._meter(meter)[1].times, "ms")
 
-    def _meter(self, meter: NodeView) -> Trace:
-        if not issubclass(meter.node.model, Meter):
-            raise ConnectError(f"trace({meter.name}): needs a voltmeter or multimeter; for spikes use events({meter.name}).")
-        if meter.node not in self._traces:
-            raise ConnectError(f"trace({meter.name}): it was not connected to any neurons.")
-        return self._traces[meter.node]
+    def recorded(self, what: NodeView | str) -> Spiked | Sampled:
+        name, numbers = self._recorders.find(what, "result")
+        stop = self._step * self._spikes.dt
+        if name in self._recorders.weights:
+            found = self.events(what)
+            columns = {"times": found.times.mantissa, "senders": found.senders, "targets": found.targets}
+            columns |= {"weights": found.weights.mantissa, "receptors": found.receptors}
+            return Spiked(columns=columns, units={"weights": str(found.weights.unit)}, of=None, stop=stop)
+        if name in self._recorders.spikes:
+            times, senders = self.events(what)
+            of = [part.ids for part in self._recorders.spikes[name] if part.number in numbers]
+            of = np.unique(np.concatenate([np.zeros(0, np.int64), *of]))
+            return Spiked(columns={"times": np.asarray(times.mantissa), "senders": senders}, units={}, of=of, stop=stop)
+        _, samples, mine = self._meter(what)
+        rows = samples.read()[:, :, mine]
+        return Sampled(
+            times=samples.times,
+            senders=samples.ids[mine],
+            values={recordable: rows[:, k] for k, recordable in enumerate(samples.units)},
+            units={recordable: str(unit) for recordable, unit in samples.units.items() if str(unit) != "1"},
+        )
 
-
-def recorded_in(d: Description) -> dict[tuple[int, int], np.ndarray]:
-    """For each window [first step, last) of the recorders, and for all of time, a flag for each global id that one of them
-    records."""
-    flags: dict[tuple[int, int], np.ndarray] = {ALWAYS: np.zeros(d.num_ids, dtype=bool)}
-    for node, parts in d.recorded.items():
-        device = node.device
-        assert isinstance(device, SpikeRecorder)
-        for number, ids in parts:
-            window = int(device.start[number]), int(device.stop[number])
-            if window[0] < window[1]:
-                flags.setdefault(window, np.zeros(d.num_ids, dtype=bool))[ids] = True
-    return flags
+    def _meter(self, meter: NodeView | str) -> tuple[str, MeterSamples, np.ndarray]:
+        """The name of a meter, its samples, and a flag for each column that is meant."""
+        name, numbers = self._recorders.find(meter, "trace")
+        if name in self._recorders.spikes or name in self._recorders.weights:
+            raise ConnectError(f"trace({name}): needs a voltmeter or multimeter; for spikes use events({name}).")
+        if name not in self._meters:
+            raise ConnectError(f"trace({name}): it was not connected to any neurons.")
+        samples = self._meters[name]
+        return name, samples, np.isin(samples.number, numbers)

@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple, final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
 
-import brainunit as u
 import numpy as np
 
-from dist_sim import units
 from dist_sim.errors import OutputError
 from dist_sim.nest.devices import Meter as Described
-from dist_sim.nest.devices import WeightRecorder
 from dist_sim.nest.neurons.shape import Shape, recordables_of
 from dist_sim.partition.mesh import local_part
 from dist_sim.run.directory import RunDirectory
+from dist_sim.run.recorded import Rows
 from dist_sim.run.series import Series
 from dist_sim.simulator.assembly import Description, Sampling, sampler_key
 from dist_sim.simulator.network import Meter as Sampler
 from dist_sim.simulator.network import Network
 from dist_sim.simulator.nodes import Node
-from dist_sim.simulator.weights import ROW, WatchedSynapses, WeightEvents
+from dist_sim.simulator.weights import ROW, WatchedSynapses
 
 
-class Trace(NamedTuple):
-    """What some meters have sampled.
+@final
+@dataclass(frozen=True, kw_only=True)
+class MeterSamples:
+    """What the meters of one call of `create` have sampled, read when it is asked for.
 
     Attributes:
-        times: (rows,) ms; samples: (rows, columns) by recordable; number: (columns,) which of the meters each is of.
+        parts: rows (samples, recordables, columns), for each model that they sample; order: of all their columns together.
+        ids: (columns,) global ids of the neurons; number: (columns,) which of the meters each is of.
+        units: recordable -> unit, in the order of the rows.
+        first, count: number of the first sample, and how many there are; interval: between them [ms].
     """
 
-    times: np.ndarray
-    samples: dict[str, u.Quantity]
+    parts: Sequence[Rows]
+    order: np.ndarray
+    ids: np.ndarray
     number: np.ndarray
+    units: Mapping[str, Any]
+    first: int
+    count: int
+    interval: float
+
+    @property
+    def times(self) -> np.ndarray:
+        """(samples,) ms."""
+        return (self.first + np.arange(self.count)) * self.interval
+
+    def read(self) -> np.ndarray:
+        """(samples, recordables, columns).
+
+        Raises:
+            OutputError: they cannot be read.
+        """
+        return np.concatenate([rows.read()[: self.count] for rows in self.parts], axis=2)[:, :, self.order]
 
 
 @final
@@ -112,23 +133,28 @@ class Samples:
                 "files were changed or lost. Bring them back from a copy."
             )
 
-    def traces(self, step: int) -> dict[Node, Trace]:
-        """What each meter has sampled before a step; columns in the order of its connections."""
-        parts: dict[Node, list[tuple[Sampling, np.ndarray]]] = {}
+    def so_far(self, step: int) -> dict[str, MeterSamples]:
+        """What each meter, by name, has sampled before a step; columns in the order of its connections."""
+        parts: dict[Node, list[tuple[Sampling, Rows]]] = {}
         for sampling, samples in zip(self._d.sampled, self._samples, strict=True):
-            parts.setdefault(sampling.meter, []).append((sampling, samples.rows(step)[: self._rows(sampling, step)]))
-        traces = {}
-        for node, found in parts.items():
-            device, sampling = _described(node), found[0][0]
-            order = np.argsort(np.concatenate([s.order for s, _ in found]), kind="stable")
-            rows = np.concatenate([taken for _, taken in found], axis=2)[:, :, order]
-            count = self._before_window(sampling) + 1 + np.arange(len(rows))
-            model = self._d.models[sampling.group]
-            known = recordables_of(model, Shape(axes=tuple(self._d.axes_of(model).items())))
-            names = {name: units.quantity(rows[:, k], known[name]) for k, name in enumerate(device.record_from)}
-            number = np.concatenate([s.number for s, _ in found])[order]
-            traces[node] = Trace(count * device.interval * self._d.dt, names, number)
-        return traces
+            parts.setdefault(sampling.meter, []).append((sampling, samples.so_far(step)))
+        return {node.name: self._of_meter(node, found, step) for node, found in parts.items()}
+
+    def _of_meter(self, node: Node, parts: Sequence[tuple[Sampling, Rows]], step: int) -> MeterSamples:
+        device, sampling = _described(node), parts[0][0]
+        order = np.argsort(np.concatenate([s.order for s, _ in parts]), kind="stable")
+        model = self._d.models[sampling.group]
+        known = recordables_of(model, Shape(axes=tuple(self._d.axes_of(model).items())))
+        return MeterSamples(
+            parts=[rows for _, rows in parts],
+            order=order,
+            ids=np.concatenate([s.ids for s, _ in parts])[order],
+            number=np.concatenate([s.number for s, _ in parts])[order],
+            units={name: known[name] for name in device.record_from},
+            first=self._before_window(sampling) + 1,
+            count=self._rows(sampling, step),
+            interval=device.interval * self._d.dt,
+        )
 
     def _before_window(self, sampling: Sampling) -> int:
         """Multiples of the interval that a meter leaves out before its start."""
@@ -140,11 +166,9 @@ class Samples:
         device, first = _described(sampling.meter), int(sampling.number[0])
         return max(min(step, int(device.stop[first])) // device.interval - self._before_window(sampling), 0)
 
-    def weights(self, step: int) -> dict[Node, partial[WeightEvents]]:
-        """For each weight_recorder, what gives its events before a step."""
-        series = self._weights
-        rows = series.rows if series is not None else lambda _: np.zeros(0, ROW)
-        return {node: partial(self._watched.events, node, rows, step) for node in self._d.nodes_of(WeightRecorder)}
+    def weights(self, step: int) -> Rows:
+        """What the weight_recorders have taken down before a step, and possibly later."""
+        return self._weights.so_far(step) if self._weights is not None else Rows(ROW, (), 0)
 
 
 def _columns(d: Description, network: Network) -> list[tuple[Sampler, slice]]:

@@ -26,7 +26,8 @@ from dist_sim.simulator.assembly import Description, assemble
 from dist_sim.simulator.finite import Finite
 from dist_sim.simulator.identity import identity
 from dist_sim.simulator.nodes import Node
-from dist_sim.simulator.result import ALWAYS, SimulationResult, recorded_in
+from dist_sim.simulator.recorders import ALWAYS, Recorders, recorded_in
+from dist_sim.simulator.result import SimulationResult
 from dist_sim.simulator.samples import Samples
 
 
@@ -38,6 +39,8 @@ class Simulation(Engine):
     def __init__(self, description: Description, name: str | None = None):
         super().__init__(description.dt, processes_of(description.mesh), name)
         self.description = description
+        if self.session is not None and self.session.foresee is not None:
+            self.session.foresee(description)
         begin = time.perf_counter()
         with self.environment():
             self.network = assemble(description, self.phases)
@@ -50,7 +53,7 @@ class Simulation(Engine):
         self.build_s = time.perf_counter() - begin
         projection, layout = self.network.projection, self.network.layout
         self._num_local = max(1, sum(int((layout.owner == device).sum()) for device in projection.local))
-        self._recorded_in = recorded_in(description)
+        self._recorded_in, self._recorders = recorded_in(description), Recorders.of(description)
         self.emitted = 0
 
     def restart(self) -> None:
@@ -65,13 +68,12 @@ class Simulation(Engine):
     def advance(self, steps: int) -> SimulationResult:
         """Runs a number of steps and returns everything since time 0."""
         self.run(steps)
-        d = self.description
         with self.environment():
             summary = self._summary()
         self.finish(summary)
         return SimulationResult(
-            self.recording, d.recorded, self._generated(), self.samples.traces(self.step),
-            self.samples.weights(self.step), d.num_ids, d.dt, summary,
+            self._recorders, self.recording.so_far, self._generated(), self.samples.so_far(self.step),
+            self.samples.weights(self.step), self.step, summary,
         )  # fmt: skip
 
     # ---- between chunks ----

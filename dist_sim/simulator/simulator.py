@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, final
+from uuid import uuid4
 
 import brainunit as u
 import numpy as np
@@ -106,6 +107,8 @@ class Simulator:
             raise ParameterError(f"Simulator(chunk={chunk}): one time of at least one step of {self.dt:g} ms.")
         self.chunk = None if chunk is None else int(units.steps_of(float(longest), self.dt))
         self.name = None if name is None else checked_name(name, f"Simulator(name={name!r})")
+        # Results, and what `create` returned, are known to belong together, also when they come from a file.
+        self._network = uuid4().hex
         self._nodes: list[Node] = []
         self._own: set[Node] = set()
         self._models: list[type[NESTNeuron]] = []  # in order of first use
@@ -166,7 +169,7 @@ class Simulator:
         first_id = self._num_ids if has_ids else -1
         node = Node(
             name=name, model=found, size=size, first_id=first_id, draws=draws, given=given, device=device, tell=self._told,
-            axes=axes,
+            network=self._network, axes=axes,
         )  # fmt: skip
         self._num_ids += size if has_ids else 0
         self._nodes.append(node)

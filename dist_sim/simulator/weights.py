@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, final
 
 import brainunit as u
@@ -16,7 +17,6 @@ from dist_sim.network.connection import on_host
 from dist_sim.simulator.arguments import watcher
 from dist_sim.simulator.assembly import Description
 from dist_sim.simulator.network import Network
-from dist_sim.simulator.nodes import Node
 
 # `connection` is its number, `place` that of the synapse in it, or among all of a family: both the same on any placement.
 ROW = np.dtype([
@@ -95,35 +95,70 @@ class WatchedSynapses:
                 found.append(rows)
         return found
 
-    def events(self, recorder: Node, rows: Callable[[int], np.ndarray], step: int, numbers: np.ndarray) -> WeightEvents:
-        """What some of the recorders of a node have when `step` is about to begin: spikes that have arrived by then.
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WeightRecording:
+    """What the weight_recorders of one call of `create` look at, of all that is taken down.
+
+    Attributes:
+        dt: ms.
+        start, stop: (size,) steps; connections: of each of them, the numbers; senders, targets: global ids, None for all.
+        receptors: of every connection; units: of the weights of those that are watched.
+    """
+
+    dt: float
+    start: np.ndarray
+    stop: np.ndarray
+    connections: Sequence[Sequence[int]]
+    senders: np.ndarray | None
+    targets: np.ndarray | None
+    receptors: np.ndarray
+    units: Mapping[int, str]
+
+    def events(self, found: np.ndarray, step: int, numbers: np.ndarray) -> WeightEvents:
+        """What some of the recorders have when `step` is about to begin: spikes that have arrived by then.
 
         Args:
-            rows: all that was taken down before a step.
+            found: all that was taken down before a step.
             numbers: of the recorders.
         """
-        device = recorder.device
-        assert isinstance(device, WeightRecorder)
-        found = rows(step)
         chosen, mine = np.zeros(len(found), bool), []
         for number in numbers:
-            name = watcher(recorder, int(number))
-            its = [n for n, c in enumerate(self._d.connections) if c.watched_by == name]
-            within = (found["step"] >= device.start[number]) & (found["step"] < device.stop[number])
+            its = self.connections[int(number)]
+            within = (found["step"] >= self.start[number]) & (found["step"] < self.stop[number])
             chosen |= np.isin(found["connection"], its) & within
             mine += its
         chosen &= found["step"].astype(np.int64) + found["delay"] < step
-        for name, wanted in (("sender", device.senders), ("target", device.targets)):
+        for name, wanted in (("sender", self.senders), ("target", self.targets)):
             if wanted is not None:
                 chosen &= np.isin(found[name], wanted)
         found = found[chosen]
         found = found[np.lexsort([found[name] for name in ("place", "connection", "target", "sender", "step")])]
-        first = self._d.connections[mine[0]] if mine else None
-        unit = receptor_unit(self._d.models[first.group], first.receptor) if first is not None else "pA"
         return WeightEvents(
-            times=units.quantity((found["step"].astype(np.int64) + 1) * self._d.dt, "ms"),
+            times=units.quantity((found["step"].astype(np.int64) + 1) * self.dt, "ms"),
             senders=found["sender"].astype(np.int64),
             targets=found["target"].astype(np.int64),
-            weights=units.quantity(found["weight"], unit),
-            receptors=np.array([c.receptor for c in self._d.connections], np.int64)[found["connection"]],
+            weights=units.quantity(found["weight"], self.units[mine[0]] if mine else "pA"),
+            receptors=self.receptors[found["connection"]],
         )
+
+
+def weight_recordings(d: Description) -> dict[str, WeightRecording]:
+    """Of each node of weight_recorders, by name."""
+    receptors, found = np.array([c.receptor for c in d.connections], np.int64), {}
+    watched_by: dict[str, list[int]] = {}
+    for n, c in enumerate(d.connections):
+        if c.watched_by is not None:
+            watched_by.setdefault(c.watched_by, []).append(n)
+    for node in d.nodes_of(WeightRecorder):
+        device = node.device
+        assert isinstance(device, WeightRecorder)
+        watched = [watched_by.get(watcher(node, k), []) for k in range(node.size)]
+        known = {n: d.connections[n] for its in watched for n in its}
+        of_connection = {n: receptor_unit(d.models[c.group], c.receptor) for n, c in known.items()}
+        found[node.name] = WeightRecording(
+            dt=d.dt, start=device.start, stop=device.stop, connections=watched, senders=device.senders, targets=device.targets,
+            receptors=receptors, units=of_connection,
+        )  # fmt: skip
+    return found

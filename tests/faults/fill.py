@@ -1,10 +1,11 @@
-"""Fills a small file system while a plastic run writes to it, at one point after the other.
+"""Fills a small file system while a plastic run writes to it, or makes it read-only, at one point after the other.
 
     python tests/faults/fill.py          # as root: it mounts a tmpfs
 
-Each run must end with code 74 and a message that names a path and the bytes that are missing; what was there before stays
-readable: committed checkpoints, and spikes up to the last block. Once there is room again, `dist-sim resume` ends with what the
-unbroken run says.
+Each run must end with code 74 and one message that names a path, and the bytes that are missing or that the file system is
+read-only; what was there before stays readable: committed checkpoints, and spikes up to the last block. `dist-sim export` of
+such a run ends alike, and `dist-sim digest` as ever. Once there is room again, `dist-sim resume` ends with what the unbroken run
+says.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from faults.kill import Run, check_prefix, command
+from faults.kill import FORKS, Run, check_prefix, command
 
-# Where, and before which of its calls the disk is filled: module, function in it, number of the call.
+# Where, and before which of its calls the disk takes no more: module, function in it, number of the call.
 POINTS = {
     "spike segment": ("dist_sim.run.segments", "SegmentWriter._write", 40),
     "checkpoint arrays": ("orbax.checkpoint", "Checkpointer.save", 3),
@@ -33,10 +34,13 @@ POINTS = {
     "status": ("dist_sim.run.directory", "RunDirectory.update_status", 7),
     "log": ("dist_sim.run.directory", "RunDirectory.log", 1),
     "summary": ("dist_sim.run.session", "Session.finish", 1),
-    "SONATA export": ("dist_sim.io.sonata", "_write_population", 2),
+    "SONATA export": ("dist_sim.io.sonata", "_write", 1),
     "picture": ("dist_sim.commands.script", "raster_and_rates", 1),
 }
 DISK_MIB = 24
+TOLD = {"full": r"\d+ bytes are missing", "read-only": "Read-only file system"}
+# A file that is open stays writable when its folder is mounted anew: of these points nothing is seen.
+SEEN = {"full": list(POINTS), "read-only": [point for point in POINTS if point != "spike segment"]}
 
 
 @contextmanager
@@ -52,7 +56,8 @@ def small_disk(path: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
+        while path.is_mount():
+            subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def fill(disk: Path) -> None:
@@ -62,8 +67,19 @@ def fill(disk: Path) -> None:
             file.write(bytes(4096))
 
 
-def filling(words: Sequence[str], log: str, point: str, disk: str) -> None:
-    """`dist-sim WORDS` on a disk that is full from a point on."""
+def forbid(disk: Path) -> None:
+    """Makes the file system read-only, for every file that is opened from now on."""
+    for words in (["--bind", str(disk), str(disk)], ["-o", "remount,bind,ro", str(disk)]):
+        subprocess.run(["mount", *words], check=True)
+
+
+def allow(disk: Path) -> None:
+    """The inverse of `forbid`."""
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def striking(words: Sequence[str], log: str, kind: str, point: str, disk: str) -> None:
+    """`dist-sim WORDS` on a disk that takes no more from a point on."""
     from dist_sim.run.checkpoint import Checkpoints
     from dist_sim.run.progress import Progress
 
@@ -78,14 +94,30 @@ def filling(words: Sequence[str], log: str, point: str, disk: str) -> None:
         if left[0] == 0:
             if point == "spike segment":  # nothing but segments is to be written from here on
                 Checkpoints.due, Progress.update = (lambda self: False), (lambda *_, **__: None)
-            fill(Path(disk))
+            (fill if kind == "full" else forbid)(Path(disk))
         return original(*args, **options)
 
     setattr(owner, name, called)
     command(words, log)
 
 
-def campaign(folder: Path, points: Sequence[str], milliseconds: float) -> list[str]:
+def exported(disk: Path, run: Run, kind: str) -> None:
+    """`dist-sim export` and `digest` on such a disk."""
+    if not run.spikes()[0]:
+        return
+    log = run.beside / "exported.log"
+    for words, code in ((["export", str(run.out)], 74), (["digest", str(run.out)], 0)):
+        process = FORKS.Process(target=command, args=(words, str(log)))
+        process.start()
+        process.join(100)
+        assert process.exitcode == code, f"{words}: {process.exitcode}: {log.read_text()}"
+    told = log.read_text()
+    assert told.count("OutputError") == 1 and re.search(rf"OutputError: {disk}/\S+: .*{TOLD[kind]}", told), told
+    assert "Traceback" not in told, told
+    log.unlink()
+
+
+def campaign(folder: Path, points: Sequence[str], milliseconds: float, kind: str = "full") -> list[str]:
     """One run per point; the messages."""
     whole = Run(folder / "whole", milliseconds, folder)
     whole.start(1)
@@ -94,14 +126,16 @@ def campaign(folder: Path, points: Sequence[str], milliseconds: float) -> list[s
     for number, point in enumerate(points):
         with small_disk(folder / f"disk-{number}") as disk:
             run = Run(disk / f"run-{number}", milliseconds, folder)
-            run.start(1, filling, point, str(disk))
+            run.start(1, striking, kind, point, str(disk))
             assert run.end() == 74, f"{point}: {run.process.exitcode}: {run.told()}"
             told = [line for line in run.told().splitlines() if "OutputError: " in line]
-            pattern = rf"OutputError: {re.escape(str(disk))}/\S+: .*\d+ bytes are missing"
+            pattern = rf"OutputError: {re.escape(str(disk))}/\S+: .*{TOLD[kind]}"
             assert len(told) == 1 and re.search(pattern, told[0]), f"{point}: {run.told()}"
+            assert "Traceback" not in run.told(), f"{point}: {run.told()}"
             run.sound_checkpoints()
             check_prefix(run, steps, ids)
-            os.unlink(disk / "ballast")
+            exported(disk, run, kind)
+            os.unlink(disk / "ballast") if kind == "full" else allow(disk)
             run.start(2)
             assert run.end() == 0, f"{point}: {run.told()}"
             assert run.said() == wanted, f"{point}: another run than the unbroken one"
@@ -115,9 +149,11 @@ def main() -> None:
     parser.add_argument("--milliseconds", type=float, default=400.0)
     parser.add_argument("--points", nargs="*", choices=POINTS, default=list(POINTS))
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        messages = campaign(Path(folder), given.points, given.milliseconds)
-    print(f"{len(messages)} of {len(given.points)} points: code 74, path and missing bytes told, resumed to the unbroken run")
+    for kind, seen in SEEN.items():
+        points = [point for point in given.points if point in seen]
+        with tempfile.TemporaryDirectory() as folder:
+            messages = campaign(Path(folder), points, given.milliseconds, kind)
+        print(f"{kind}: {len(messages)} of {len(points)} points: code 74, path and cause told, resumed to the unbroken run")
 
 
 if __name__ == "__main__":

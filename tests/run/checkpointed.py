@@ -89,6 +89,6 @@ def copied(source: Path, target: Path) -> RunDirectory:
 
 def told(result: SimulationResult) -> dict[str, Any]:
     """All that a run must say the same, however it was cut: digest, counts, rates, samples."""
-    (trace,) = ({n: np.asarray(v.mantissa) for n, v in found.samples.items()} for found in result._traces.values())
+    trace = result.to_numpy("multimeter_0")
     names = ("digest", "spikes", "emitted_events", "delivered_events", "in_flight_events", "rates", "cv", "model_time_ms")
     return {name: result.summary[name] for name in names} | {name: value.tobytes() for name, value in trace.items()}

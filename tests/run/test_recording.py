@@ -44,14 +44,17 @@ def test_recording_gives_the_spikes_back(tmp_path, random_spikes, on_disk, chunk
     steps, ids = random_spikes(800)
     directory = RunDirectory(tmp_path / "run") if on_disk else None
     recording = Recording(directory, 0.1)
-    assert len(recording.steps) == len(recording.ids) == 0
+    early = recording.so_far
+    assert len(early.arrays()[0]) == 0
     for step0 in range(0, 1000, chunk):
         low, high = np.searchsorted(steps, (step0, step0 + chunk))
         recording.append(step0, step0 + chunk, steps[low:high], ids[low:high])
-        np.testing.assert_array_equal(recording.steps, steps[:high])
+        np.testing.assert_array_equal(recording.so_far.arrays()[0], steps[:high])
     recording.close()
-    np.testing.assert_array_equal(recording.ids, ids)
-    assert recording.steps.dtype == recording.ids.dtype == np.int64
+    found = recording.so_far.arrays()
+    np.testing.assert_array_equal(found, (steps, ids))
+    assert {array.dtype for array in found} == {np.dtype(np.int64)} and len(early.arrays()[0]) == 0
+    np.testing.assert_array_equal(recording.so_far.arrays(since=600), (steps[steps >= 600], ids[steps >= 600]))
     assert recording.spikes == 800 and recording.digest == by_hand(steps, ids)
     if directory is not None:
         assert digest_of(directory) == digest_of(directory.path) == digest_of(directory.path / "spikes") == recording.digest

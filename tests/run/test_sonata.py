@@ -10,6 +10,7 @@ from dist_sim.errors import OutputError, ParameterError
 from dist_sim.io import sonata
 from dist_sim.io.report import raster_and_rates
 from dist_sim.io.sonata import write_spikes
+from dist_sim.run.recorded import Spikes
 
 # Not in the order of their ids.
 POPULATIONS = [("inh", 40, 10), ("exc", 0, 40), ("silent", 50, 5), ("empty", 40, 0)]
@@ -18,7 +19,7 @@ POPULATIONS = [("inh", 40, 10), ("exc", 0, 40), ("silent", 50, 5), ("empty", 40,
 def test_libsonata_reads_the_spikes_back(tmp_path, random_spikes):
     libsonata = pytest.importorskip("libsonata")
     steps, ids = random_spikes(2000)
-    write_spikes(tmp_path / "spikes.h5", POPULATIONS, steps, ids, 0.1)
+    write_spikes(tmp_path / "spikes.h5", POPULATIONS, Spikes.of(steps, ids, 0.1))
     reader = libsonata.SpikeReader(str(tmp_path / "spikes.h5"))
     assert sorted(reader.get_population_names()) == ["empty", "exc", "inh", "silent"]
     for name, first, size in POPULATIONS:
@@ -32,7 +33,7 @@ def test_libsonata_reads_the_spikes_back(tmp_path, random_spikes):
 
 def test_the_layout_of_the_file(tmp_path, random_spikes):
     steps, ids = random_spikes(100)
-    write_spikes(tmp_path / "spikes.h5", POPULATIONS, steps, ids, 0.1)
+    write_spikes(tmp_path / "spikes.h5", POPULATIONS, Spikes.of(steps, ids, 0.1))
     with h5py.File(tmp_path / "spikes.h5") as file:
         group = file["spikes/exc"]
         assert isinstance(group, h5py.Group)
@@ -57,17 +58,17 @@ def test_the_layout_of_the_file(tmp_path, random_spikes):
 def test_what_cannot_be_written_is_refused(tmp_path, random_spikes, populations, text):
     steps, ids = random_spikes(100)
     with pytest.raises(ParameterError, match=text):
-        write_spikes(tmp_path / "spikes.h5", populations, steps, ids, 0.1)
+        write_spikes(tmp_path / "spikes.h5", populations, Spikes.of(steps, ids, 0.1))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_room_and_no_folder(tmp_path, random_spikes, monkeypatch):
     steps, ids = random_spikes(100)
     with pytest.raises(OutputError, match="No such file"):
-        write_spikes(tmp_path / "no" / "spikes.h5", POPULATIONS, steps, ids, 0.1)
+        write_spikes(tmp_path / "no" / "spikes.h5", POPULATIONS, Spikes.of(steps, ids, 0.1))
     monkeypatch.setattr(sonata, "ROOM", 1 << 60)
     with pytest.raises(OutputError, match=r"bytes are missing \(\d+ are needed, \d+ free\)"):
-        write_spikes(tmp_path / "spikes.h5", POPULATIONS, steps, ids, 0.1)
+        write_spikes(tmp_path / "spikes.h5", POPULATIONS, Spikes.of(steps, ids, 0.1))
     assert list(tmp_path.iterdir()) == []
 
 
