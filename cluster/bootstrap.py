@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import hashlib
 import os
 import socket
 import threading
@@ -122,39 +121,6 @@ def connect(
             f"process {launch.process} of {launch.processes} ({launch.launcher}): the processes did not find each other at "
             f"{coordinator}: {why} Is the host reachable from all nodes, and was every process started?"
         ) from (failed[0] if failed else None)
-
-
-def check_agreement(identity: Mapping[str, str]) -> None:
-    """Refuses processes that would not run the same program. Every process calls it, and all raise the same.
-
-    Args:
-        identity: what must be equal, by name: a script, parameters, versions, code; the texts are hashed.
-
-    Raises:
-        DeviceError: they differ: what, and in which processes.
-    """
-    import jax
-    import numpy as np
-    from jax.experimental import multihost_utils
-
-    if jax.process_count() == 1:
-        return
-    digests = [hashlib.sha256(text.encode()).digest() for text in identity.values()]
-    mine = np.frombuffer(b"".join(digests), np.uint32).reshape(len(identity), 8)
-    all_of_them = np.asarray(multihost_utils.process_allgather(mine))
-    wrong = []
-    for k, name in enumerate(identity):
-        groups: dict[bytes, list[int]] = {}
-        for process, digest in enumerate(all_of_them[:, k]):
-            groups.setdefault(digest.tobytes(), []).append(process)
-        most = max(groups.values(), key=len)
-        if odd := sorted(set(range(len(all_of_them))) - set(most)):
-            wrong.append(f"{name} (process {', '.join(map(str, odd))})")
-    if wrong:
-        raise DeviceError(
-            f"the {len(all_of_them)} processes do not run the same program; they differ in: {'; '.join(wrong)}. Start all of "
-            "them with the same command, from a file system that all nodes share."
-        )
 
 
 def visible_devices(launch: Launch, share: int | None, environment: Mapping[str, str]) -> list[int] | None:

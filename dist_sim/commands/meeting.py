@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import dist_sim
-from dist_sim.cluster.bootstrap import HEARTBEAT_S, check_agreement, connect, start
+from dist_sim.cluster.bootstrap import HEARTBEAT_S, connect, start
 from dist_sim.cluster.ending import Ending
 from dist_sim.cluster.launch import Launch, detect
 from dist_sim.commands.ends import complain, ending, together
+from dist_sim.core import environ
 from dist_sim.partition.processes import ALONE, Processes, all_processes
 from dist_sim.run.directory import RunDirectory
-from dist_sim.run.provenance import versions
+from dist_sim.run.provenance import script_checksum, versions
 
 _LAST_WORD_S = 8  # how long a process that fails before they have met waits for the others, to tell them
 
@@ -52,13 +53,16 @@ def meet(launch: Launch, devices: int | None, heartbeat: int, script: Path, told
     if launch.processes == 1:
         return ALONE
     code = hashlib.sha256(b"".join(path.read_bytes() for path in code_files()))
-    check_agreement({
-        "script": script.read_bytes().hex() if script.is_file() else "",
+    lines = {
+        "script": script_checksum(script) if script.is_file() else "none",
         **{name: repr(value) for name, value in told.items()},
         "versions": repr(versions()),
         "code of dist_sim": code.hexdigest(),
-    })  # fmt: skip
-    return all_processes()
+        "JAX_ENABLE_X64": str(environ.get_precision() == 64),
+    }
+    here = all_processes()
+    here.check_same(lines, "Start all of them with the same command and environment, from a file system that all nodes share.")
+    return here
 
 
 def code_files() -> list[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dist_sim.cluster.watch import Watch
 from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, OUTPUT, complain, exit_code, explain, together
+from dist_sim.core import environ
 from dist_sim.errors import DistSimError, OutputError
 from dist_sim.io.report import raster_and_rates
 from dist_sim.io.sonata import write_spikes
@@ -75,6 +76,8 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             directory.keep_script(script)
             directory.update_status(state="running", phase="script", pid=os.getpid(), exit_code=None)
             directory.log(" ".join(session.command))
+            if environ.get_precision() == 64 and here.index == 0:
+                tell("JAX_ENABLE_X64 is set: Modules compute in 64 bits; a Simulator as its `precision` says, 32 without it")
             with session.active(), _output(directory, here):
                 code = _execute(session, debug)
             if code != OUTPUT:  # a disk that takes nothing more has been told of already

@@ -23,6 +23,8 @@ from dist_sim.run.safe_point import SafePoint
 from dist_sim.run.session import current_session, tell
 from dist_sim.run.statistics import Population
 
+REMEDY = "Every process runs the script: let it make the same in each, from seeds that it is given (ds.param, --set seed=1)."
+
 
 class Engine(ABC):
     """Advances a program of compiled steps: a network of the Simulator, or a step of Modules.
@@ -54,6 +56,10 @@ class Engine(ABC):
     @abstractmethod
     def identity(self) -> Mapping[str, str]:
         """What must be the same for a checkpoint to be gone on from."""
+
+    @abstractmethod
+    def surroundings(self) -> Mapping[str, str]:
+        """What else must be the same on all processes, and may be another when a run goes on from a checkpoint."""
 
     @abstractmethod
     def begin_recording(self, directory: RunDirectory | None, begin: int) -> None:
@@ -91,6 +97,15 @@ class Engine(ABC):
         """Precision, and whatever else the program is computed in."""
         return nullcontext()
 
+    def check_same(self, lines: Mapping[str, str] | None = None) -> None:
+        """To be called before the first step: refuses processes whose scripts have made different programs.
+
+        Args:
+            lines: what is compared, by default all that the program is. Errors: those of `Processes.check_same`.
+        """
+        if self.processes.count > 1:
+            self.processes.check_same({**self.identity(), **self.surroundings()} if lines is None else lines, REMEDY)
+
     # ---- the loop ----
 
     def _begin(self) -> None:
@@ -104,6 +119,7 @@ class Engine(ABC):
     def run(self, steps: int) -> None:
         """Runs a number of steps."""
         first, last = self.step, self.step + steps
+        self.check_same({"steps from here": f"{steps} of {self.dt:g} ms"})
         directory = self.session.directory if self.session is not None else None
         with self.environment():
             if self._fresh:

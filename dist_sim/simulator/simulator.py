@@ -61,7 +61,8 @@ class Simulator:
         dt: step [time].
         seed: of every random number, 0 to 2**64 - 1. Seed and script determine the network and its spikes, on any placement.
         devices: number of devices, devices or a mesh; None takes those of `dist-sim run --devices`, else one.
-        precision: 32 or 64 bits for states and weights; None takes that of `ds.environ`, which is 32 unless it is set.
+        precision: 32 or 64 bits for states and weights; None takes that of `ds.environ`, which is 32 unless it is set
+            there: JAX_ENABLE_X64 changes programs of Modules alone.
         placement: who owns what: 'block', 'round_robin', 'balanced' or an object of `dist_sim.partition`.
         exchange: how spikes travel: 'mask', 'ids', 'memory', 'mpi' or an object of `dist_sim.partition`; None takes 'memory' for
             CPU devices of one process, 'mpi' for those of several that mpirun has started, else 'mask'. The spikes are the same.
@@ -93,7 +94,8 @@ class Simulator:
             raise ParameterError(f"Simulator(dt={dt}): must be a positive multiple of 1 us.")
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise ParameterError(f"Simulator(seed={seed!r}): must be a whole number from 0 to 2**64 - 1.")
-        precision = environ.get_precision() if precision is None else precision
+        # Not JAX's own switch: JAX_ENABLE_X64 in somebody's profile must not give another result.
+        precision = environ.get("precision", 32) if precision is None else precision
         if precision not in (32, 64):
             raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
         self.dt, self.seed, self.precision = float(step), int(seed), precision
