@@ -13,7 +13,6 @@ from dist_sim.cluster.sight import PACKAGES, Sight
 from dist_sim.errors import DistSimError
 
 _OPTIONAL = {"mpi4py", "dist_sim"}
-_PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _SHARED = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "fuse.ceph", "cifs", "afs")
 _LAUNCHERS = {"slurm": "srun", "openmpi": "Open MPI's mpirun", "mpich": "MPICH's mpirun", "tpu": "a TPU pod", "single": "none"}
 _GIB, _MIB = 2**30, 2**20
@@ -150,10 +149,6 @@ def _network(sight: Sight) -> Iterator[Finding]:
                           f"let {name} be its network address in /etc/hosts")  # fmt: skip
         else:
             yield Finding("ok", "network", f"{what}, {name}, is {address}")
-    proxies = [name for name in _PROXIES if sight.environ.get(name)]
-    if proxies and count > 1 and not sight.environ.get("no_proxy", sight.environ.get("NO_PROXY")):
-        yield Finding("warning", "network", f"{', '.join(proxies)} set: connections between processes may go through the proxy",
-                      "unset them in the job, or set no_proxy to the names of the nodes")  # fmt: skip
 
 
 def _cores(sight: Sight) -> Iterator[Finding]:

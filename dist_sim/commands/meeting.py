@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,16 +22,21 @@ from dist_sim.run.provenance import script_checksum, versions
 _LAST_WORD_S = 8  # how long a process that fails before they have met waits for the others, to tell them
 
 
-def launched(coordinator: str | None, processes: int | None, process: int | None, heartbeat: int = HEARTBEAT_S) -> Launch:
+def launched(
+    coordinator: str | None, processes: int | None, process: int | None, heartbeat: int = HEARTBEAT_S, out: Path | None = None
+) -> Launch:
     """How this process was started. From now on it ends together with the others, even if it fails before they meet.
 
     Args:
         coordinator, processes, process, heartbeat: as the options of these names.
+        out: the run directory, if it was named: by it runs are told apart whose launcher has no word for them.
 
     Raises:
         ParameterError, DeviceError: addresses that make no sense.
     """
     launch = detect(os.environ, coordinator=coordinator, processes=processes, process=process)
+    if not launch.run and out is not None:
+        launch = replace(launch, run=f"--out {out.absolute()}")
     ending.set(
         Ending(launch.processes, launch.process, meet=partial(connect, launch, heartbeat_s=heartbeat, connect_s=_LAST_WORD_S))
     )

@@ -56,7 +56,7 @@ def resume(
     codes as those of `run`.
     """
     with errors_become_exit_codes(debug):
-        launch = launched(coordinator, processes, process, heartbeat)
+        launch = launched(coordinator, processes, process, heartbeat, directory)
         # What the run directory says of the devices is needed before JAX, and with it the other processes, can be asked.
         before = RunDirectory.open(directory).read_json("config.json") or {}
         script = (script or Path(before.get("script") or directory)).absolute()

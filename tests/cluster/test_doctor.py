@@ -56,7 +56,6 @@ CASES = {
     "no address, alone": ({"addresses": {"n1": None}}, "warning", "network", "getent hosts n1"),
     "loopback on several nodes": ({"environ": STEP, "addresses": {"n1": "127.0.1.1"}}, "error", "network", "/etc/hosts"),
     "first node unknown": ({"environ": STEP, "addresses": {"n1": "10.0.0.1", "n0": None}}, "error", "network", "hosts n0"),
-    "proxy": ({"environ": STEP | {"https_proxy": "http://p:1"}}, "warning", "network", "no_proxy"),
     "less time than cores": ({"quota": 2.0}, "warning", "cores", "bind to 2"),
     "one core of a job": ({"cores": 1, "environ": STEP}, "warning", "cores", "--cpus-per-task"),
     "shared cores": ({"environ": STEP | {"SLURM_NTASKS_PER_NODE": "4"}}, "warning", "cores", "--cpus-per-task=2"),

@@ -161,7 +161,9 @@ sys.exit(app.main())
 """
 
 
-@pytest.mark.parametrize(("option", "said"), [("--checkpoint-every soon", "must be a time"), ("", "not all had come within 1 s")])
+@pytest.mark.parametrize(
+    ("option", "said"), [("--checkpoint-every soon", "must be a time"), ("", r"had not (come|called all together) within 1 s")]
+)
 def test_processes_that_the_others_never_come_to_say_why_they_end(checkout, tmp_path, option, said):
     (tmp_path / "script.py").touch()
     with socket.socket() as probe:
@@ -178,7 +180,7 @@ def test_processes_that_the_others_never_come_to_say_why_they_end(checkout, tmp_
     ]  # fmt: skip
     for process in alone:
         errors = process.communicate(timeout=100)[1]
-        assert process.returncode == 64 and said in errors and errors.count("dist-sim: ") == 1, errors
+        assert process.returncode == 64 and re.search(said, errors) and errors.count("dist-sim: ") == 1, errors
 
 
 @pytest.mark.slow
