@@ -19,6 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dist_sim.kernels.cache import compiling  # first: brainevent needs a folder when it is imported
+
+# isort: split
 import jax
 from brainevent import load_cpp_file, load_cpp_inline
 
@@ -93,7 +96,8 @@ def library() -> Any:
 @functools.cache
 def compiled(source: str) -> Any:
     """The compiled kernels of a file of `cpp/`."""
-    return load_cpp_file(_FOLDER / f"{source}.cpp", name=f"dist_sim_{source}", **_options())
+    with compiling():
+        return load_cpp_file(_FOLDER / f"{source}.cpp", name=f"dist_sim_{source}", **_options())
 
 
 _FOLDER = Path(__file__).resolve().parent / "cpp"
@@ -127,7 +131,7 @@ def load_printed(wanted: Mapping[str, Any], source_of: Callable[[Any], str]) -> 
         module._lib.dist_sim_use_pool.argtypes = [ctypes.c_void_p]
         module._lib.dist_sim_use_pool(pool())
 
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
+    with compiling(), ThreadPoolExecutor(os.cpu_count()) as workers:
         list(workers.map(load, sorted(batches)))
     for text in batches:
         _loaded.update(re.findall(r"^// @BE (\w+)$", text, re.MULTILINE))

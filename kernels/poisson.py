@@ -85,9 +85,7 @@ def alike_blocks(table: np.ndarray, ids: np.ndarray, index: np.ndarray, weight: 
     return np.where(consecutive, 1 + (places & one_table & one_weight), 0).astype(np.uint8)
 
 
-def _poisson(
-    step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int
-):
+def _poisson(step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int):
     key0, key1 = split_key(seed)
     return call("poisson", [jax.ShapeDtypeStruct(input_vector.shape, input_vector.dtype)], step, *tables, *targets, input_vector,
                 in_place={9: 0}, key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream), delay=np.int64(delay),

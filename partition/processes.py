@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import jax
 import numpy as np
+from jax._src.xla_bridge import backends_are_initialized
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
@@ -158,6 +160,31 @@ def refuse_copies(environment: Mapping[str, str]) -> None:
                 f"network by itself. Make them one run: {launcher} ... dist-sim run FILE.py. If copies are what you want (each "
                 "with a seed of its own), set DIST_SIM_ALONE=1."
             )
+
+
+_FORKED = False
+
+
+def _after_fork() -> None:
+    global _FORKED
+    _FORKED = _FORKED or backends_are_initialized()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def refuse_forked() -> None:
+    """For what would wait for ever: JAX's threads, which compute, do not come along when a process is forked.
+
+    Raises:
+        DeviceError: this process was forked from one in which JAX had started.
+    """
+    if _FORKED:
+        raise DeviceError(
+            "this process was forked from one that had used JAX, whose threads do not come along: it would wait for ever. Take "
+            "multiprocessing.get_context('spawn'), or use JAX and dist_sim in the children alone."
+        )
 
 
 def all_processes() -> Processes:

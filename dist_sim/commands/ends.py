@@ -13,6 +13,7 @@ import typer
 
 from dist_sim.cluster.ending import Ending
 from dist_sim.errors import DeviceError, DistSimError, OutputError
+from dist_sim.partition.mesh import without_devices
 
 DONE, BAD_INPUT, INTERNAL, OUTPUT, INTERRUPTED = 0, 64, 70, 74, 130
 
@@ -30,9 +31,16 @@ def errors_become_exit_codes(debug: bool) -> Iterator[None]:
     """Within this context an error of ours is told, and ends the command with its exit code."""
     try:
         yield
-    except DistSimError as error:
-        explain(error, debug)
-        raise typer.Exit(exit_code(error)) from None
+    except Exception as error:
+        if (known := ours(error)) is None:
+            raise
+        explain(known, debug)
+        raise typer.Exit(exit_code(known)) from None
+
+
+def ours(error: BaseException) -> DistSimError | None:
+    """An error that is for people: one of ours, or what one of JAX stands for; None for a bug."""
+    return error if isinstance(error, DistSimError) else without_devices(error)
 
 
 def exit_code(error: BaseException) -> int:

@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dist_sim.cluster.watch import Watch
-from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, OUTPUT, complain, exit_code, explain, together
+from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, OUTPUT, complain, exit_code, explain, ours, together
 from dist_sim.core import environ
-from dist_sim.errors import DistSimError, OutputError
+from dist_sim.errors import OutputError
 from dist_sim.io.report import raster_and_rates
 from dist_sim.io.sonata import write_spikes
 from dist_sim.partition.processes import Processes
@@ -137,11 +137,11 @@ def _execute(session: Session, debug: bool) -> int:
         if together().speaks(INTERRUPTED):
             complain("interrupted")
         return INTERRUPTED
-    except DistSimError as error:
-        _log(session, f"{type(error).__name__}: {error}")
-        explain(error, debug, script)
-        return exit_code(error)
     except BaseException as error:
+        if (known := ours(error)) is not None:
+            _log(session, f"{type(known).__name__}: {known}")
+            explain(known.with_traceback(error.__traceback__), debug, script)
+            return exit_code(known)
         lines = _traceback_from(error, script)
         _log(session, "".join(lines))
         if together().speaks(INTERNAL):

@@ -12,7 +12,7 @@ import numpy as np
 
 from dist_sim.core import State
 from dist_sim.errors import OutputError
-from dist_sim.partition.processes import Processes
+from dist_sim.partition.processes import Processes, refuse_forked
 from dist_sim.run.checkpoint import Checkpoints, Saved
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.loop import ChunkedLoop
@@ -44,6 +44,7 @@ class Engine(ABC):
     loop: ChunkedLoop
 
     def __init__(self, dt: float, processes: Processes, name: str | None = None) -> None:
+        refuse_forked()
         self.dt, self.processes, self._given_name = dt, processes, name
         self.session = current_session()
         self._shown = None if processes.index == 0 else False  # one process speaks
@@ -118,6 +119,7 @@ class Engine(ABC):
 
     def run(self, steps: int) -> None:
         """Runs a number of steps."""
+        refuse_forked()
         first, last = self.step, self.step + steps
         self.check_same({"steps from here": f"{steps} of {self.dt:g} ms"})
         directory = self.session.directory if self.session is not None else None

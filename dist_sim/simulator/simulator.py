@@ -181,8 +181,9 @@ class Simulator:
 
     def connect(
         self,
-        pre: NodeView,
-        post: NodeView,
+        pre: NodeView | None = None,
+        post: NodeView | None = None,
+        /,
         rule: Rule | type[Rule] | str | None = None,
         *,
         weight: Any = None,
@@ -196,6 +197,7 @@ class Simulator:
         """Connects neurons and generators to neurons, neurons to a spike_recorder, and a meter to neurons.
 
         Args:
+            pre, post: may be given as keywords too, unless the rule has options of these names (explicit_edges).
             rule: a rule (`ds.fixed_indegree(100)`), or its name with its options as keywords; all_to_all by default.
             weight: of each synapse, in the unit of the target's input (pA or mV): one quantity, an array in the order that the
                 rule documents, or a distribution (`ds.dist.Normal(...)`). By default 1.
@@ -208,9 +210,11 @@ class Simulator:
             UnitError, ParameterError, UnknownNameError: an argument that does not fit.
         """
         self._open("connect")
+        pre, post = (rule_options.pop(n, None) if side is None else side for n, side in (("pre", pre), ("post", post)))
         for side, label in ((pre, "pre"), (post, "post")):
             if not isinstance(side, NodeView):
                 raise ConnectError(f"connect({label}={type(side).__name__}): what `create` returned is needed.")
+        assert isinstance(pre, NodeView) and isinstance(post, NodeView)
         where = f"connect({pre.name}, {post.name})"
         if not self._own.issuperset(pre.nodes + post.nodes):
             raise ConnectError(f"{where}: a side was created by another Simulator.")
