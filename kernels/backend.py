@@ -24,6 +24,7 @@ from dist_sim.kernels.cache import compiling  # first: brainevent needs a folder
 # isort: split
 import jax
 from brainevent import load_cpp_file, load_cpp_inline
+from brainevent._error import CompilationError
 
 from dist_sim.errors import DeviceError, UnknownNameError
 
@@ -86,6 +87,11 @@ def _say_slower() -> None:
         "dist-sim: no C++ compiler (g++ or clang++) is on PATH: the kernels run as plain JAX, slower, with the same results.",
         file=sys.stderr, flush=True,
     )  # fmt: skip
+
+
+def compiler_failed(error: BaseException) -> bool:
+    """Whether an error tells that compiled kernels could not be made, as when a signal has ended the compiler."""
+    return isinstance(error, CompilationError)
 
 
 def library() -> Any:

@@ -19,6 +19,7 @@ from dist_sim.core import environ
 from dist_sim.errors import OutputError
 from dist_sim.io.report import raster_and_rates
 from dist_sim.io.sonata import write_spikes
+from dist_sim.kernels import compiler_failed
 from dist_sim.partition.processes import Processes
 from dist_sim.run.directory import RunDirectory, write_atomically
 from dist_sim.run.provenance import provenance
@@ -138,6 +139,9 @@ def _execute(session: Session, debug: bool) -> int:
             complain("interrupted")
         return INTERRUPTED
     except BaseException as error:
+        if session.stop is not None and (reason := session.stop.reason()) is not None and compiler_failed(error):
+            # What asks a whole group of processes to stop has ended the compiler.
+            raise Stopped(reason) from None
         if (known := ours(error)) is not None:
             _log(session, f"{type(known).__name__}: {known}")
             explain(known.with_traceback(error.__traceback__), debug, script)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import h5py
 import pytest
+from brainevent import load_cpp_file
 
 from dist_sim.__main__ import main
+from dist_sim.kernels import backend
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.stop import Stop, Stopped, leaving
 
@@ -244,3 +247,82 @@ def test_nothing_to_resume(tmp_path, monkeypatch, capsys):
     Path("begun/run.lock").unlink()
     assert main(["resume", "begun"]) == 74
     assert "no config.json" in capsys.readouterr().err
+
+
+# ---- damaged files ----
+
+COMPILING = """
+import os, signal
+from brainevent._error import CompilationError
+from dist_sim.kernels import backend
+
+def ended(*_, **__):
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise CompilationError("C++ compilation failed")
+
+backend.load_cpp_file = ended
+backend.compiled.cache_clear()
+backend.library()
+"""
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch, capsys):
+    """A run that was stopped."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(SCRIPT)
+    Path("asked").touch()  # it stops for --max-hours alone
+    assert main(["run", "net.py", "--out", "out", "--max-hours", "0"]) == 75
+    capsys.readouterr()
+    return Path("out")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '"x"', '{"state": 3}'])
+def test_a_damaged_status_does_not_matter(stopped, text):
+    (stopped / "status.json").write_text(text)
+    assert main(["resume", str(stopped)]) == 0
+    assert json.loads((stopped / "status.json").read_text())["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("", "cannot be read"),
+        ("[]", r"holds '\[\]', and names with values are needed"),
+        ("3", "holds '3'"),
+        ("null", "holds 'None'"),
+        ({"script": 3}, "no config.json that names a script"),
+        ({"devices": "two"}, "devices is 'two'"),
+        ({"arguments": 4}, "arguments is 4"),
+        ({"set": ["a"]}, r"set is \['a'\]"),
+        ({"set": {"a": 1}}, "set is {'a': 1}"),
+        ({"folder": 1}, "folder is 1"),
+        ({"checkpoints": 3}, "checkpoints is 3"),
+        ({"checkpoints": {"nonsense": 1}}, "checkpoints is {'nonsense': 1}"),
+        ({"checkpoints": {"every": "a"}}, "checkpoints is {'every': 'a'}"),
+    ],
+)
+def test_a_damaged_config_is_refused(stopped, capsys, change, said):
+    file = stopped / "config.json"
+    file.write_text(change if isinstance(change, str) else json.dumps(json.loads(file.read_text()) | change))
+    assert main(["resume", str(stopped)]) == 74
+    errors = capsys.readouterr().err
+    assert re.search(said, errors) and errors.startswith("dist-sim: OutputError: ") and "Traceback" not in errors, errors
+
+
+def test_a_signal_that_ends_the_compiler_too_is_a_stop(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(COMPILING)
+    try:
+        assert main(["run", "net.py", "--out", "out"]) == 75
+    finally:
+        backend.load_cpp_file = load_cpp_file
+        backend.compiled.cache_clear()
+    assert "compilation" not in capsys.readouterr().err + Path("out/log.txt").read_text()
+    Path("net.py").write_text(COMPILING.replace("    os.kill(os.getpid(), signal.SIGTERM)\n", ""))
+    try:
+        assert main(["run", "net.py", "--out", "failed"]) == 70
+    finally:
+        backend.load_cpp_file = load_cpp_file
+        backend.compiled.cache_clear()
+    assert "C++ compilation failed" in capsys.readouterr().err
