@@ -37,7 +37,8 @@ def _obstacle(folder: Path | None) -> str:
     if folder is None:
         return "there is no home folder"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return f"{folder} cannot be made: {error.strerror}"
     return "" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written"
