@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import faulthandler
-import hashlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 from dist_sim.cluster.cores import share_cores
 from dist_sim.cluster.launch import Launch
+from dist_sim.cluster.roll_call import roll_call
 from dist_sim.errors import DeviceError
 
 HEARTBEAT_S = 30
 CONNECT_S = 300
-_SHUTDOWN_S, _TELL_AFTER_S, _JAX_WAITS_S = 30, 15, 60
+_SHUTDOWN_S, _JAX_WAITS_S, _JAX_JOINS_S = 30, 60, 20
 
 
 def start(
@@ -90,75 +94,44 @@ def connect(
 
     # JAX's own reaction to SIGTERM would keep the signal from the program.
     _configure(jax, "jax_enable_preemption_service", False)
-    coordinator = launch.coordinator or _ask_mpi(launch, connect_s)
+    begun = time.monotonic()
+    if launch.coordinator is None:
+        coordinator, run = _ask_mpi(launch, connect_s)
+        launch = replace(launch, coordinator=coordinator, run=run)
+    coordinator = launch.coordinator
+    assert coordinator is not None
     host, _, port = coordinator.rpartition(":")
-    waiting = threading.Timer(_TELL_AFTER_S, lambda: tell(f"waiting for all {launch.processes} processes at {coordinator}"))
-    waiting.daemon = True
-    if launch.process <= 1:  # a line or two, whoever of all is missing
-        waiting.start()
+    roll_call(launch, _address(host), connect_s, tell)
     failed: list[Exception] = []
 
     def find_each_other() -> None:
         try:
-            jax.distributed.initialize(
-                coordinator,
-                launch.processes,
-                launch.process,
-                local_device_ids=visible_devices(launch, share, os.environ),
-                cluster_detection_method="deactivate",
-                initialization_timeout=connect_s + _JAX_WAITS_S,
-                heartbeat_timeout_seconds=heartbeat_s,
-                shutdown_timeout_seconds=_SHUTDOWN_S,
-                # Neither encrypted nor authenticated: open on no more addresses than the processes use.
-                coordinator_bind_address=f"{_address(host)}:{port}" if launch.process == 0 else None,
-            )
+            with _without_proxies():
+                jax.distributed.initialize(
+                    coordinator,
+                    launch.processes,
+                    launch.process,
+                    local_device_ids=visible_devices(launch, share, os.environ),
+                    cluster_detection_method="deactivate",
+                    initialization_timeout=connect_s + _JAX_WAITS_S,
+                    heartbeat_timeout_seconds=heartbeat_s,
+                    shutdown_timeout_seconds=_SHUTDOWN_S,
+                    # Neither encrypted nor authenticated: open on no more addresses than the processes use.
+                    coordinator_bind_address=f"{_address(host)}:{port}" if launch.process == 0 else None,
+                )
         except Exception as error:
             failed.append(error)
 
     # Beside this thread: where the others do not come, JAX aborts the process before anybody has said why.
     finding = threading.Thread(target=find_each_other, daemon=True)
     finding.start()
-    finding.join(connect_s)
-    waiting.cancel()
+    finding.join(max(_JAX_JOINS_S, begun + connect_s - time.monotonic()))
     if failed or finding.is_alive():
-        why = str(failed[0]).splitlines()[0] if failed else f"not all had come within {connect_s} s."
+        why = str(failed[0]).splitlines()[0] if failed else f"JAX had not joined them within {connect_s} s."
         raise DeviceError(
             f"process {launch.process} of {launch.processes} ({launch.launcher}): the processes did not find each other at "
             f"{coordinator}: {why} Is the host reachable from all nodes, and was every process started?"
         ) from (failed[0] if failed else None)
-
-
-def check_agreement(identity: Mapping[str, str]) -> None:
-    """Refuses processes that would not run the same program. Every process calls it, and all raise the same.
-
-    Args:
-        identity: what must be equal, by name: a script, parameters, versions, code; the texts are hashed.
-
-    Raises:
-        DeviceError: they differ: what, and in which processes.
-    """
-    import jax
-    import numpy as np
-    from jax.experimental import multihost_utils
-
-    if jax.process_count() == 1:
-        return
-    digests = [hashlib.sha256(text.encode()).digest() for text in identity.values()]
-    mine = np.frombuffer(b"".join(digests), np.uint32).reshape(len(identity), 8)
-    all_of_them = np.asarray(multihost_utils.process_allgather(mine))
-    wrong = []
-    for k, name in enumerate(identity):
-        groups: dict[bytes, list[int]] = {}
-        for process, digest in enumerate(all_of_them[:, k]):
-            groups.setdefault(digest.tobytes(), []).append(process)
-        most = max(groups.values(), key=len)
-        if odd := sorted(set(range(len(all_of_them))) - set(most)):
-            wrong.append(f"{name} (process {', '.join(map(str, odd))})")
-    if wrong:
-        raise DeviceError(
-            f"the {len(all_of_them)} processes do not run the same program; they differ in: {'; '.join(wrong)}. Start all of "
-            "them with the same command, from a file system that all nodes share."
-        )
 
 
 def visible_devices(launch: Launch, share: int | None, environment: Mapping[str, str]) -> list[int] | None:
@@ -173,7 +146,20 @@ def visible_devices(launch: Launch, share: int | None, environment: Mapping[str,
     return list(range(launch.local_process * share, (launch.local_process + 1) * share))
 
 
-def _ask_mpi(launch: Launch, connect_s: int) -> str:
+@contextmanager
+def _without_proxies() -> Iterator[None]:
+    """Within this context the environment names no proxy: gRPC would ask it for the coordinator, and wait."""
+    kept = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy") and "no_" not in name.lower()}
+    for name in kept:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _ask_mpi(launch: Launch, connect_s: int) -> tuple[str, str]:
+    """The coordinator, and a word for this run."""
     if launch.launcher == "openmpi":
         # The mpi4py wheel loads MPICH unless told otherwise.
         os.environ.setdefault("MPI4PY_MPIABI", "openmpi")
@@ -184,7 +170,7 @@ def _ask_mpi(launch: Launch, connect_s: int) -> str:
 
         world = MPI.COMM_WORLD
         if (world.size, world.rank) == (launch.processes, launch.process):
-            return world.bcast(f"{socket.gethostname()}:{_free_port()}" if world.rank == 0 else None)
+            return world.bcast((f"{socket.gethostname()}:{_free_port()}", uuid4().hex) if world.rank == 0 else None)
     except (ImportError, RuntimeError) as error:
         raise DeviceError(
             f"process {launch.process} of {launch.processes} was started by mpirun ({launch.launcher}), and there is no mpi4py "

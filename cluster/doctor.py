@@ -13,7 +13,6 @@ from dist_sim.cluster.sight import PACKAGES, Sight
 from dist_sim.errors import DistSimError
 
 _OPTIONAL = {"mpi4py", "dist_sim"}
-_PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _SHARED = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "fuse.ceph", "cifs", "afs")
 _LAUNCHERS = {"slurm": "srun", "openmpi": "Open MPI's mpirun", "mpich": "MPICH's mpirun", "tpu": "a TPU pod", "single": "none"}
 _GIB, _MIB = 2**30, 2**20
@@ -76,9 +75,12 @@ def _versions(sight: Sight) -> Iterator[Finding]:
 
 def _devices(sight: Sight) -> Iterator[Finding]:
     if sight.device_error or not sight.devices:
-        yield Finding(
-            "error", "devices", f"JAX finds none: {sight.device_error}", "compare JAX_PLATFORMS and the installed jax[...]"
-        )
+        chosen = sight.environ.get("JAX_PLATFORMS")
+        of_it = f" of JAX_PLATFORMS={chosen}" if chosen else ""
+        # Where a platform has no device JAX may say nothing but that something is not so.
+        why = "" if sight.device_error == "AssertionError" else f": {sight.device_error}"
+        remedy = "pip install 'jax[cuda12]', for GPUs that this machine has; else " if "cuda" in (chosen or "") else ""
+        yield Finding("error", "devices", f"JAX finds none{of_it}{why}", f"{remedy}unset JAX_PLATFORMS, or set it to cpu")
         return
     seen = ", ".join(f"{n} x {platform} ({kind})" for (platform, kind), n in Counter(sight.devices).items())
     if sight.gpus and all(platform == "cpu" for platform, _ in sight.devices):
@@ -150,10 +152,6 @@ def _network(sight: Sight) -> Iterator[Finding]:
                           f"let {name} be its network address in /etc/hosts")  # fmt: skip
         else:
             yield Finding("ok", "network", f"{what}, {name}, is {address}")
-    proxies = [name for name in _PROXIES if sight.environ.get(name)]
-    if proxies and count > 1 and not sight.environ.get("no_proxy", sight.environ.get("NO_PROXY")):
-        yield Finding("warning", "network", f"{', '.join(proxies)} set: connections between processes may go through the proxy",
-                      "unset them in the job, or set no_proxy to the names of the nodes")  # fmt: skip
 
 
 def _cores(sight: Sight) -> Iterator[Finding]:
@@ -197,6 +195,12 @@ def _compiler(sight: Sight) -> Iterator[Finding]:
         yield Finding("ok", "compiler", sight.compiler)
 
 
+def _home(sight: Sight) -> Iterator[Finding]:
+    if sight.home:
+        yield Finding("warning", "home", f"{sight.home}; compiled kernels go into a temporary folder",
+                      "let HOME be a folder you may write to, or BRAINEVENT_CACHE_DIR and MPLCONFIGDIR")  # fmt: skip
+
+
 def _disk(sight: Sight) -> Iterator[Finding]:
     seen = f"{sight.folder} on {sight.file_system}, {_bytes(sight.disk_free)} free"
     if not sight.writable:
@@ -217,5 +221,5 @@ def _bytes(count: int | None) -> str:
 
 
 CHECKS: tuple[Callable[[Sight], Iterator[Finding]], ...] = (
-    _python, _versions, _devices, _launcher, _mpi, _network, _cores, _memory, _compiler, _disk
+    _python, _versions, _devices, _launcher, _mpi, _network, _cores, _memory, _compiler, _home, _disk
 )  # fmt: skip

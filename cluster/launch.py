@@ -29,6 +29,7 @@ class Launch:
         local_process, local_processes: among those on this node; None where it is not told.
         coordinator: host:port of process 0; None if the processes have to ask each other for it (MPI), or need none.
         nodes: names of the nodes, where they are told.
+        run: a word that processes of another run do not have; '' where none is told.
         note: a remark to show to the user, or ''.
     """
 
@@ -39,6 +40,7 @@ class Launch:
     local_processes: int | None = None
     coordinator: str | None = None
     nodes: tuple[str, ...] = ()
+    run: str = ""
     note: str = ""
 
     @property
@@ -53,7 +55,7 @@ def detect(
     """How this process was started.
 
     Addresses given here, or as DIST_SIM_COORDINATOR, DIST_SIM_PROCESSES and DIST_SIM_PROCESS, go before what a launcher says;
-    mpirun inside a SLURM job before SLURM.
+    mpirun inside a SLURM job before SLURM. DIST_SIM_RUN is then the word of this run.
 
     Args:
         coordinator: host:port of process 0; processes: how many; process: this one, from 0. All three, or none.
@@ -67,7 +69,7 @@ def detect(
         "process": process if process is not None else environment.get("DIST_SIM_PROCESS"),
     }
     if any(value is not None for value in given.values()):
-        return _explicit(given)
+        return _explicit(given, environment.get("DIST_SIM_RUN", ""))
     slurm, mpi = _slurm(environment), _mpi(environment)
     # srun --mpi=pmi2 sets both, and they agree; mpirun in a job's script sees the variables of the script's only process.
     if slurm is not None and (mpi is None or (mpi.processes, mpi.process) == (slurm.processes, slurm.process)):
@@ -90,7 +92,7 @@ def first_node(nodelist: str) -> str:
     return "".join(part or "" for part in match.groups())
 
 
-def _explicit(given: Mapping[str, str | int | None]) -> Launch:
+def _explicit(given: Mapping[str, str | int | None], run: str) -> Launch:
     shown = ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
     if missing := [f"--{name}" for name, value in given.items() if value is None]:
         raise ParameterError(
@@ -106,7 +108,7 @@ def _explicit(given: Mapping[str, str | int | None]) -> Launch:
     host, colon, port = coordinator.rpartition(":")
     if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ParameterError(f"--coordinator {coordinator}: must be HOST:PORT of process 0, as in 10.0.0.1:40000.")
-    return Launch(launcher="explicit", processes=processes, process=process, coordinator=coordinator)
+    return Launch(launcher="explicit", processes=processes, process=process, coordinator=coordinator, run=run)
 
 
 def _slurm(environment: Mapping[str, str]) -> Launch | None:
@@ -130,6 +132,7 @@ def _slurm(environment: Mapping[str, str]) -> Launch | None:
         local_processes=int(alike[1]) if alike else None,
         coordinator=f"{first_node(nodelist)}:{environment.get('JAX_COORDINATOR_PORT', port)}",
         nodes=(nodelist,),
+        run=f"step {job}.{step}",
     )
 
 

@@ -36,7 +36,7 @@ class Sight:
     host: name of this machine; `addresses`: name -> address, None where it does not resolve (this machine, a job's first node).
     cores: this process may use; `all_cores`: of the machine; `quota`: cores' worth of time of its control groups, or None.
     memory, memory_limit, shm_free, disk_free: bytes; None where unknown or unlimited.
-    compiler: of C++: its version, or None.
+    compiler: of C++: its version, or None; home: why nothing can be kept in the home folder, or ''.
     folder: where the run directory will be; `file_system`: its type; `writable`.
     """
 
@@ -58,6 +58,7 @@ class Sight:
     shm_free: int | None
     disk_free: int | None
     compiler: str | None
+    home: str
     folder: str
     file_system: str
     writable: bool
@@ -98,6 +99,7 @@ def look(folder: Path, *, memory_limit: int | None, quota: float | None) -> Sigh
         shm_free=shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else None,
         disk_free=shutil.disk_usage(existing).free,
         compiler=_compiler(),
+        home=_home(),
         folder=str(folder.absolute()),
         file_system=file_system(existing, _read(Path("/proc/self/mountinfo"))),
         writable=os.access(existing, os.W_OK),
@@ -124,7 +126,7 @@ def _probe(code: str) -> tuple[str | None, str]:
     try:
         # Descriptors stay open: a launcher may talk to its processes over one of them.
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],
             capture_output=True,
             text=True,
             timeout=_PROBE_S,
@@ -158,6 +160,21 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
+
+
+def _home() -> str:
+    given = Path(os.environ.get("BRAINEVENT_CACHE_DIR", ""))
+    if given.name and not given.name.startswith("dist_sim-"):  # which is what kernels take for want of a home
+        return ""
+    try:
+        cache = Path.home() / ".cache"
+    except RuntimeError:
+        return "there is none"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"{cache} cannot be made: {error.strerror}"
+    return "" if os.access(cache, os.W_OK | os.X_OK) else f"{cache} cannot be written"
 
 
 def _compiler() -> str | None:

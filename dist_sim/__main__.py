@@ -1,6 +1,10 @@
 """`python -m dist_sim` is `dist-sim`; what it does is in `dist_sim.commands`."""
 
 import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the working directory: a script's statistics.py there is not the one that libraries import
+
 from collections.abc import Sequence
 
 from dist_sim.run.stop import leaving

@@ -19,8 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dist_sim.kernels.cache import compiling  # first: brainevent needs a folder when it is imported
+
+# isort: split
 import jax
 from brainevent import load_cpp_file, load_cpp_inline
+from brainevent._error import CompilationError
 
 from dist_sim.errors import DeviceError, UnknownNameError
 
@@ -85,6 +89,11 @@ def _say_slower() -> None:
     )  # fmt: skip
 
 
+def compiler_failed(error: BaseException) -> bool:
+    """Whether an error tells that compiled kernels could not be made, as when a signal has ended the compiler."""
+    return isinstance(error, CompilationError)
+
+
 def library() -> Any:
     """The compiled kernels of the step. FFI targets are registered as `dist_sim.<kernel>`."""
     return compiled("kernels")
@@ -93,7 +102,8 @@ def library() -> Any:
 @functools.cache
 def compiled(source: str) -> Any:
     """The compiled kernels of a file of `cpp/`."""
-    return load_cpp_file(_FOLDER / f"{source}.cpp", name=f"dist_sim_{source}", **_options())
+    with compiling():
+        return load_cpp_file(_FOLDER / f"{source}.cpp", name=f"dist_sim_{source}", **_options())
 
 
 _FOLDER = Path(__file__).resolve().parent / "cpp"
@@ -127,7 +137,7 @@ def load_printed(wanted: Mapping[str, Any], source_of: Callable[[Any], str]) -> 
         module._lib.dist_sim_use_pool.argtypes = [ctypes.c_void_p]
         module._lib.dist_sim_use_pool(pool())
 
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
+    with compiling(), ThreadPoolExecutor(os.cpu_count()) as workers:
         list(workers.map(load, sorted(batches)))
     for text in batches:
         _loaded.update(re.findall(r"^// @BE (\w+)$", text, re.MULTILINE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import math
 import os
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax._src.xla_bridge import backends_are_initialized
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dist_sim.errors import DeviceError, ParameterError
-from dist_sim.partition.processes import refuse_copies
+from dist_sim.partition.processes import refuse_copies, refuse_forked
 
 NEURON = "neuron"  # the mesh axis over which neurons, and the synapses that end on them, are spread
 
@@ -36,6 +38,7 @@ def neuron_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
         ParameterError: not a positive number.
         DeviceError: fewer devices than asked for, or a number that the processes cannot share equally.
     """
+    refuse_forked()
     if isinstance(devices, Mesh):
         return devices
     if isinstance(devices, bool | float | str):
@@ -52,6 +55,36 @@ def neuron_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
     else:
         found = list(devices)
     return Mesh(np.array(found), (NEURON,), axis_types=(AxisType.Auto,))
+
+
+def without_devices(error: BaseException) -> DeviceError | None:
+    """What an error of JAX means that finds no device to start on, which it may say in no word; None of any other error."""
+    if not isinstance(error, AssertionError | RuntimeError) or backends_are_initialized():
+        return None
+    # JAX may have taken the frame out of the traceback that would say so best.
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not frames[-1].filename.startswith(os.path.dirname(jax.__file__)):
+        return None
+    chosen = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+    why = str(error) or "there is none on this machine, or its plugin is not installed"
+    return DeviceError(
+        f"JAX_PLATFORMS={chosen or ''}: JAX finds no such device: {why}. Install the plugin (pip install 'jax[cuda12]'), start "
+        "on a machine that has the devices, or set JAX_PLATFORMS=cpu; dist-sim doctor tells what this one has."
+    )
+
+
+def all_devices() -> list[Any]:
+    """The devices that JAX knows, of all processes.
+
+    Raises:
+        DeviceError: there are none of the platform that is asked for.
+    """
+    try:
+        return jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        if (known := without_devices(error)) is None:
+            raise
+        raise known from error
 
 
 def run_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
@@ -241,7 +274,7 @@ def _positions(axes: Axes, ndim: int) -> tuple[list[int], list[str]]:
 
 def _of_all_processes(count: int | None) -> list[Any]:
     found: dict[int, list[Any]] = {}
-    for device in jax.devices():
+    for device in all_devices():
         found.setdefault(device.process_index, []).append(device)
     processes, there = jax.process_count(), sum(map(len, found.values()))
     if count is not None and count % processes:
@@ -268,7 +301,7 @@ def _devices(count: int) -> list[Any]:
                 jax.config.update("jax_num_cpu_devices", count)
         except RuntimeError:
             pass
-    found = jax.devices()
+    found = all_devices()
     if len(found) < count:
         kind = found[0].platform
         hint = (

@@ -5,6 +5,8 @@ Every process calls the same functions in the same order. A mesh of one process 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +14,14 @@ from typing import final
 
 import jax
 import numpy as np
+from jax._src.xla_bridge import backends_are_initialized
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from dist_sim.errors import DeviceError
 
 _PIECE = 1 << 20  # entries of an array that one exchange of `total` carries: bounds its memory to processes x pieces
+_DIFFERENCES, _SHOWN, _BEFORE = 10, 60, 20  # how many are told, and how much of a long text from before where it differs
 
 
 @final
@@ -70,7 +74,55 @@ class Processes:
         """What process 0 says."""
         if self.count == 1:
             return text
-        return self.gather_ragged(np.frombuffer(text.encode("utf-32-le"), np.uint32))[0].tobytes().decode("utf-32-le")
+        return self._all(text)[0]
+
+    def check_same(self, lines: Mapping[str, str], remedy: str) -> None:
+        """Refuses processes that would not compute the same. Every process calls it, and all raise the same.
+
+        Args:
+            lines: what must be equal, by name; remedy: what to do about it, a sentence.
+
+        Raises:
+            DeviceError: they differ: in what, and which process has what.
+        """
+        if self.count == 1:
+            return
+        text = json.dumps({name: str(value) for name, value in lines.items()})
+        digests = self.gather(np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint32))
+        if (digests == digests[0]).all():
+            return
+        of_processes = [json.loads(found) for found in self._all(text)]
+        names = dict.fromkeys(name for found in of_processes for name in found)
+        wrong = [
+            f"{name}: {_told(values)}"
+            for name in names
+            if len(set(values := [found.get(name, "nothing") for found in of_processes])) > 1
+        ]
+        more = f"; and {len(wrong) - _DIFFERENCES} more" if len(wrong) > _DIFFERENCES else ""
+        raise DeviceError(
+            f"the {self.count} processes do not run the same program; they differ in {'; '.join(wrong[:_DIFFERENCES])}{more}. "
+            f"{remedy}"
+        )
+
+    def _all(self, text: str) -> list[str]:
+        """What each process says."""
+        said = self.gather_ragged(np.frombuffer(text.encode("utf-32-le"), np.uint32))
+        return [words.tobytes().decode("utf-32-le") for words in said]
+
+
+def _told(values: Sequence[str]) -> str:
+    """Which processes have what: `5 on process 0, 7 on process 1`."""
+    shortest = min(map(len, values))
+    same = next((k for k in range(shortest) if len({value[k] for value in values}) > 1), shortest)
+    begin = max(0, same - _BEFORE) if max(map(len, values)) > _SHOWN else 0
+    groups: dict[str, list[int]] = {}
+    for process, value in enumerate(values):
+        groups.setdefault(value, []).append(process)
+    return ", ".join(
+        f"{'...' if begin else ''}{value[begin : begin + _SHOWN]}{'...' if len(value) > begin + _SHOWN else ''} on "
+        f"process {' and '.join(map(str, them[:_DIFFERENCES]))}{' and more' if len(them) > _DIFFERENCES else ''}"
+        for value, them in groups.items()
+    )
 
 
 ALONE = Processes()
@@ -113,6 +165,31 @@ def refuse_copies(environment: Mapping[str, str]) -> None:
                 f"network by itself. Make them one run: {launcher} ... dist-sim run FILE.py. If copies are what you want (each "
                 "with a seed of its own), set DIST_SIM_ALONE=1."
             )
+
+
+_FORKED = False
+
+
+def _after_fork() -> None:
+    global _FORKED
+    _FORKED = _FORKED or backends_are_initialized()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def refuse_forked() -> None:
+    """For what would wait for ever: JAX's threads, which compute, do not come along when a process is forked.
+
+    Raises:
+        DeviceError: this process was forked from one in which JAX had started.
+    """
+    if _FORKED:
+        raise DeviceError(
+            "this process was forked from one that had used JAX, whose threads do not come along: it would wait for ever. Take "
+            "multiprocessing.get_context('spawn'), or use JAX and dist_sim in the children alone."
+        )
 
 
 def all_processes() -> Processes:

@@ -10,7 +10,7 @@ import pytest
 # Runs in a fresh process: what the package stands on is imported first, so that what is seen afterwards is ours.
 IMPORTING = """
 import importlib, os, pkgutil, sys
-import brainevent, brainunit, filelock, h5py, jax, numpy, orbax.checkpoint, rich.progress, typer, xxhash
+import brainevent, brainunit, h5py, jax, numpy, orbax.checkpoint, rich.progress, typer, xxhash
 try:
     import matplotlib.pyplot
 except ImportError:

@@ -14,6 +14,7 @@ import typer
 
 from dist_sim.cluster.ending import Ending
 from dist_sim.errors import DeviceError, DistSimError, OutputError
+from dist_sim.partition.mesh import without_devices
 
 DONE, BAD_INPUT, INTERNAL, OUTPUT, INTERRUPTED = 0, 64, 70, 74, 130
 
@@ -33,14 +34,18 @@ def errors_become_exit_codes(debug: bool) -> Iterator[None]:
     """Within this context an error of ours, or of a disk, is told, and ends the command with its exit code."""
     try:
         yield
-    except DistSimError as error:
-        explain(error, debug)
-        raise typer.Exit(exit_code(error)) from None
-    except OSError as error:
-        if error.errno not in _OF_DISKS:
+    except Exception as error:
+        if (known := ours(error)) is None:
             raise
-        explain(OutputError(f"{error.filename or 'a file'}: {error.strerror}."), debug)
-        raise typer.Exit(OUTPUT) from None
+        explain(known, debug)
+        raise typer.Exit(exit_code(known)) from None
+
+
+def ours(error: BaseException) -> DistSimError | None:
+    """An error that is for people: one of ours, that of a disk, or what one of JAX stands for; None for a bug."""
+    if isinstance(error, OSError) and not isinstance(error, DistSimError) and error.errno in _OF_DISKS:
+        return OutputError(f"{error.filename or 'a file'}: {error.strerror}.")
+    return error if isinstance(error, DistSimError) else without_devices(error)
 
 
 def exit_code(error: BaseException) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,27 +57,23 @@ def resume(
     codes as those of `run`.
     """
     with errors_become_exit_codes(debug):
-        launch = launched(coordinator, processes, process, heartbeat)
+        launch = launched(coordinator, processes, process, heartbeat, directory)
         # What the run directory says of the devices is needed before JAX, and with it the other processes, can be asked.
-        before = RunDirectory.open(directory).read_json("config.json") or {}
-        script = (script or Path(before.get("script") or directory)).absolute()
-        devices = before.get("devices") if devices is None else devices
+        before = _config(RunDirectory.open(directory))
+        script = (script or Path(before["script"])).absolute()
+        devices = before["devices"] if devices is None else devices
         here = meet(launch, devices, threads, heartbeat, script, {"config": before})
         opened = claimed(here, lambda: RunDirectory.resume(directory), resumed=True)
         try:
-            config, status = opened.read_json("config.json"), opened.read_json("status.json") or {}
-            if status.get("state") == "done":
+            config = _config(opened)
+            if opened.read_status().get("state") == "done":
                 complain(f"{directory}: this run is done.")
                 raise typer.Exit(DONE)
-            if config is None or config.get("script") is None:
-                raise OutputError(
-                    f"{directory}: no config.json that names a script: there is nothing to go on with. Run it again."
-                )
-            policy = CheckpointPolicy(**config["checkpoints"] or {})
+            policy = CheckpointPolicy(**config["checkpoints"])
             if every is not None:
                 policy = replace(policy, every=interval(every))
             script = _found(script, opened)
-            _go_back_to(config.get("folder"), complain if here.index == 0 else lambda text: None)
+            _go_back_to(config["folder"], complain if here.index == 0 else lambda text: None)
             session = Session(
                 devices=devices, threads=threads, out=opened.path, parameters=config["set"], command=("dist-sim", *sys.argv[1:]),
                 script=script, arguments=tuple(config["arguments"]), checkpoints=policy,
@@ -87,6 +83,36 @@ def resume(
             opened.close()
             raise
         raise typer.Exit(run_script(session, opened, here, debug, stall))
+
+
+def _config(directory: RunDirectory) -> dict[str, Any]:
+    """How the run was started; what is left out of it is as by default.
+
+    Raises:
+        OutputError: it is not what a run writes: nothing to go on with.
+    """
+    config = {"devices": None, "folder": None, "arguments": [], "set": {}, **(directory.read_json("config.json") or {})}
+    policy = config["checkpoints"] = config.get("checkpoints") or {}
+    limits = {field.name for field in fields(CheckpointPolicy)}
+    sound = {
+        "devices": config["devices"] is None or _is_count(config["devices"]),
+        "folder": config["folder"] is None or isinstance(config["folder"], str),
+        "arguments": isinstance(config["arguments"], list) and all(isinstance(word, str) for word in config["arguments"]),
+        "set": isinstance(config["set"], dict) and all(isinstance(text, str) for text in config["set"].values()),
+        "checkpoints": isinstance(policy, dict)
+        and policy.keys() <= limits
+        and all(value is None or isinstance(value, int | float) for value in policy.values()),
+    }
+    path = directory.path / "config.json"
+    if not isinstance(config.get("script"), str):
+        raise OutputError(f"{directory}: no config.json that names a script: there is nothing to go on with. Run it again.")
+    if wrong := [f"{name} is {config[name]!r:.60}" for name, fine in sound.items() if not fine]:
+        raise OutputError(f"{path}: {'; '.join(wrong)}. It was changed or damaged: bring it back from a copy, or run it again.")
+    return config
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _found(script: Path, directory: RunDirectory) -> Path:

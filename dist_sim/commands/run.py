@@ -78,7 +78,7 @@ def run(
             _print_parameters(file)
         raise typer.Exit(DONE if help_ else BAD_INPUT)
     with errors_become_exit_codes(debug):
-        launch = launched(coordinator, processes, process, heartbeat)
+        launch = launched(coordinator, processes, process, heartbeat, out)
         existing(file)
         checkpoints = policy(every, keep_last, keep_every, mtbf)
         parameters = split_assignments(assignments or [])

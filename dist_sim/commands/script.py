@@ -16,10 +16,12 @@ from pathlib import Path
 
 from dist_sim.cluster.aborted import VERDICT_S, Aborted, speaks_of_others
 from dist_sim.cluster.watch import Watch
-from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, OUTPUT, complain, exit_code, explain, together
-from dist_sim.errors import DistSimError, OutputError
+from dist_sim.commands.ends import DONE, INTERNAL, INTERRUPTED, OUTPUT, complain, exit_code, explain, ours, together
+from dist_sim.core import environ
+from dist_sim.errors import OutputError
 from dist_sim.io.report import raster_and_rates
 from dist_sim.io.sonata import write_spikes
+from dist_sim.kernels import compiler_failed
 from dist_sim.partition.processes import Processes
 from dist_sim.run.directory import RunDirectory, write_atomically
 from dist_sim.run.provenance import provenance
@@ -92,6 +94,8 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             directory.keep_script(script)
             directory.update_status(state="running", phase="script", pid=os.getpid(), exit_code=None)
             directory.log(" ".join(session.command))
+            if environ.get_precision() == 64 and here.index == 0:
+                tell("JAX_ENABLE_X64 is set: Modules compute in 64 bits; a Simulator as its `precision` says, 32 without it")
             with session.active(), _output(directory, here):
                 code = _execute(session, debug, here.count)
             if code != OUTPUT:  # a disk that takes nothing more has been told of already
@@ -152,13 +156,16 @@ def _execute(session: Session, debug: bool, processes: int) -> int:
         if together().speaks(INTERRUPTED):
             complain("interrupted")
         return INTERRUPTED
-    except DistSimError as error:
-        _log(session, f"{type(error).__name__}: {error}")
-        explain(error, debug, script)
-        return exit_code(error)
     except BaseException as error:
         if processes > 1 and speaks_of_others(error):
             time.sleep(VERDICT_S)  # one that is lost, JAX finds in that time: `Aborted` then ends this one
+        if session.stop is not None and (reason := session.stop.reason()) is not None and compiler_failed(error):
+            # What asks a whole group of processes to stop has ended the compiler.
+            raise Stopped(reason) from None
+        if (known := ours(error)) is not None:
+            _log(session, f"{type(known).__name__}: {known}")
+            explain(known.with_traceback(error.__traceback__), debug, script)
+            return exit_code(known)
         lines = _traceback_from(error, script)
         _log(session, "".join(lines))
         if together().speaks(INTERNAL):

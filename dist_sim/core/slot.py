@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from jax.sharding import ManualAxisType, Mesh, NamedSharding, PartitionSpec
 from dist_sim.core.placement import Placement
 from dist_sim.core.trace import CONCRETE, EAGER, current_trace, has_tracer
 from dist_sim.errors import StateValueError, TraceContextError
+from dist_sim.partition.processes import processes_of
 
 Leaf = Any
 
@@ -225,7 +227,23 @@ def placed(x: jax.Array, sharding: NamedSharding) -> jax.Array:
     """An array where the sharding wants it; inside a trace, constrained to be there."""
     if current_trace() is not EAGER:
         return jax.lax.with_sharding_constraint(x, sharding)
-    return x if x.sharding is sharding or x.sharding == sharding else jax.device_put(x, sharding)
+    if x.sharding is sharding or x.sharding == sharding:
+        return x
+    if x.is_fully_addressable and not sharding.is_fully_addressable and not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return _placed_by_all(x, sharding)
+    return jax.device_put(x, sharding)
+
+
+def _placed_by_all(x: jax.Array, sharding: NamedSharding) -> jax.Array:
+    """An array that every process has whole. Not by device_put, which compares whole arrays and fails where shapes differ."""
+    host = np.asarray(x)
+    checksum = hashlib.sha256(host.tobytes()).hexdigest()[:16]
+    assert isinstance(sharding.mesh, Mesh)
+    processes_of(sharding.mesh).check_same(
+        {"a value that every process gives a State": f"{describe(x)}#{checksum}"},
+        "Every process runs the script: let it make the same values in each, from seeds that it is given.",
+    )
+    return jax.make_array_from_callback(x.shape, sharding, lambda at: host[at])
 
 
 def _shardings(

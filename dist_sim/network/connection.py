@@ -122,7 +122,15 @@ class Connection:
 
 
 def on_device(
-    c: Connection, layout: Layout, device: int, channels: Channels, position: int, *, seed: int, backend: str, threads: int,
+    c: Connection,
+    layout: Layout,
+    device: int,
+    channels: Channels,
+    position: int,
+    *,
+    seed: int,
+    backend: str,
+    threads: int,
     shared: dict[Any, Any] | None = None,
 ) -> build.Connection:
     """The share of a connection whose targets lie on one device.
@@ -171,13 +179,17 @@ def _targets_on(
     ids = c.post_ids[local]
     block, place = layout.block[c.group], layout.place(c.group, ids)
     positive, negative = channels.routes[c.receptor]
-    return local, ids, {
-        "target_id": ids.astype(np.uint32),
-        "target_slot": layout.slot[ids],
-        "target_index": (channels.offset + positive * block + place).astype(np.uint32),
-        "channel_stride": np.full(len(ids), (negative - positive) * block, dtype=np.int64),
-        "per_quantum": 1.0 / channels.quanta(c.receptor, position * block + place),
-    }
+    return (
+        local,
+        ids,
+        {
+            "target_id": ids.astype(np.uint32),
+            "target_slot": layout.slot[ids],
+            "target_index": (channels.offset + positive * block + place).astype(np.uint32),
+            "channel_stride": np.full(len(ids), (negative - positive) * block, dtype=np.int64),
+            "per_quantum": 1.0 / channels.quanta(c.receptor, position * block + place),
+        },
+    )
 
 
 def on_host(c: Connection, local: np.ndarray, *, seed: int, backend: str) -> build.Connection:

@@ -54,9 +54,7 @@ def draw_table(
     shares, shared, load = [], {}, [np.zeros((c.count, block)) for c, block in zip(channels, layout.block, strict=True)]
     for c in connections:
         channel = channels[c.group]
-        share = on_device(
-            c, layout, device, channel, position, seed=seed, backend=backend.name, threads=threads, shared=shared
-        )
+        share = on_device(c, layout, device, channel, position, seed=seed, backend=backend.name, threads=threads, shared=shared)
         shares.append(share)
         weights = np.diff(share.offsets) * c.at_once * (c.largest_weight() * share.per_quantum + 1)
         for row in set(channel.routes[c.receptor]):

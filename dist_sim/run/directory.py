@@ -130,7 +130,7 @@ class RunDirectory:
         """
         directory = cls.open(path)
         directory._lease = Lease(directory.path / "run.lock")
-        directory.resumed, directory._status = True, directory.read_json("status.json") or {}
+        directory.resumed, directory._status = True, directory.read_status()
         for left in directory.path.glob(".*.tmp-*"):  # of a process that was killed while it wrote
             remove_quietly(left)
         made(directory.results)
@@ -234,14 +234,24 @@ class RunDirectory:
         """The content of a JSON file of this run, or None where there is none.
 
         Raises:
-            OutputError: it cannot be read.
+            OutputError: it cannot be read, or is of another kind.
         """
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise OutputError(f"{self.path / name}: cannot be read: {error}.") from error
+        if not isinstance(content, dict):
+            raise OutputError(f"{self.path / name}: holds {str(content)[:40]!r}, and names with values are needed.")
+        return content
+
+    def read_status(self) -> dict[str, Any]:
+        """What `status.json` says; nothing where it is damaged: it tells of a run, and the run needs nothing of it."""
+        try:
+            return self.read_json("status.json") or {}
+        except OutputError:
+            return {}
 
     def update_status(self, **fields: Any) -> None:
         """Change fields of `status.json`: `state` (running, done, failed, interrupted), model time, ETA, ...
@@ -296,9 +306,9 @@ class RunDirectory:
 
     def _clear_failed(self) -> None:
         """Empty a directory whose run failed before it recorded anything: after a mistake, the same command works again."""
-        status = self.read_json("status.json") if (self.path / "status.json").exists() else None
+        status = self.read_status()
         recorded = (self.path / "summary.json").exists() or self._spikes_folders() or (self.path / "run.lock").exists()
-        if status is None or status.get("state") != "failed" or recorded:
+        if status.get("state") != "failed" or recorded:
             return
         for name in ("provenance.json", "status.json", "config.json", "log.txt", "script.py"):
             try:

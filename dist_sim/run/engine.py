@@ -12,7 +12,7 @@ import numpy as np
 
 from dist_sim.core import State
 from dist_sim.errors import OutputError
-from dist_sim.partition.processes import Processes
+from dist_sim.partition.processes import Processes, refuse_forked
 from dist_sim.run.checkpoint import Checkpoints, Saved
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.loop import ChunkedLoop
@@ -22,6 +22,8 @@ from dist_sim.run.recording import Recording
 from dist_sim.run.safe_point import SafePoint
 from dist_sim.run.session import current_session, tell
 from dist_sim.run.statistics import Population
+
+REMEDY = "Every process runs the script: let it make the same in each, from seeds that it is given (ds.param, --set seed=1)."
 
 
 class Engine(ABC):
@@ -42,6 +44,7 @@ class Engine(ABC):
     loop: ChunkedLoop
 
     def __init__(self, dt: float, processes: Processes, name: str | None = None) -> None:
+        refuse_forked()
         self.dt, self.processes, self._given_name = dt, processes, name
         self.session = current_session()
         self._shown = None if processes.index == 0 else False  # one process speaks
@@ -54,6 +57,10 @@ class Engine(ABC):
     @abstractmethod
     def identity(self) -> Mapping[str, str]:
         """What must be the same for a checkpoint to be gone on from."""
+
+    @abstractmethod
+    def surroundings(self) -> Mapping[str, str]:
+        """What else must be the same on all processes, and may be another when a run goes on from a checkpoint."""
 
     @abstractmethod
     def begin_recording(self, directory: RunDirectory | None, begin: int) -> None:
@@ -91,6 +98,15 @@ class Engine(ABC):
         """Precision, and whatever else the program is computed in."""
         return nullcontext()
 
+    def check_same(self, lines: Mapping[str, str] | None = None) -> None:
+        """To be called before the first step: refuses processes whose scripts have made different programs.
+
+        Args:
+            lines: what is compared, by default all that the program is. Errors: those of `Processes.check_same`.
+        """
+        if self.processes.count > 1:
+            self.processes.check_same({**self.identity(), **self.surroundings()} if lines is None else lines, REMEDY)
+
     # ---- the loop ----
 
     def _begin(self) -> None:
@@ -103,7 +119,9 @@ class Engine(ABC):
 
     def run(self, steps: int) -> None:
         """Runs a number of steps."""
+        refuse_forked()
         first, last = self.step, self.step + steps
+        self.check_same({"steps from here": f"{steps} of {self.dt:g} ms"})
         directory = self.session.directory if self.session is not None else None
         with self.environment():
             if self._fresh:

@@ -1,13 +1,18 @@
 """Who may write to a run directory: a lock file with a lease, so that a job that died does not hold it for ever.
 
-`run.lock` names its holder (host, process, job) and is touched every few seconds. It is taken over when its process is gone from
-this host, when the queue has started the same job again, or when nobody has touched it for three beats. What is left of an
-earlier attempt (the queue loses sight of a process when a node's daemons die, or its network) is ended: on this host by the one
-that takes over, elsewhere by itself, as soon as it finds that the lock is another's.
+`run.lock` names its holder (host, process, job) and is touched every few seconds. It is taken over when its process is gone, as
+far as this process can see it (on one host, in one PID namespace); when the queue has started the same job again; or when it has
+not been touched for three beats while this process watched it. What its time says is not asked: the clocks of two hosts differ,
+and a healthy run must not lose its lock to one that is ahead.
+
+What is left of an earlier attempt (the queue loses sight of a process when a node's daemons die, or its network) is ended: on
+this host by the one that takes over, elsewhere by itself, as soon as it finds that the lock is another's.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -15,17 +20,30 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
-
-from filelock import FileLock, Timeout
 
 from dist_sim.errors import OutputError
 
 BEAT = 10.0
 EXPIRES = 3 * BEAT
 LOST = 74
+_LOOKS = 60  # at a lock that is watched
+# What flock says on file systems without locks: NFS without a lock daemon, FUSE.
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
+_TAKEN, _GUARD_S = {errno.EAGAIN, errno.EACCES}, 10.0
+
+
+@final
+@dataclass(frozen=True)
+class _Seen:
+    """A lock file as it was at a moment: its text, and when it was touched by whatever clock."""
+
+    text: str
+    touched: int
 
 
 @final
@@ -43,17 +61,10 @@ class Lease:
         self._path, self._ended = path, threading.Event()
         self._holder = json.dumps(_myself())
         try:
-            # Decides between two that find the same lock stale at the same moment. On file systems without locks (some network
-            # ones) the exclusive creation below is what is left.
-            with _guard(path):
-                if path.exists():
-                    self._take_over()
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(self._holder)
-                    file.flush()
-                    os.fsync(file.fileno())
-        except (FileExistsError, Timeout) as error:
+            silent = None
+            while (found := self._claim(silent)) is not None:
+                silent = self._watched(found)
+        except FileExistsError as error:
             raise OutputError(f"{path.parent}: another run has just started here. Give another --out.") from error
         except OSError as error:
             if isinstance(error, OutputError):
@@ -69,19 +80,59 @@ class Lease:
             if self._path.read_text() == self._holder:
                 self._path.unlink()
 
-    def _take_over(self) -> None:
-        try:
-            holder = json.loads(self._path.read_text())
-            age = time.time() - self._path.stat().st_mtime
-        except FileNotFoundError:
-            return
-        except ValueError:
-            holder, age = {}, time.time() - self._path.stat().st_mtime
-        if _earlier_attempt(holder):
-            _end(holder)
-        elif reason := _held(holder, age):
-            raise OutputError(f"{self._path.parent}: {reason} Wait for it to end, or give another directory.")
-        self._path.unlink(missing_ok=True)
+    def _claim(self, silent: _Seen | None) -> _Seen | None:
+        """Takes the lock, or gives what must be watched before.
+
+        Args:
+            silent: the lock as it was all the time while it was watched.
+        """
+        # Decides between two that find the same lock stale at the same moment.
+        with _guarded(self._path):
+            if (found := _look(self._path)) is not None:
+                holder = _holder(found)
+                if _earlier_attempt(holder):
+                    _end(holder)
+                elif _visible(holder):
+                    if not _gone(holder):
+                        self._refuse(f"is being written by {_who(holder)}.")
+                elif found != silent:
+                    return found
+                self._set_aside(found)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(self._holder)
+                file.flush()
+                os.fsync(file.fileno())
+        return None
+
+    def _watched(self, found: _Seen) -> _Seen:
+        """A lock that has been watched, and not touched, for as long as a lease goes on."""
+        who = _who(_holder(found))
+        sys.stderr.write(f"dist-sim: {self._path.parent}: locked by {who}; looks for {EXPIRES:.0f} s whether it still runs\n")
+        sys.stderr.flush()
+        until = time.monotonic() + EXPIRES
+        while time.monotonic() < until:
+            time.sleep(EXPIRES / _LOOKS)
+            if (now := _look(self._path)) is None:
+                break
+            if now != found:
+                self._refuse(f"is being written by {_who(_holder(now))}, which has just renewed its claim.")
+        return found
+
+    def _refuse(self, reason: str) -> None:
+        raise OutputError(f"{self._path.parent}: {reason} Wait for it to end, or give another directory.")
+
+    def _set_aside(self, found: _Seen) -> None:
+        # Where nothing guards, another may have taken the same lock over meanwhile: what is taken away is looked at again.
+        aside = self._path.with_name(f".{self._path.name}.{os.getpid()}-{time.monotonic_ns()}")
+        with suppress(FileNotFoundError):
+            os.rename(self._path, aside)
+            mine = (now := _look(aside)) is None or now.text == found.text
+            if not mine:
+                os.link(aside, self._path)
+            aside.unlink()
+            if not mine:
+                raise FileExistsError
 
     def _renew(self) -> None:
         while not self._ended.wait(BEAT):
@@ -98,28 +149,74 @@ class Lease:
         os._exit(LOST)
 
 
-def _guard(path: Path) -> FileLock:
-    return FileLock(path.with_name(f".{path.name}.guard"), timeout=10)
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    """Within this context no other process is, where the file system has locks; exclusive creation is what is left elsewhere."""
+    descriptor, until = os.open(path.with_name(f".{path.name}.guard"), os.O_RDWR | os.O_CREAT, 0o666), time.monotonic() + _GUARD_S
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in _TAKEN:
+                    if time.monotonic() > until:
+                        raise FileExistsError(error.errno, error.strerror) from error
+                    time.sleep(0.02)
+                    continue
+                if error.errno not in _NO_LOCKS:
+                    raise
+            break
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _look(path: Path) -> _Seen | None:
+    try:
+        # Opened: a network file system may answer what it remembers to one that only asks.
+        with path.open() as file:
+            return _Seen(file.read(), os.fstat(file.fileno()).st_mtime_ns)
+    except FileNotFoundError:
+        return None
+
+
+def _holder(seen: _Seen) -> dict[str, Any]:
+    try:
+        holder = json.loads(seen.text)
+    except ValueError:  # half written by a process that died, or about to be
+        return {}
+    return holder if isinstance(holder, dict) else {}
 
 
 def _myself() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "processes": _processes(),
         "started": _started(os.getpid()),
         "job": os.environ.get("SLURM_JOB_ID"),
         "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
     }
 
 
-def _held(holder: dict[str, Any], age: float) -> str | None:
-    """Why a lock counts, or None."""
-    who = f"process {holder.get('pid')} on {holder.get('host')}" + (f", job {holder['job']}" if holder.get("job") else "")
-    if holder.get("host") == socket.gethostname():
-        return None if _gone(holder) else f"is being written by {who}."
-    if age > EXPIRES:
+def _who(holder: dict[str, Any]) -> str:
+    job = f", job {holder['job']}" if holder.get("job") else ""
+    return f"process {holder.get('pid')} on {holder.get('host')}{job}"
+
+
+def _processes() -> str | None:
+    """Among which processes a number means one: a boot of a machine, and a PID namespace there. None if nobody can tell."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
         return None
-    return f"was written by {who} {age:.0f} s ago; a claim that is not renewed ends after {EXPIRES:.0f} s."
+
+
+def _visible(holder: dict[str, Any]) -> bool:
+    """Whether this process would see the holder. Two containers may have one host name."""
+    if holder.get("processes") is None and _processes() is None:
+        return holder.get("host") == socket.gethostname()
+    return holder.get("processes") == _processes()
 
 
 def _earlier_attempt(holder: dict[str, Any]) -> bool:
@@ -134,7 +231,7 @@ def _end(holder: dict[str, Any]) -> None:
     Raises:
         OutputError: it does not go.
     """
-    if holder.get("host") != socket.gethostname() or holder.get("started") is None:
+    if not _visible(holder) or holder.get("started") is None:
         return
     until = time.monotonic() + BEAT
     while not _gone(holder):

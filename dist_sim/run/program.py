@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim import units
-from dist_sim.core import Module, ShortTermState, State, environ, transform
+from dist_sim.core import Module, ShortTermState, State, environ, random, transform
 from dist_sim.errors import NumericalError, OutputError, ParameterError
 from dist_sim.partition.mesh import current_mesh
 from dist_sim.partition.processes import ALONE, processes_of
@@ -28,7 +28,7 @@ from dist_sim.run.result import RunResult
 from dist_sim.run.series import Series
 from dist_sim.run.statistics import Population
 from dist_sim.run.summary import build_summary, peak_rss_bytes
-from dist_sim.run.tree import described, portable_tree, restore_states
+from dist_sim.run.tree import described, portable_tree, restore_states, values_everywhere
 
 _CHUNK_STEPS, _CHUNK_BYTES = 1000, 2**25  # between two visits of the host, and what it then takes
 
@@ -103,12 +103,15 @@ class _Program(Engine):
         with self.environment():
             with self.phases.phase("build"):
                 shapes = transform.eval_shape(lambda: self._one(jnp.int32(0)))
+                # What is made for them now would hang where they are others.
+                self.check_same({f"recorded {what}": str(jax.tree.leaves(shape)[0]) for what, shape in shapes.items()})
                 self._arrange(shapes, None if chunk is None else _steps(chunk, dt, "Run(chunk=...)"))
             self.loop = ChunkedLoop(self._update, self.chunk, overflow=lambda: None)
             with self.phases.phase("compile"):
                 self.loop.compile(0)
             own = {self._log, *self._samples.values()}
             self._states = [s for s in self.loop.written if s not in own]
+            self.check_same()
             _all_finite(_floats(self._states))
         self.build_s = time.perf_counter() - begin
 
@@ -210,6 +213,10 @@ class _Program(Engine):
         known |= {f"recorded {name}": f"{size} neurons" for name, _, size in self._populations}
         known |= {f"recorded {name}": str(jax.tree.leaves(shape)[0]) for name, shape in self._traces.items()}
         return known | described(self._states)
+
+    def surroundings(self) -> Mapping[str, str]:
+        known = {"chunk": f"{self.chunk} steps", "devices": str(self._devices()), "precision": str(environ.get_precision())}
+        return known | values_everywhere([*self._states, random.DEFAULT])
 
     def begin_recording(self, directory: RunDirectory | None, begin: int) -> None:
         folder = None if directory is None else directory.next_samples_folder()

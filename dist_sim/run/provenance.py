@@ -15,6 +15,8 @@ from typing import Any
 
 import xxhash
 
+from dist_sim.core import environ
+
 PACKAGES = ("dist_sim", "jax", "jaxlib", "numpy", "brainunit", "brainevent", "h5py")
 ENVIRONMENT = re.compile(r"(SLURM|JAX)_\w+")
 # SLURM_JWT is a credential: whatever is named like one stays out of files that are passed on.
@@ -53,7 +55,7 @@ def script_checksum(script: Path) -> str:
 
 
 def provenance(script: Path | None, command: tuple[str, ...]) -> dict[str, Any]:
-    """What `provenance.json` holds; of the environment only SLURM_* and JAX_*, without credentials."""
+    """What `provenance.json` holds, before the script runs; of the environment only SLURM_* and JAX_*, without credentials."""
     return {
         "command": list(command),
         "script": str(script) if script else None,
@@ -64,6 +66,7 @@ def provenance(script: Path | None, command: tuple[str, ...]) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "executable": sys.executable,
+        "jax_enable_x64": environ.get_precision() == 64,
         "environment": {k: v for k, v in sorted(os.environ.items()) if ENVIRONMENT.fullmatch(k) and not SECRET.search(k)},
     }
 

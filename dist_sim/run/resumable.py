@@ -14,11 +14,12 @@ import numpy as np
 from dist_sim.core import State, random
 from dist_sim.partition.processes import Processes
 from dist_sim.run.checkpoint import Checkpoints
+from dist_sim.run.engine import REMEDY
 from dist_sim.run.progress import STATUS_EVERY
 from dist_sim.run.provenance import versions
 from dist_sim.run.safe_point import SafePoint
 from dist_sim.run.session import Session, current_session, tell
-from dist_sim.run.tree import portable_tree, restore_states
+from dist_sim.run.tree import portable_tree, restore_states, values_everywhere
 from dist_sim.run.tree_checkpoint import states_of
 
 Item = TypeVar("Item")
@@ -47,6 +48,9 @@ def resumable(items: Iterable[Item], **trees: Any) -> Iterator[Item]:
 def _loop(items: Iterable[Item], states: Mapping[str, State], session: Session | None) -> Iterator[Item]:
     processes, checkpoints, done = Processes(jax.process_index(), jax.process_count()), None, 0
 
+    if processes.count > 1:
+        lines = {name: repr(state) for name, state in states.items()} | values_everywhere([*states.values()])
+        processes.check_same(lines, REMEDY)
     speak = partial(tell, session=session, process=processes.index)
     if session is not None and session.directory is not None and session.checkpoints is not None:
         lines = {name: repr(state) for name, state in states.items()} | session.identity()

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xxhash
 
 from dist_sim.core import State
 from dist_sim.errors import OutputError, ParameterError
@@ -16,6 +17,17 @@ from dist_sim.errors import OutputError, ParameterError
 def described(states: Sequence[State]) -> dict[str, str]:
     """What the States are, one line each: what must be the same for their values to be restored."""
     return {f"state {k}": repr(state) for k, state in enumerate(states)}
+
+
+def values_everywhere(states: Sequence[State]) -> dict[str, str]:
+    """A checksum of each value that every process has whole, such as seeds and weights that are not sharded."""
+    return {
+        f"value {j} of state {k} ({state.label})": xxhash.xxh3_64_hexdigest(np.asarray(bare.addressable_data(0)).tobytes())
+        for k, state in enumerate(states)
+        for j, leaf in enumerate(jax.tree.leaves(state.value))
+        for bare in [_bare(leaf)]
+        if bare.is_fully_addressable or bare.is_fully_replicated
+    }
 
 
 def portable_tree(values: Sequence[Any]) -> dict[str, np.ndarray]:

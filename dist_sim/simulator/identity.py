@@ -38,6 +38,14 @@ def identity(d: Description) -> dict[str, str]:
     return lines | _shortened(connected)
 
 
+def surroundings(d: Description) -> dict[str, str]:
+    """A line for each thing that changes nothing, and yet must be the same on all processes of a run."""
+    chunk = "chosen" if d.chunk is None else f"{d.chunk} steps"
+    devices = f"{d.mesh.size} {d.mesh.devices.flat[0].platform}"
+    placing = {"placement": _text(d.placement), "exchange": d.exchange.name}
+    return {"backend": d.backend, "devices": devices, "chunk": chunk, **placing}
+
+
 def _shortened(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
     lines = list(lines)
     if len(lines) <= _LINES:

@@ -24,7 +24,7 @@ from dist_sim.run.statistics import Population
 from dist_sim.run.summary import build_summary, peak_rss_bytes
 from dist_sim.simulator.assembly import Description, assemble
 from dist_sim.simulator.finite import Finite
-from dist_sim.simulator.identity import identity
+from dist_sim.simulator.identity import identity, surroundings
 from dist_sim.simulator.nodes import Node
 from dist_sim.simulator.recorders import ALWAYS, Recorders, recorded_in
 from dist_sim.simulator.result import SimulationResult
@@ -41,6 +41,7 @@ class Simulation(Engine):
         self.description = description
         if self.session is not None and self.session.foresee is not None:
             self.session.foresee(description)
+        self.check_same()  # before they build: what is of other shapes would hang
         begin = time.perf_counter()
         with self.environment():
             self.network = assemble(description, self.phases)
@@ -102,6 +103,9 @@ class Simulation(Engine):
 
     def identity(self) -> Mapping[str, str]:
         return identity(self.description)
+
+    def surroundings(self) -> Mapping[str, str]:
+        return surroundings(self.description)
 
     def begin_recording(self, directory: RunDirectory | None, begin: int) -> None:
         self.samples = Samples(self.description, self.network, directory, begin)

@@ -62,7 +62,8 @@ class Simulator:
         dt: step [time].
         seed: of every random number, 0 to 2**64 - 1. Seed and script determine the network and its spikes, on any placement.
         devices: number of devices, devices or a mesh; None takes those of `dist-sim run --devices`, else one.
-        precision: 32 or 64 bits for states and weights; None takes that of `ds.environ`, which is 32 unless it is set.
+        precision: 32 or 64 bits for states and weights; None takes that of `ds.environ`, which is 32 unless it is set
+            there: JAX_ENABLE_X64 changes programs of Modules alone.
         placement: who owns what: 'block', 'round_robin', 'balanced' or an object of `dist_sim.partition`.
         exchange: how spikes travel: 'mask', 'ids', 'memory', 'mpi' or an object of `dist_sim.partition`; None takes 'memory' for
             CPU devices of one process, 'mpi' for those of several that mpirun has started, else 'mask'. The spikes are the same.
@@ -94,7 +95,8 @@ class Simulator:
             raise ParameterError(f"Simulator(dt={dt}): must be a positive multiple of 1 us.")
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise ParameterError(f"Simulator(seed={seed!r}): must be a whole number from 0 to 2**64 - 1.")
-        precision = environ.get_precision() if precision is None else precision
+        # Not JAX's own switch: JAX_ENABLE_X64 in somebody's profile must not give another result.
+        precision = environ.get("precision", 32) if precision is None else precision
         if precision not in (32, 64):
             raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
         self.dt, self.seed, self.precision = float(step), int(seed), precision
@@ -182,8 +184,9 @@ class Simulator:
 
     def connect(
         self,
-        pre: NodeView,
-        post: NodeView,
+        pre: NodeView | None = None,
+        post: NodeView | None = None,
+        /,
         rule: Rule | type[Rule] | str | None = None,
         *,
         weight: Any = None,
@@ -197,6 +200,7 @@ class Simulator:
         """Connects neurons and generators to neurons, neurons to a spike_recorder, and a meter to neurons.
 
         Args:
+            pre, post: may be given as keywords too, unless the rule has options of these names (explicit_edges).
             rule: a rule (`ds.fixed_indegree(100)`), or its name with its options as keywords; all_to_all by default.
             weight: of each synapse, in the unit of the target's input (pA or mV): one quantity, an array in the order that the
                 rule documents, or a distribution (`ds.dist.Normal(...)`). By default 1.
@@ -209,9 +213,11 @@ class Simulator:
             UnitError, ParameterError, UnknownNameError: an argument that does not fit.
         """
         self._open("connect")
+        pre, post = (rule_options.pop(n, None) if side is None else side for n, side in (("pre", pre), ("post", post)))
         for side, label in ((pre, "pre"), (post, "post")):
             if not isinstance(side, NodeView):
                 raise ConnectError(f"connect({label}={type(side).__name__}): what `create` returned is needed.")
+        assert isinstance(pre, NodeView) and isinstance(post, NodeView)
         where = f"connect({pre.name}, {post.name})"
         if not self._own.issuperset(pre.nodes + post.nodes):
             raise ConnectError(f"{where}: a side was created by another Simulator.")

@@ -17,7 +17,7 @@ WELL = Sight(
     environ={}, python=(3, 12, 1), versions=dict.fromkeys(PACKAGES, "1.0") | {"jax": "0.10.2", "jaxlib": "0.10.1"},
     devices=(("cpu", "cpu"),), device_error="", gpus=0, mpi="MPICH Version: 4.2", mpi_error="", host="n1",
     addresses={"n1": "10.0.0.1"}, cores=8, all_cores=8, quota=None, memory=64 * GIB, memory_limit=None, shm_free=GIB,
-    disk_free=100 * GIB, compiler="g++ 12.2", folder="/scratch/runs", file_system="ext4", writable=True,
+    disk_free=100 * GIB, home="", compiler="g++ 12.2", folder="/scratch/runs", file_system="ext4", writable=True,
 )  # fmt: skip
 STEP = {
     "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "2",
@@ -39,6 +39,10 @@ CASES = {
     "old python": ({"python": (3, 10, 2)}, "error", "Python", "3.11"),
     "missing package": ({"versions": WELL.versions | {"h5py": None}}, "error", "packages", "pip install h5py"),
     "jaxlib of another version": ({"versions": WELL.versions | {"jaxlib": "0.9.0"}}, "error", "packages", "jaxlib==0.10.2"),
+    "no home": ({"home": "/nowhere/.cache cannot be made: Not a directory"}, "warning", "home", "HOME"),
+    "no plugin": (
+        {"devices": (), "device_error": "AssertionError", "environ": {"JAX_PLATFORMS": "cuda"}}, "error", "devices", "cuda12",
+    ),
     "no device": ({"devices": (), "device_error": "RuntimeError: no GPU"}, "error", "devices", "JAX_PLATFORMS"),
     "idle GPUs": ({"gpus": 4}, "warning", "devices", "jax[cuda12]"),
     "GPUs switched off": ({"gpus": 4, "environ": {"JAX_PLATFORMS": "cpu"}}, "warning", "devices", "unset JAX_PLATFORMS"),
@@ -56,7 +60,6 @@ CASES = {
     "no address, alone": ({"addresses": {"n1": None}}, "warning", "network", "getent hosts n1"),
     "loopback on several nodes": ({"environ": STEP, "addresses": {"n1": "127.0.1.1"}}, "error", "network", "/etc/hosts"),
     "first node unknown": ({"environ": STEP, "addresses": {"n1": "10.0.0.1", "n0": None}}, "error", "network", "hosts n0"),
-    "proxy": ({"environ": STEP | {"https_proxy": "http://p:1"}}, "warning", "network", "no_proxy"),
     "less time than cores": ({"quota": 2.0}, "warning", "cores", "bind to 2"),
     "one core of a job": ({"cores": 1, "environ": STEP}, "warning", "cores", "--cpus-per-task"),
     "shared cores": ({"environ": STEP | {"SLURM_NTASKS_PER_NODE": "4"}}, "warning", "cores", "--cpus-per-task=2"),

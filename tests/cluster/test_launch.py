@@ -29,10 +29,19 @@ OPENMPI = {
 }  # fmt: skip
 TPU = {"TPU_WORKER_HOSTNAMES": "t-0,t-1,t-2,t-3", "TPU_WORKER_ID": "3", "TPU_ACCELERATOR_TYPE": "v5litepod-16"}
 TPU_SLICES = TPU | {"MEGASCALE_NUM_SLICES": "2", "MEGASCALE_SLICE_ID": "1", "MEGASCALE_COORDINATOR_ADDRESS": "m-0:8080"}
-ADDRESSES = {"DIST_SIM_COORDINATOR": "10.0.0.1:40000", "DIST_SIM_PROCESSES": "3", "DIST_SIM_PROCESS": "2"}
+ADDRESSES = {
+    "DIST_SIM_COORDINATOR": "10.0.0.1:40000", "DIST_SIM_PROCESSES": "3", "DIST_SIM_PROCESS": "2", "DIST_SIM_RUN": "a"
+}  # fmt: skip
 
 ON_SLURM = Launch(
-    launcher="slurm", processes=4, process=2, local_process=0, local_processes=2, coordinator="vn1:42573", nodes=("vn[1-2]",)
+    launcher="slurm",
+    processes=4,
+    process=2,
+    local_process=0,
+    local_processes=2,
+    coordinator="vn1:42573",
+    nodes=("vn[1-2]",),
+    run="step 4711.0",
 )
 
 
@@ -61,7 +70,7 @@ ON_SLURM = Launch(
                 nodes=("t-0", "t-1", "t-2", "t-3"),
             ),
         ),
-        (SRUN | ADDRESSES, Launch(launcher="explicit", processes=3, process=2, coordinator="10.0.0.1:40000")),
+        (SRUN | ADDRESSES, Launch(launcher="explicit", processes=3, process=2, coordinator="10.0.0.1:40000", run="a")),
         (ADDRESSES | {"DIST_SIM_PROCESSES": "1", "DIST_SIM_PROCESS": "0"}, Launch(launcher="single")),
     ],
     ids=[

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dist_sim as ds
-from dist_sim.errors import ParameterError
+from dist_sim.errors import ConnectError, ParameterError
 from dist_sim.kernels import build, exact
 from dist_sim.network import distributions
 
@@ -117,3 +117,25 @@ def test_synapses_found_before_others_were_connected_keep_their_weights():
     sim.connect(cells, cells, ds.fixed_indegree(3), weight=50 * u.pA, synapse="stdp_synapse")
     sim.simulate(0.1 * u.ms)
     np.testing.assert_allclose(columns(found), drawn, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["explicit_edges", ds.explicit_edges])
+def test_edges_are_given_by_name(rule):
+    """The options of this rule are called as the sides of connect are."""
+
+    def edges(*sides, **given):
+        sim = ds.Simulator()
+        cells = {"a": sim.create("iaf_psc_exp", 3), "b": sim.create("iaf_psc_exp", 2)}
+        given = {name: cells[value] if isinstance(value, str) and value in cells else value for name, value in given.items()}
+        sim.connect(*(cells[side] for side in sides), **given)
+        found = sim.get_connections()
+        return sorted(zip(found.source.tolist(), found.target.tolist(), strict=True))
+
+    wanted = [(0, 4), (1, 4), (2, 3)]
+    assert edges("a", "b", rule=rule, pre=[0, 1, 2], post=[1, 1, 0]) == wanted
+    assert edges("a", "b", rule=ds.explicit_edges([0, 1, 2], [1, 1, 0])) == wanted
+    assert edges(pre="a", post="b") == edges("a", post="b") == edges("a", "b")
+    with pytest.raises(ConnectError, match="explicit_edges: missing 1 required positional argument: 'post'"):
+        edges("a", "b", rule=rule, pre=[0])
+    with pytest.raises(ConnectError, match=r"connect\(post=NoneType\): what `create` returned is needed"):
+        edges("a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,12 +13,11 @@ from pathlib import Path
 
 import h5py
 import pytest
+from brainevent import load_cpp_file
 
 from dist_sim.__main__ import main
-from dist_sim.errors import OutputError
-from dist_sim.run import lease
+from dist_sim.kernels import backend
 from dist_sim.run.directory import RunDirectory
-from dist_sim.run.lease import Lease
 from dist_sim.run.stop import Stop, Stopped, leaving
 
 # Asks itself to stop once there is a checkpoint, the first time that it runs: at the latest between its two calls.
@@ -249,119 +249,80 @@ def test_nothing_to_resume(tmp_path, monkeypatch, capsys):
     assert "no config.json" in capsys.readouterr().err
 
 
-# ---- the lock ----
+# ---- damaged files ----
 
-HOLD = """
-import sys, time
-from pathlib import Path
-from dist_sim.run.lease import Lease
-Lease(Path(sys.argv[1]))
-print('held', flush=True)
-time.sleep(60)
-"""
-RACE = """
-import sys
-from pathlib import Path
-from dist_sim.run.lease import Lease
-for line in sys.stdin:
-    try:
-        Lease(Path(line.strip()))
-        print('got', flush=True)
-    except OSError:
-        print('not', flush=True)
+COMPILING = """
+import os, signal
+from brainevent._error import CompilationError
+from dist_sim.kernels import backend
+
+def ended(*_, **__):
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise CompilationError("C++ compilation failed")
+
+backend.load_cpp_file = ended
+backend.compiled.cache_clear()
+backend.library()
 """
 
 
-def test_a_directory_has_one_writer(tmp_path):
-    path = tmp_path / "run.lock"
-    held = Lease(path)
-    with pytest.raises(OutputError, match=f"is being written by process {os.getpid()} on "):
-        Lease(path)
-    held.release()
-    Lease(path).release()
-    assert not path.exists()
+@pytest.fixture
+def stopped(tmp_path, monkeypatch, capsys):
+    """A run that was stopped."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(SCRIPT)
+    Path("asked").touch()  # it stops for --max-hours alone
+    assert main(["run", "net.py", "--out", "out", "--max-hours", "0"]) == 75
+    capsys.readouterr()
+    return Path("out")
 
 
-def test_a_lock_of_a_killed_process_does_not_count(tmp_path):
-    path = tmp_path / "run.lock"
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '"x"', '{"state": 3}'])
+def test_a_damaged_status_does_not_matter(stopped, text):
+    (stopped / "status.json").write_text(text)
+    assert main(["resume", str(stopped)]) == 0
+    assert json.loads((stopped / "status.json").read_text())["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("", "cannot be read"),
+        ("[]", r"holds '\[\]', and names with values are needed"),
+        ("3", "holds '3'"),
+        ("null", "holds 'None'"),
+        ({"script": 3}, "no config.json that names a script"),
+        ({"devices": "two"}, "devices is 'two'"),
+        ({"arguments": 4}, "arguments is 4"),
+        ({"set": ["a"]}, r"set is \['a'\]"),
+        ({"set": {"a": 1}}, "set is {'a': 1}"),
+        ({"folder": 1}, "folder is 1"),
+        ({"checkpoints": 3}, "checkpoints is 3"),
+        ({"checkpoints": {"nonsense": 1}}, "checkpoints is {'nonsense': 1}"),
+        ({"checkpoints": {"every": "a"}}, "checkpoints is {'every': 'a'}"),
+    ],
+)
+def test_a_damaged_config_is_refused(stopped, capsys, change, said):
+    file = stopped / "config.json"
+    file.write_text(change if isinstance(change, str) else json.dumps(json.loads(file.read_text()) | change))
+    assert main(["resume", str(stopped)]) == 74
+    errors = capsys.readouterr().err
+    assert re.search(said, errors) and errors.startswith("dist-sim: OutputError: ") and "Traceback" not in errors, errors
+
+
+def test_a_signal_that_ends_the_compiler_too_is_a_stop(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(COMPILING)
     try:
-        assert process.stdout is not None and process.stdout.readline() == "held\n"
-        with pytest.raises(OutputError, match=f"is being written by process {process.pid}"):
-            Lease(path)
+        assert main(["run", "net.py", "--out", "out"]) == 75
     finally:
-        process.kill()
-        process.communicate()
-    Lease(path).release()
-
-
-def test_a_lock_of_another_host_counts_until_its_lease_ends(tmp_path, monkeypatch):
-    path = tmp_path / "run.lock"
-    holder = {"host": "elsewhere", "pid": 1, "started": "1", "job": "7", "restart": 0}
-    path.write_text(json.dumps(holder))
-    with pytest.raises(OutputError, match="process 1 on elsewhere, job 7 .* ends after 30 s"):
-        Lease(path)
-    # The queue has started the same job again: whoever held the lock is gone.
-    with monkeypatch.context() as patch:
-        patch.setenv("SLURM_JOB_ID", "7")
-        patch.setenv("SLURM_RESTART_COUNT", "1")
-        Lease(path).release()
-    path.write_text(json.dumps(holder))
-    long_ago = time.time() - lease.EXPIRES - 1
-    os.utime(path, (long_ago, long_ago))
-    Lease(path).release()
-
-
-def test_what_is_left_of_an_earlier_attempt_of_this_job_is_ended(tmp_path, monkeypatch):
-    """As after `kill -9` of a node's daemons: the queue starts the job again, and a process of the attempt before still runs."""
-    path = tmp_path / "run.lock"
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    left = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+        backend.load_cpp_file = load_cpp_file
+        backend.compiled.cache_clear()
+    assert "compilation" not in capsys.readouterr().err + Path("out/log.txt").read_text()
+    Path("net.py").write_text(COMPILING.replace("    os.kill(os.getpid(), signal.SIGTERM)\n", ""))
     try:
-        assert left.stdout is not None and left.stdout.readline() == "held\n"
-        with pytest.raises(OutputError, match=f"is being written by process {left.pid} on .*, job 7"):
-            Lease(path)
-        monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-        Lease(path).release()
-        assert left.wait(10) == -signal.SIGKILL
+        assert main(["run", "net.py", "--out", "failed"]) == 70
     finally:
-        left.kill()
-        left.communicate()
-
-
-def test_one_that_has_lost_its_lock_ends_itself(tmp_path):
-    """On another host: a lock that another process has written since."""
-    path = tmp_path / "run.lock"
-    hold = HOLD.replace("Lease(Path", "from dist_sim.run import lease; lease.BEAT = 0.05\nLease(Path")
-    left = subprocess.Popen([sys.executable, "-c", hold, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert left.stdout is not None and left.stdout.readline() == "held\n"
-        time.sleep(0.3)
-        assert left.poll() is None
-        path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
-        assert left.wait(20) == lease.LOST and "another process goes on with this run" in left.communicate()[1]
-        assert json.loads(path.read_text())["host"] == "elsewhere"
-    finally:
-        left.kill()
-        left.communicate()
-
-
-def test_of_many_at_once_one_gets_it(tmp_path):
-    """20 times: the lock of a dead process, and three that want it."""
-    racers = [
-        subprocess.Popen([sys.executable, "-c", RACE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
-    ]
-    try:
-        for number in range(20):
-            path = tmp_path / str(number)
-            path.write_text(json.dumps(lease._myself() | {"started": "0"}))
-            for racer in racers:
-                assert racer.stdin is not None
-                racer.stdin.write(f"{path}\n")
-                racer.stdin.flush()
-            said = [racer.stdout.readline().strip() for racer in racers if racer.stdout is not None]
-            assert sorted(said) == ["got", "not", "not"]
-    finally:
-        for racer in racers:
-            racer.kill()
-            racer.communicate()
+        backend.load_cpp_file = load_cpp_file
+        backend.compiled.cache_clear()
+    assert "C++ compilation failed" in capsys.readouterr().err
