@@ -93,11 +93,11 @@ def bare_exchange(sim: Any, number: int) -> float:
     words = projection.layout.slots_per_device // 32
 
     def island(mine: jax.Array) -> jax.Array:
-        def again(_: int, mine: jax.Array) -> jax.Array:
+        def again(n: int, mine: jax.Array) -> jax.Array:
             if sim.exchange.name == "mask":
                 found = jax.lax.all_gather(mine, NEURON)
             else:
-                found, _ = gather(jax.lax.axis_index(NEURON), mine, jnp.int32(0), projection.exchange.meeting)
+                found, _turn = gather(jax.lax.axis_index(NEURON), mine, jnp.int32(n), projection.exchange.meeting)
             return found[0] + found[-1]
 
         return jax.lax.fori_loop(0, number, again, mine)

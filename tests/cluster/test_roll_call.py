@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -147,8 +148,14 @@ def process(checkout, tmp_path, port):
         each.communicate()
 
 
-def test_two_runs_on_one_port_do_not_mix(process, tmp_path):
+def test_two_runs_on_one_port_do_not_mix(process, tmp_path, port):
     a = process(0, "a")
+    until = time.monotonic() + 60
+    while True:  # until it listens: the others would take the port
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            break
+        assert time.monotonic() < until and a.poll() is None
+        time.sleep(0.05)
     b = [process(1, "bb"), process(0, "bb")]
     said = [each.communicate(timeout=60)[1] for each in b]
     assert [each.returncode for each in b] == [64, 64] and "Traceback" not in "".join(said), said
