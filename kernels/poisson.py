@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels.backend import BLOCK, call, kernel
-from dist_sim.kernels.philox import philox4x32, split_key
+from dist_sim.kernels.philox import philox4x32
 
 _GUIDE_BITS = 10
 
@@ -42,8 +42,8 @@ def count_tables(means: np.ndarray) -> CountTables:
     gets the same table. Resolution 2**-32: rarer counts do not occur.
     """
     rows = [_thresholds(float(mean)) for mean in means]
-    width = max((len(t) for _, t in rows), default=1)
-    thresholds = np.full((len(rows), max(1, width)), 0xFFFFFFFF, dtype=np.uint32)
+    width = roomy_width(max((len(t) for _, t in rows), default=1))
+    thresholds = np.full((len(rows), width), 0xFFFFFFFF, dtype=np.uint32)
     for r, (_, t) in enumerate(rows):
         thresholds[r, : len(t)] = t
     low = np.arange(2**_GUIDE_BITS, dtype=np.uint64) << np.uint64(32 - _GUIDE_BITS)
@@ -54,6 +54,12 @@ def count_tables(means: np.ndarray) -> CountTables:
     first = np.array([f for f, _ in rows], dtype=np.uint32)
     largest = first + np.array([len(t) for _, t in rows], dtype=np.uint32)
     return CountTables(first=first, thresholds=thresholds, guide=guide.reshape(-1), largest=largest)
+
+
+def roomy_width(largest: int) -> int:
+    """The width of a table for counts up to `largest`: one of few, so that tables of other rates have the same."""
+    grain = 1 << max(largest.bit_length() - 3, 2)
+    return max(grain, -(-largest // grain) * grain)
 
 
 def _thresholds(mean: float) -> tuple[int, np.ndarray]:
@@ -85,36 +91,33 @@ def alike_blocks(table: np.ndarray, ids: np.ndarray, index: np.ndarray, weight: 
     return np.where(consecutive, 1 + (places & one_table & one_weight), 0).astype(np.uint8)
 
 
-def _poisson(
-    step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int
-):
-    key0, key1 = split_key(seed)
-    return call("poisson", [jax.ShapeDtypeStruct(input_vector.shape, input_vector.dtype)], step, *tables, *targets, input_vector,
-                in_place={9: 0}, key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream), delay=np.int64(delay),
-                start=np.int64(start), stop=np.int64(stop), threads=np.int64(threads))[0]  # fmt: skip
+def _poisson(step, key, window, tables, targets, input_vector, *, stream: int, threads: int):
+    return call("poisson", [jax.ShapeDtypeStruct(input_vector.shape, input_vector.dtype)], step, key, window, *tables, *targets,
+                input_vector, in_place={11: 0}, stream=np.uint32(stream), threads=np.int64(threads))[0]  # fmt: skip
 
 
 @kernel(native=_poisson)
-def poisson(step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int):
+def poisson(step, key, window, tables, targets, input_vector, *, stream: int, threads: int):
     """Adds weight x count of the step `step - delay` to the input vector.
 
     Args:
         step: () int32.
+        key: (2,) uint32, see `key_words`.
+        window: (3,) int32: delay, and the steps `start` and `stop` between which the generator is active.
         tables: (thresholds, first, guide) arrays of `CountTables`.
         targets: (alike, table, id, index, weight): (n / 128,) uint8, see `alike_blocks`; (n,) int32 row of the tables or -1 for
             no input; (n,) uint32 global id; (n,) uint32 place in the input vector; (n,) integer weight.
         input_vector: (threads, size) integers; row 0 receives.
         stream: number of the drive among those of a neuron.
-        start, stop: steps between which the generator is active.
 
     Returns:
         The new input vector.
     """
-    key0, key1 = split_key(seed)
+    delay, start, stop = window
     thresholds, first, _ = tables
     _, table, ids, index, weight = targets
     emitted = step - delay
-    words = philox4x32(key0, key1, ids >> 2, emitted.astype(jnp.uint32), jnp.uint32(0), jnp.uint32(stream))
+    words = philox4x32(*key, ids >> 2, emitted.astype(jnp.uint32), jnp.uint32(0), jnp.uint32(stream))
     bits = jnp.stack(words)[ids & 3, jnp.arange(ids.shape[0])]
     row = jnp.maximum(table, 0)
     counts = first[row] + (thresholds[row] < bits[:, None]).sum(axis=1, dtype=jnp.uint32)
