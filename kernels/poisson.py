@@ -35,31 +35,36 @@ class CountTables:
     largest: np.ndarray
 
 
-def count_tables(means: np.ndarray) -> CountTables:
+def count_tables(means: np.ndarray, *, rows: int = 0) -> CountTables:
     """Tables for Poisson counts of the given means (events per step), each in (0, 1e6].
 
     The probabilities grow from the mode by recurrence and are normalised by their sum: IEEE arithmetic alone, so every machine
     gets the same table. Resolution 2**-32: rarer counts do not occur.
+
+    Args:
+        rows: at least so many, the last ones for no mean.
     """
-    rows = [_thresholds(float(mean)) for mean in means]
-    width = roomy_width(max((len(t) for _, t in rows), default=1))
-    thresholds = np.full((len(rows), width), 0xFFFFFFFF, dtype=np.uint32)
-    for r, (_, t) in enumerate(rows):
+    known = [_thresholds(float(mean)) for mean in means]
+    known += [(0, np.zeros(0, np.uint32))] * (rows - len(known))
+    width = roomy_width(max((len(t) for _, t in known), default=1))
+    thresholds = np.full((len(known), width), 0xFFFFFFFF, dtype=np.uint32)
+    for r, (_, t) in enumerate(known):
         thresholds[r, : len(t)] = t
     low = np.arange(2**_GUIDE_BITS, dtype=np.uint64) << np.uint64(32 - _GUIDE_BITS)
-    guide = np.empty((len(rows), 2**_GUIDE_BITS), dtype=np.uint8)
+    guide = np.empty((len(known), 2**_GUIDE_BITS), dtype=np.uint8)
     for r, t in enumerate(thresholds):
         at_low, at_high = (np.searchsorted(t, low + np.uint64(k), side="left") for k in (0, 2 ** (32 - _GUIDE_BITS) - 1))
         guide[r] = np.where((at_low == at_high) & (at_low < 255), at_low, 255)
-    first = np.array([f for f, _ in rows], dtype=np.uint32)
-    largest = first + np.array([len(t) for _, t in rows], dtype=np.uint32)
+    first = np.array([f for f, _ in known], dtype=np.uint32)
+    largest = first + np.array([len(t) for _, t in known], dtype=np.uint32)
     return CountTables(first=first, thresholds=thresholds, guide=guide.reshape(-1), largest=largest)
 
 
 def roomy_width(largest: int) -> int:
-    """The width of a table for counts up to `largest`: one of few, so that tables of other rates have the same."""
-    grain = 1 << max(largest.bit_length() - 3, 2)
-    return max(grain, -(-largest // grain) * grain)
+    """The width of a table for counts up to `largest`: one of few (24, 32, 48, 64, 96, ...), so that tables of other rates have
+    the same."""
+    power = 1 << max(largest - 1, 23).bit_length()
+    return power * 3 // 4 if largest <= power * 3 // 4 else power
 
 
 def _thresholds(mean: float) -> tuple[int, np.ndarray]:

@@ -47,6 +47,9 @@ class PoissonDrive:
     receptor: int = 0
 
 
+_FEW_MEANS = 4  # rows of tables for so many more: where two means are equal, or 0, the tables stay of one size
+
+
 @final
 class PoissonInput(Module):
     """Drives that share a stream, a delay and an active window, one per neuron at most.
@@ -87,7 +90,7 @@ class PoissonInput(Module):
         # Every process holds the tables of all.
         means = np.unique(np.concatenate(share.processes.gather_ragged(np.unique(mean[mean > 0]))))
         table = np.where(mean > 0, np.searchsorted(means, mean), -1).astype(np.int32)
-        tables = count_tables(means)
+        tables = count_tables(means, rows=max(_FEW_MEANS, -(-len(means) // _FEW_MEANS) * _FEW_MEANS))
 
         # The padding goes on counting after its neurons, and has the last one's weight and no table.
         real = (share.ids != NOWHERE).reshape(len(share.devices), -1)

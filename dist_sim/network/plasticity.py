@@ -29,7 +29,7 @@ from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_posit
 from dist_sim.partition.processes import processes_of
 
 _FIRST_CAPACITY = 32  # spikes kept per target, a power of two
-_MOST_TAUS = 1024
+_MOST_TAUS, _FEW_TAUS = 1024, 4
 
 
 @final
@@ -145,7 +145,8 @@ class Plasticity(Module):
                 f"({', '.join([*text.decays, *self.model.target_taus()])}); at most {_MOST_TAUS:,} have a table of their "
                 "exponential. Round them."
             )
-        decay = decays(taus, dt, dtype)
+        # Some rows for none: where two are equal, or no longer, the tables stay of one size.
+        decay = decays(np.pad(taus, (0, -len(taus) % _FEW_TAUS)), dt, dtype)
         self.bits = decay.bits
         rows = [
             np.stack([*s.place.T, *(np.searchsorted(taus, t) for t in ts)], axis=1).astype(np.int32)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.nest.devices.device import CountGenerator
-from dist_sim.nest.devices.rates import largest_counts, mean_per_step, poisson_counts, width_for
+from dist_sim.nest.devices.rates import largest_counts, mean_per_step, poisson_counts
 from dist_sim.nest.devices.settings import Number, Setting
 from dist_sim.network.stimulus import Targets
 
@@ -34,7 +34,7 @@ class mip_generator(CountGenerator):
 
     def check(self) -> None:
         self.most = largest_counts(self.rate * self.resolution * 1e-3, self.where("rate"))
-        self.width = width_for(self.most)
+        self.width = -(-int(self.most.max()) // 4) * 4  # words come in fours
 
     def numbers(self) -> Mapping[str, np.ndarray]:
         # A spike is copied where the upper 31 bits of its word are below this.
