@@ -210,7 +210,7 @@ def _uniforms(text: NeuronText, ids, step, key, stream: int) -> list:
     """Numbers in (0, 1), keyed by (key, stream, id, step)."""
     drawn = []
     for which in range(text.uniforms):
-        words = philox4x32(*key, ids >> 2, step.astype(jnp.uint32), jnp.uint32(which), jnp.uint32(stream))
+        words = philox4x32(key[0], key[1], ids >> 2, step.astype(jnp.uint32), jnp.uint32(which), jnp.uint32(stream))
         word = jnp.stack(words)[ids & 3, jnp.arange(ids.shape[0])]
         if text.dtype == np.float64:
             drawn.append((word.astype(jnp.float64) + 0.5) * 2.0**-32)

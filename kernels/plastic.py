@@ -321,7 +321,7 @@ def _uniforms(text: SynapseText, place, emitted, ordinal, key, stream: int) -> l
     blocks = -(-text.uniforms // 4)
     for b in range(blocks):
         counter = ordinal * jnp.uint32(blocks) + jnp.uint32(b)
-        drawn += philox4x32(*key, place, emitted.astype(jnp.uint32), counter, jnp.uint32(stream))
+        drawn += philox4x32(key[0], key[1], place, emitted.astype(jnp.uint32), counter, jnp.uint32(stream))
     if text.dtype == np.float64:
         return [(word.astype(jnp.float64) + 0.5) * 2.0**-32 for word in drawn[: text.uniforms]]
     return [((word >> 8).astype(jnp.float32) + 0.5) * np.float32(2.0**-24) for word in drawn[: text.uniforms]]

@@ -122,7 +122,7 @@ def poisson(step, key, window, tables, targets, input_vector, *, stream: int, th
     thresholds, first, _ = tables
     _, table, ids, index, weight = targets
     emitted = step - delay
-    words = philox4x32(*key, ids >> 2, emitted.astype(jnp.uint32), jnp.uint32(0), jnp.uint32(stream))
+    words = philox4x32(key[0], key[1], ids >> 2, emitted.astype(jnp.uint32), jnp.uint32(0), jnp.uint32(stream))
     bits = jnp.stack(words)[ids & 3, jnp.arange(ids.shape[0])]
     row = jnp.maximum(table, 0)
     counts = first[row] + (thresholds[row] < bits[:, None]).sum(axis=1, dtype=jnp.uint32)

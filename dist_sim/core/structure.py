@@ -65,7 +65,7 @@ class _Reduction:
             if id(value) in self._known:
                 number, reduced = self._known[id(value)]
                 return ("again", number), reduced
-            reduced = object.__new__(type(value))
+            reduced: Any = object.__new__(type(value))
             self._known[id(value)] = len(self._known), reduced
             return self._state(value, reduced) if isinstance(value, State) else self._reduced(value, _names(value), reduced)
         if value is None or isinstance(value, bool | int | str | bytes | type | np.dtype | Mesh):
@@ -87,7 +87,7 @@ class _Reduction:
         assert not isinstance(value, jax.Array), "an array of a compiled step is the value of a State"
         if (names := getattr(type(value), "structure", None)) is not None:
             return self._reduced(value, names, object.__new__(type(value)))
-        if dataclasses.is_dataclass(value) and type(value).__dataclass_params__.frozen:
+        if dataclasses.is_dataclass(value) and getattr(type(value), "__dataclass_params__").frozen:  # noqa: B009 (no public name)
             return self._reduced(value, [field.name for field in dataclasses.fields(value)], object.__new__(type(value)))
         return _Same(value), value
 

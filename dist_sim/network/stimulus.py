@@ -61,13 +61,13 @@ class Targets:
     def words(self, step: jax.Array, purpose: int = 0) -> tuple[jax.Array, ...]:
         """Four random words (n,) of each target in a step; `step` is () or (n,) int32."""
         at = jnp.asarray(step).astype(jnp.uint32)
-        return philox4x32(*self.key, self.ids, at, jnp.uint32(_OWN + purpose), self.stream)
+        return philox4x32(self.key[0], self.key[1], self.ids, at, jnp.uint32(_OWN + purpose), self.stream)
 
     def common_words(self, step: jax.Array, purpose: int = 0) -> tuple[jax.Array, ...]:
         """Four random words (devices,) of each device in a step, the same for all its targets."""
         device, at = jnp.arange(self.devices, dtype=jnp.uint32), jnp.asarray(step).astype(jnp.uint32)
         stream = jnp.uint32(STIMULUS_STREAMS + self.number)
-        return philox4x32(*self.key, device, at, jnp.uint32(COMMON + purpose), stream)
+        return philox4x32(self.key[0], self.key[1], device, at, jnp.uint32(COMMON + purpose), stream)
 
     def normal(self, step: jax.Array) -> jax.Array:
         """(n,) standard normal numbers, of each target in a step."""
@@ -122,7 +122,7 @@ class _Input(Module):
         super().__init__()
         self.sender, self.group, self.layers, self.mesh = sender, group, layers, mesh
         self.dtype = np.dtype(dtype)
-        self.key, self.delay = everywhere(mesh, key_words(seed)), everywhere(mesh, np.int32(sender.delay))
+        self.key, self.delay = everywhere(mesh, key_words(seed)), everywhere(mesh, np.array(sender.delay, np.int32))
         place, chosen = places_in_group(share, group, edges.place)
         self.edges = Edges(
             place=place, layer=edges.layer[chosen], device=edges.device[chosen], weight=edges.weight[chosen],

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, final
 
 import jax
+import jax.numpy as jnp
 
 from dist_sim.core import environ, hooks
 from dist_sim.core.module import Module
@@ -57,7 +58,8 @@ class SharedJit:
         self._programs.clear()
 
     def _program(self, args: tuple[Any, ...]) -> Program:
-        key = tuple((x.shape, x.dtype) for x in args), environ.fingerprint(), jax.config.jax_enable_x64, hooks.GLOBAL.version
+        arrays = tuple((x.shape, x.dtype) for x in args)
+        key = arrays, jnp.result_type(float), environ.fingerprint(), hooks.GLOBAL.version
         for known, program in self._programs:
             if known == key and program.fits():
                 return program
