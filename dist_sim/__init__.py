@@ -63,6 +63,7 @@ _NAMES = {
     "dist_sim.run.result": ("RunResult",),
     "dist_sim.run.resumable": ("resumable",),
     "dist_sim.run.session": ("param", "results_folder"),
+    "dist_sim.run.sweep": ("SweepTable", "sweep"),
 }  # fmt: skip
 _MODULES = {
     "checkpoint": "dist_sim.run.tree_checkpoint",
@@ -108,6 +109,8 @@ if TYPE_CHECKING:
     from dist_sim.run.resumable import resumable as resumable
     from dist_sim.run.session import param as param
     from dist_sim.run.session import results_folder as results_folder
+    from dist_sim.run.sweep import SweepTable as SweepTable
+    from dist_sim.run.sweep import sweep as sweep
     from dist_sim.simulator import *
 
 

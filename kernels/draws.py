@@ -91,15 +91,16 @@ def normal(word: jax.Array, dtype: Any) -> jax.Array:
     return jnp.where(jnp.abs(q) <= dtype.type(0.425), centre, jnp.where(q < 0, -tail, tail))
 
 
-def poisson_tails(mean: jax.Array, width: int) -> jax.Array:
-    """(devices, width) probabilities of more than 0, 1, ... events, for means (devices,) of at most `MOST`."""
+def poisson_tails(mean: jax.Array, most: jax.Array, width: int) -> jax.Array:
+    """(devices, width) probabilities of more than 0, 1, ... events, for means (devices,) of at most `MOST`, where more than
+    `most` (devices,) of them do not occur."""
     probability, of = exp(-mean), []
     for k in range(1, width + 1):
         probability = uncontracted(probability * mean) / mean.dtype.type(k)
         of.append(probability)
     tails, total = [], jnp.zeros_like(mean)
-    for probability in reversed(of):  # the smallest first
-        total = total + probability
+    for k in range(width, 0, -1):  # the smallest first
+        total = total + jnp.where(k <= most, of[k - 1], 0)
         tails.append(total)
     return jnp.stack(tails[::-1], axis=1)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import final
+from typing import Any, ClassVar, final
 
 import jax
+import jax.numpy as jnp
 
 from dist_sim.errors import DeviceError
 from dist_sim.kernels import backend as backends
@@ -36,12 +37,14 @@ class Meeting:
 
     Attributes:
         processes, devices: how many processes gather, and devices of each.
-        number: of the meeting in this process.
+        number: of the meeting in this process; inside `shard_map` an array (1,) int32, or else it is a constant of the program.
     """
+
+    structure: ClassVar[tuple[str, ...]] = ("processes", "devices")
 
     processes: int
     devices: int
-    number: int
+    number: Any
 
 
 def open_meeting(processes: int, devices: int, allgather: Allgather | None) -> Meeting:
@@ -76,9 +79,8 @@ def gather(place: jax.Array, mine: jax.Array, turn: jax.Array, meeting: Meeting)
     results = [
         jax.ShapeDtypeStruct((meeting.processes * meeting.devices, *mine.shape), mine.dtype), jax.ShapeDtypeStruct((), "int32")
     ]  # fmt: skip
-    return backends.call(
-        "gather", results, place, mine, turn, has_side_effect=True, source="gather", meeting=meeting.number
-    )
+    number = jnp.asarray(meeting.number, jnp.int32)
+    return backends.call("gather", results, place, number, mine, turn, has_side_effect=True, source="gather")
 
 
 def after(given: jax.Array, first: jax.Array) -> jax.Array:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels import backend as backends
-from dist_sim.kernels.philox import philox4x32, split_key
+from dist_sim.kernels.philox import philox4x32
 from dist_sim.kernels.scalar.guarded import run, uncontracted
 from dist_sim.kernels.scalar.printed import Source, body, stores
 from dist_sim.kernels.scalar.text import Text
@@ -89,19 +89,18 @@ class Parameters:
 
 
 def _update(
-    text: NeuronText, step, arriving, parameters: Parameters, quanta, currents, states, counters, ids, *, offset: int, seed: int,
+    text: NeuronText, step, arriving, parameters: Parameters, quanta, currents, states, counters, ids, key, *, offset: int,
     stream: int,
 ):  # fmt: skip
     load_compiled([text])
     n = _size(text, states, counters)
     results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (states, counters)]
     results += [jax.ShapeDtypeStruct((n // 32,), jnp.uint32), jax.ShapeDtypeStruct((n if text.several else 0,), jnp.int32)]
-    key0, key1 = split_key(seed)
     p = parameters
     return backends.call(
         text.target, results, step, arriving, jnp.asarray(p.rows), p.shared, p.own, p.shared_whole, p.own_whole, quanta, currents,
-        ids, states, counters, in_place={10: 0, 11: 1}, source=None, n=np.int64(n), offset=np.int64(offset),
-        threads=np.int64(arriving.shape[0]), key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream),
+        ids, key, states, counters, in_place={11: 0, 12: 1}, source=None, n=np.int64(n), offset=np.int64(offset),
+        threads=np.int64(arriving.shape[0]), stream=np.uint32(stream),
     )  # fmt: skip
 
 
@@ -111,7 +110,7 @@ def _size(text: NeuronText, states, counters) -> int:
 
 @backends.kernel(native=_update)
 def update(
-    text: NeuronText, step, arriving, parameters: Parameters, quanta, currents, states, counters, ids, *, offset: int, seed: int,
+    text: NeuronText, step, arriving, parameters: Parameters, quanta, currents, states, counters, ids, key, *, offset: int,
     stream: int,
 ):  # fmt: skip
     """One step.
@@ -123,7 +122,7 @@ def update(
         currents: (ports, 1 or n) pA.
         states: (states, n); counters: (counters, n) int32.
         ids: (n,) uint32 global ids where the text has uniforms, else (0,).
-        seed, stream: of the uniform numbers.
+        key: (2,) uint32, see `key_words`; stream: of the uniform numbers.
 
     Returns:
         states, counters, the spikes as bits (n / 32,) uint32, and counts of spikes (n,) int32, or (0,) where a neuron sends at
@@ -132,7 +131,7 @@ def update(
     n = _size(text, states, counters)
     new = arriving[:, offset : offset + text.channels * n].sum(axis=0, dtype=arriving.dtype).reshape(text.channels, n)
     arrived = [uncontracted(row.astype(text.dtype) * quantum) for row, quantum in zip(new, quanta, strict=True)]
-    u = _uniforms(text, ids, step, seed, stream)
+    u = _uniforms(text, ids, step, key, stream)
     y, c, spikes = advance(
         text,
         parameters.values(len(text.numbers)),
@@ -207,11 +206,11 @@ def _solve_backward(text: NeuronText, given: tuple[list, list, list, list], cota
 _solve.defvjp(_solve_forward, _solve_backward)
 
 
-def _uniforms(text: NeuronText, ids, step, seed: int, stream: int) -> list:
-    """Numbers in (0, 1), keyed by (seed, stream, id, step)."""
+def _uniforms(text: NeuronText, ids, step, key, stream: int) -> list:
+    """Numbers in (0, 1), keyed by (key, stream, id, step)."""
     drawn = []
     for which in range(text.uniforms):
-        words = philox4x32(*split_key(seed), ids >> 2, step.astype(jnp.uint32), jnp.uint32(which), jnp.uint32(stream))
+        words = philox4x32(key[0], key[1], ids >> 2, step.astype(jnp.uint32), jnp.uint32(which), jnp.uint32(stream))
         word = jnp.stack(words)[ids & 3, jnp.arange(ids.shape[0])]
         if text.dtype == np.float64:
             drawn.append((word.astype(jnp.float64) + 0.5) * 2.0**-32)
@@ -289,10 +288,10 @@ def source_of(text: NeuronText) -> str:
 // @BE {text.target}
 void {text.target}(const Tensor step, const Tensor arriving, const Tensor rows, const Tensor shared, const Tensor own,
     const Tensor shared_whole, const Tensor own_whole, const Tensor quanta, const Tensor currents, const Tensor ids,
-    const Tensor states_old, const Tensor counters_old, Tensor states, Tensor counters, Tensor bits, Tensor counts,
-    int64_t n, int64_t offset, int64_t threads, uint32_t key0, uint32_t key1, uint32_t stream) {{
+    const Tensor key, const Tensor states_old, const Tensor counters_old, Tensor states, Tensor counters, Tensor bits,
+    Tensor counts, int64_t n, int64_t offset, int64_t threads, uint32_t stream) {{
   dist_sim::call_model<model_{text.target}, {number}, {int(text.several)}>(step, arriving, rows, shared, own, shared_whole,
-      own_whole, quanta, currents, ids, states_old, counters_old, states, counters, bits, counts, n, offset, threads, key0,
-      key1, stream);
+      own_whole, quanta, currents, ids, key, states_old, counters_old, states, counters, bits, counts, n, offset, threads,
+      stream);
 }}
 """

@@ -44,6 +44,11 @@ def split_key(seed: int) -> tuple[int, int]:
     return seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
 
 
+def key_words(seed: int) -> np.ndarray:
+    """(2,) uint32, the same as an array: what compiled steps take, so that another seed is no other program."""
+    return np.array(split_key(seed), np.uint32)
+
+
 def uniform_index(xp: Any, high: Any, low: Any, n: Any) -> Any:
     """Index in [0, n) from 64 random bits (high, low): floor(bits * n / 2**64), bias below n / 2**64.
 

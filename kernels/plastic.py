@@ -27,7 +27,7 @@ import numpy as np
 from dist_sim.kernels import backend as backends
 from dist_sim.kernels.decays import decayed
 from dist_sim.kernels.history import DELIVERED, DOWN, add64
-from dist_sim.kernels.philox import philox4x32, split_key
+from dist_sim.kernels.philox import philox4x32
 from dist_sim.kernels.scalar.guarded import run, uncontracted
 from dist_sim.kernels.scalar.text import Text
 
@@ -83,15 +83,14 @@ class SynapseText:
 
 
 def _deliver(
-    text: SynapseText, step, history, pointers, synapses, posts, constants, arriving, *, seed: int, watched=None, log=(),
+    text: SynapseText, step, key, history, pointers, synapses, posts, constants, arriving, *, watched=None, log=(),
     **sizes: int,
 ):  # fmt: skip
     ring, marks, counters = history
     fixed, place, state, last = synapses
     changing = [counters, state, last, arriving, *log]
-    operands = [step, ring, marks, pointers, fixed, place, *constants, *posts, *([] if watched is None else [watched])]
-    key0, key1 = split_key(seed)
-    numbers: dict[str, Any] = {"key0": np.uint32(key0), "key1": np.uint32(key1), "stream": np.uint32(sizes.pop("stream"))}
+    operands = [step, key, ring, marks, pointers, fixed, place, *constants, *posts, *([] if watched is None else [watched])]
+    numbers: dict[str, Any] = {"stream": np.uint32(sizes.pop("stream"))}
     numbers |= {name: np.int64(size) for name, size in sizes.items()}
     return backends.call(
         text.target if watched is None else f"{text.target}_watched",
@@ -101,12 +100,14 @@ def _deliver(
 
 
 @backends.kernel(native=_deliver)
-def deliver(text: SynapseText, step, history, pointers, synapses, posts, constants, arriving, *, min_delay: int, num_delays: int,
-            threads: int, period: int, bits: int, seed: int, stream: int, watched=None, log=()):  # fmt: skip
+def deliver(text: SynapseText, step, key, history, pointers, synapses, posts, constants, arriving, *, min_delay: int,
+            num_delays: int, threads: int, period: int, bits: int, stream: int, watched=None, log=()):  # fmt: skip
     """Adds what changing synapses of one model pass on at the end of `step`, and changes them.
 
     Args:
         step: () int32.
+        key: (2,) uint32, see `key_words`: of random numbers, as `stream`. They are keyed by the place, the step and the number
+            of the spike in it too.
         history: (ring, marks, counters) of the spikes in flight.
         pointers: (num_rows * num_delays + 1,) uint32, first synapse of each run.
         synapses: fixed (n, 2) int32: target, kind; place (n,) uint32, which keys random numbers; state (n, variables); last (n,)
@@ -117,7 +118,6 @@ def deliver(text: SynapseText, step, history, pointers, synapses, posts, constan
             time constants of the traces; scale (targets,): one over the quantum of its input; kinds (kinds, parameters);
             kind_tau (kinds, decays) int32: rows of time constants; fine, coarse: of `decays`.
         arriving: (threads, size) integers.
-        seed, stream: of random numbers, which are keyed by the place, the step and the number of the spike in it.
         watched: (kinds,) int32, 1 for kinds of which every spike is put down in the log; None: there is no log.
         log: synapse (room,) uint32, step of the spike (room,) int32, weight (room,), count (1,) uint32: what has been passed on,
             in order for each synapse. The count goes on where there is no room.
@@ -153,7 +153,7 @@ def deliver(text: SynapseText, step, history, pointers, synapses, posts, constan
             first, state, last, vector, log = carry
             i = jnp.minimum(first + rows, len(last) - 1)
             mine = first + rows < end
-            uniforms = _uniforms(text, place[i], emitted[d], ordinal, seed, stream)
+            uniforms = _uniforms(text, place[i], emitted[d], ordinal, key, stream)
             changed, w, passes = one.arrive(i, emitted[d], min_delay + d, swept, fixed, state, last, uniforms)
             target, kind = fixed[i, 0], fixed[i, 1]
             at_place = jnp.where(w < 0, constants[0][target, 1], constants[0][target, 0])
@@ -315,13 +315,13 @@ class _Synapses:
         return met
 
 
-def _uniforms(text: SynapseText, place, emitted, ordinal, seed: int, stream: int) -> list[jax.Array]:
+def _uniforms(text: SynapseText, place, emitted, ordinal, key, stream: int) -> list[jax.Array]:
     """Numbers in (0, 1) for one spike."""
     drawn: list[jax.Array] = []
     blocks = -(-text.uniforms // 4)
     for b in range(blocks):
         counter = ordinal * jnp.uint32(blocks) + jnp.uint32(b)
-        drawn += philox4x32(*split_key(seed), place, emitted.astype(jnp.uint32), counter, jnp.uint32(stream))
+        drawn += philox4x32(key[0], key[1], place, emitted.astype(jnp.uint32), counter, jnp.uint32(stream))
     if text.dtype == np.float64:
         return [(word.astype(jnp.float64) + 0.5) * 2.0**-32 for word in drawn[: text.uniforms]]
     return [((word >> 8).astype(jnp.float32) + 0.5) * np.float32(2.0**-24) for word in drawn[: text.uniforms]]

@@ -60,7 +60,7 @@ struct law_{text.target} : dist_sim::OneLane<{number}> {{
 def _entry(target: str, number: str, *, watched: bool) -> str:
     """The function that XLA calls."""
     known = (
-        "step", "ring", "marks", "pointers", "fixed", "place", "targets", "scale", "kinds", "kind_tau", "fine", "coarse",
+        "step", "key", "ring", "marks", "pointers", "fixed", "place", "targets", "scale", "kinds", "kind_tau", "fine", "coarse",
         "post_steps", "post_traces", "post_count",
     )  # fmt: skip
     of_log = ["log_synapse", "log_emitted", "log_weight", "log_count"] if watched else []
@@ -72,14 +72,14 @@ def _entry(target: str, number: str, *, watched: bool) -> str:
     arguments = ", ".join(f"const Tensor {a}" if a not in changing else f"Tensor {a}" for a in given)
     return f"""
 // @BE {name}
-void {name}({arguments}, int64_t min_delay, int64_t num_delays, int64_t threads, int64_t period, int64_t bits, uint32_t key0,
-    uint32_t key1, uint32_t stream) {{
+void {name}({arguments}, int64_t min_delay, int64_t num_delays, int64_t threads, int64_t period, int64_t bits,
+    uint32_t stream) {{
   using namespace dist_sim;
   using T = {number};
   {" ".join(f"same({a}_old, {a});" for a in changing)}
   const WeightLog<T> log{log};
   deliver_changing<law_{target}, T>({", ".join([*known, *changing[:4]])}, min_delay, num_delays, threads, period, bits,
-      key0, key1, stream, log);
+      stream, log);
 }}
 """
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels.backend import BLOCK, call, kernel
-from dist_sim.kernels.philox import philox4x32, split_key
+from dist_sim.kernels.philox import philox4x32
 
 _GUIDE_BITS = 10
 
@@ -35,25 +35,36 @@ class CountTables:
     largest: np.ndarray
 
 
-def count_tables(means: np.ndarray) -> CountTables:
+def count_tables(means: np.ndarray, *, rows: int = 0) -> CountTables:
     """Tables for Poisson counts of the given means (events per step), each in (0, 1e6].
 
     The probabilities grow from the mode by recurrence and are normalised by their sum: IEEE arithmetic alone, so every machine
     gets the same table. Resolution 2**-32: rarer counts do not occur.
+
+    Args:
+        rows: at least so many, the last ones for no mean.
     """
-    rows = [_thresholds(float(mean)) for mean in means]
-    width = max((len(t) for _, t in rows), default=1)
-    thresholds = np.full((len(rows), max(1, width)), 0xFFFFFFFF, dtype=np.uint32)
-    for r, (_, t) in enumerate(rows):
+    known = [_thresholds(float(mean)) for mean in means]
+    known += [(0, np.zeros(0, np.uint32))] * (rows - len(known))
+    width = roomy_width(max((len(t) for _, t in known), default=1))
+    thresholds = np.full((len(known), width), 0xFFFFFFFF, dtype=np.uint32)
+    for r, (_, t) in enumerate(known):
         thresholds[r, : len(t)] = t
     low = np.arange(2**_GUIDE_BITS, dtype=np.uint64) << np.uint64(32 - _GUIDE_BITS)
-    guide = np.empty((len(rows), 2**_GUIDE_BITS), dtype=np.uint8)
+    guide = np.empty((len(known), 2**_GUIDE_BITS), dtype=np.uint8)
     for r, t in enumerate(thresholds):
         at_low, at_high = (np.searchsorted(t, low + np.uint64(k), side="left") for k in (0, 2 ** (32 - _GUIDE_BITS) - 1))
         guide[r] = np.where((at_low == at_high) & (at_low < 255), at_low, 255)
-    first = np.array([f for f, _ in rows], dtype=np.uint32)
-    largest = first + np.array([len(t) for _, t in rows], dtype=np.uint32)
+    first = np.array([f for f, _ in known], dtype=np.uint32)
+    largest = first + np.array([len(t) for _, t in known], dtype=np.uint32)
     return CountTables(first=first, thresholds=thresholds, guide=guide.reshape(-1), largest=largest)
+
+
+def roomy_width(largest: int) -> int:
+    """The width of a table for counts up to `largest`: one of few (24, 32, 48, 64, 96, ...), so that tables of other rates have
+    the same."""
+    power = 1 << max(largest - 1, 23).bit_length()
+    return power * 3 // 4 if largest <= power * 3 // 4 else power
 
 
 def _thresholds(mean: float) -> tuple[int, np.ndarray]:
@@ -85,36 +96,33 @@ def alike_blocks(table: np.ndarray, ids: np.ndarray, index: np.ndarray, weight: 
     return np.where(consecutive, 1 + (places & one_table & one_weight), 0).astype(np.uint8)
 
 
-def _poisson(
-    step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int
-):
-    key0, key1 = split_key(seed)
-    return call("poisson", [jax.ShapeDtypeStruct(input_vector.shape, input_vector.dtype)], step, *tables, *targets, input_vector,
-                in_place={9: 0}, key0=np.uint32(key0), key1=np.uint32(key1), stream=np.uint32(stream), delay=np.int64(delay),
-                start=np.int64(start), stop=np.int64(stop), threads=np.int64(threads))[0]  # fmt: skip
+def _poisson(step, key, window, tables, targets, input_vector, *, stream: int, threads: int):
+    return call("poisson", [jax.ShapeDtypeStruct(input_vector.shape, input_vector.dtype)], step, key, window, *tables, *targets,
+                input_vector, in_place={11: 0}, stream=np.uint32(stream), threads=np.int64(threads))[0]  # fmt: skip
 
 
 @kernel(native=_poisson)
-def poisson(step, tables, targets, input_vector, *, seed: int, stream: int, delay: int, start: int, stop: int, threads: int):
+def poisson(step, key, window, tables, targets, input_vector, *, stream: int, threads: int):
     """Adds weight x count of the step `step - delay` to the input vector.
 
     Args:
         step: () int32.
+        key: (2,) uint32, see `key_words`.
+        window: (3,) int32: delay, and the steps `start` and `stop` between which the generator is active.
         tables: (thresholds, first, guide) arrays of `CountTables`.
         targets: (alike, table, id, index, weight): (n / 128,) uint8, see `alike_blocks`; (n,) int32 row of the tables or -1 for
             no input; (n,) uint32 global id; (n,) uint32 place in the input vector; (n,) integer weight.
         input_vector: (threads, size) integers; row 0 receives.
         stream: number of the drive among those of a neuron.
-        start, stop: steps between which the generator is active.
 
     Returns:
         The new input vector.
     """
-    key0, key1 = split_key(seed)
+    delay, start, stop = window
     thresholds, first, _ = tables
     _, table, ids, index, weight = targets
     emitted = step - delay
-    words = philox4x32(key0, key1, ids >> 2, emitted.astype(jnp.uint32), jnp.uint32(0), jnp.uint32(stream))
+    words = philox4x32(key[0], key[1], ids >> 2, emitted.astype(jnp.uint32), jnp.uint32(0), jnp.uint32(stream))
     bits = jnp.stack(words)[ids & 3, jnp.arange(ids.shape[0])]
     row = jnp.maximum(table, 0)
     counts = first[row] + (thresholds[row] < bits[:, None]).sum(axis=1, dtype=jnp.uint32)

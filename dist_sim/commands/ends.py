@@ -66,6 +66,8 @@ def explain(error: DistSimError, debug: bool, script: Path | None = None) -> Non
     if debug:
         traceback.print_exception(error)
     complain(f"{type(error).__name__}: {error}")
+    for note in getattr(error, "__notes__", ()):
+        complain(note)
     if script is not None:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)]
         if frames:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class Channels:
         quantum: (count, n) what one unit of the integer input stands for, of the neurons of this process's devices, in the
             unit of the receptor; powers of two. It belongs to the neuron: a strong synapse elsewhere changes nothing.
     """
+
+    structure: ClassVar[tuple[str, ...]] = ("count", "offset")
 
     count: int
     offset: int

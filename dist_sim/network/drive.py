@@ -8,19 +8,20 @@ from functools import partial
 from typing import final
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from dist_sim import kernels
 from dist_sim.core import LongTermState, Module
+from dist_sim.kernels.philox import key_words
 from dist_sim.kernels.poisson import alike_blocks, count_tables
+from dist_sim.network.arguments import everywhere
 from dist_sim.network.channels import Channels
 from dist_sim.network.stimulus import STIMULUS_STREAMS
 from dist_sim.network.tables import Backend
 from dist_sim.partition.layout import NOWHERE
-from dist_sim.partition.mesh import NEURON, joined, sharded, spread
+from dist_sim.partition.mesh import NEURON, joined, sharded
 from dist_sim.partition.share import Share
 
 
@@ -46,6 +47,9 @@ class PoissonDrive:
     receptor: int = 0
 
 
+_FEW_MEANS = 4  # rows of tables for so many more: where two means are equal, or 0, the tables stay of one size
+
+
 @final
 class PoissonInput(Module):
     """Drives that share a stream, a delay and an active window, one per neuron at most.
@@ -55,6 +59,8 @@ class PoissonInput(Module):
         key: order, delay, start and stop.
         share: the neurons of this process's devices.
     """
+
+    structure = ("mesh", "backend", "stream")
 
     def __init__(
         self,
@@ -68,8 +74,7 @@ class PoissonInput(Module):
         backend: Backend,
     ) -> None:
         super().__init__()
-        self.mesh, self.backend, self.seed, self.stream = mesh, backend, seed, STIMULUS_STREAMS + key[0]
-        self.delay, self.start, self.stop = key[1:]
+        self.mesh, self.backend, self.stream = mesh, backend, STIMULUS_STREAMS + key[0]
         layout, n = share.layout, share.num_slots
         mean, weight, index = np.zeros(n), np.zeros(n, dtype=backend.integer), np.zeros(n, dtype=np.uint32)
         for d in drives:
@@ -85,7 +90,7 @@ class PoissonInput(Module):
         # Every process holds the tables of all.
         means = np.unique(np.concatenate(share.processes.gather_ragged(np.unique(mean[mean > 0]))))
         table = np.where(mean > 0, np.searchsorted(means, mean), -1).astype(np.int32)
-        tables = count_tables(means)
+        tables = count_tables(means, rows=max(_FEW_MEANS, -(-len(means) // _FEW_MEANS) * _FEW_MEANS))
 
         # The padding goes on counting after its neurons, and has the last one's weight and no table.
         real = (share.ids != NOWHERE).reshape(len(share.devices), -1)
@@ -98,25 +103,20 @@ class PoissonInput(Module):
             "index": (index[last] + beyond).astype(np.uint32),
             "weight": weight[last],
         }
-        split, whole = sharded(mesh, NEURON), sharded(mesh)
+        split = sharded(mesh, NEURON)
+        self.key, self.window = everywhere(mesh, key_words(seed)), everywhere(mesh, np.array(key[1:], np.int32))
         self.alike = LongTermState(joined(mesh, alike_blocks(*parts.values())), sharding=split)
         self.table, self.ids, self.index, self.weight = (LongTermState(joined(mesh, a), sharding=split) for a in parts.values())
-        self.thresholds, self.first, self.guide = (
-            LongTermState(spread(jnp.asarray(a), whole), sharding=whole) for a in (tables.thresholds, tables.first, tables.guide)
-        )
+        self.thresholds, self.first, self.guide = (everywhere(mesh, a) for a in (tables.thresholds, tables.first, tables.guide))
 
     def update(self, step: jax.Array, arriving: jax.Array) -> jax.Array:
         """Adds what arrives at the end of `step` to the input (threads, devices * size)."""
-        run = partial(
-            kernels.poisson, seed=self.seed, stream=self.stream, delay=self.delay, start=self.start, stop=self.stop,
-            threads=self.backend.threads, backend=self.backend.name,
-        )  # fmt: skip
-        specs = (P(), (P(), P(), P()), (P(NEURON),) * 5, P(None, NEURON))
+        run = partial(kernels.poisson, stream=self.stream, threads=self.backend.threads, backend=self.backend.name)
+        specs = (P(), P(), P(), (P(), P(), P()), (P(NEURON),) * 5, P(None, NEURON))
         island = jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=P(None, NEURON), check_vma=False)
         tables = (self.thresholds.value, self.first.value, self.guide.value)
-        return island(
-            step, tables, (self.alike.value, self.table.value, self.ids.value, self.index.value, self.weight.value), arriving
-        )
+        targets = (self.alike.value, self.table.value, self.ids.value, self.index.value, self.weight.value)
+        return island(step, self.key.value, self.window.value, tables, targets, arriving)
 
 
 def poisson_inputs(

@@ -17,17 +17,19 @@ from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, St
 from dist_sim.errors import ConnectError, ParameterError
 from dist_sim.kernels import build, plastic
 from dist_sim.kernels.decays import decays
+from dist_sim.kernels.philox import key_words
 from dist_sim.kernels.plastic_source import prepare
+from dist_sim.network.arguments import everywhere, roomy
 from dist_sim.network.changing import Changing
 from dist_sim.network.plastic_share import PlasticShare
 from dist_sim.network.portable import PADDING, RestoringPlasticity, distances, in_order
 from dist_sim.network.weight_log import WeightLog
 from dist_sim.partition.layout import Layout
-from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread, whole
+from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, whole
 from dist_sim.partition.processes import processes_of
 
 _FIRST_CAPACITY = 32  # spikes kept per target, a power of two
-_MOST_TAUS = 1024
+_MOST_TAUS, _FEW_TAUS = 1024, 4
 
 
 @final
@@ -49,6 +51,8 @@ class Plasticity(Module):
     place, target_place: number of each synapse in order of (target id, connection, slot), of each target in order of ids.
     """
 
+    structure = ("mesh", "backend", "min_delay", "num_delays", "stream", "text", "bits")
+
     def __init__(
         self,
         shares: Sequence[PlasticShare],
@@ -68,7 +72,8 @@ class Plasticity(Module):
     ) -> None:
         super().__init__()
         self.layout, self.mesh, self.backend = layout, mesh, backend
-        self.min_delay, self.num_delays, self.kinds, self.seed, self.stream = min_delay, num_delays, tuple(kinds), seed, stream
+        self.min_delay, self.num_delays, self.kinds, self.stream = min_delay, num_delays, tuple(kinds), stream
+        self.key = everywhere(mesh, key_words(seed))
         self.model, dtype = kinds[0].model, np.float64 if backend.wide else np.float32
         self.text = self.model.text(dtype, max(k.uniforms for k in kinds))
         prepare([self.text], backend=backend.name)
@@ -80,7 +85,10 @@ class Plasticity(Module):
             runs.append(np.concatenate([[0], ends]).astype(np.uint32))
         self.processes, self.local = processes_of(mesh), local_positions(mesh)
         lengths = [max(len(r) for r in runs), *(max(len(getattr(s, n)) for s in shares) for n in ("source", "target_ids"))]
-        longest_run, self._block, self._target_block = self.processes.largest([max(1, n) for n in lengths])
+        longest_run, block, target_block = self.processes.largest([max(1, n) for n in lengths])
+        # Of one length with other seeds too.
+        self._block, self._target_block = roomy(block), roomy(target_block)
+        longest_run = roomy((longest_run - 1) // num_delays) * num_delays + 1
         self.pointers = self._placed(runs, longest_run, repeat_last=True)
         fixed = [np.stack([s.target, s.kind], axis=1)[o].astype(np.int32) for s, o in zip(shares, orders, strict=True)]
         self.fixed = self._placed(fixed, self._block)
@@ -137,7 +145,8 @@ class Plasticity(Module):
                 f"({', '.join([*text.decays, *self.model.target_taus()])}); at most {_MOST_TAUS:,} have a table of their "
                 "exponential. Round them."
             )
-        decay = decays(taus, dt, dtype)
+        # Some rows for none: where two are equal, or no longer, the tables stay of one size.
+        decay = decays(np.pad(taus, (0, -len(taus) % _FEW_TAUS)), dt, dtype)
         self.bits = decay.bits
         rows = [
             np.stack([*s.place.T, *(np.searchsorted(taus, t) for t in ts)], axis=1).astype(np.int32)
@@ -152,9 +161,8 @@ class Plasticity(Module):
             index[-1][self.layout.slot[s.target_ids].astype(np.int64) - first] = np.arange(len(s.target_ids))
         self.index = self._placed(index, self.layout.slots_per_device)
         numbers = [[dt if name == "dt" else k.parameters[name] for name in text.parameters] for k in kinds]
-        everywhere = sharded(self.mesh)
         self.numbers, self.kind_tau, self.fine, self.coarse = (
-            LongTermState(spread(a, everywhere), sharding=everywhere)
+            everywhere(self.mesh, a)
             for a in (np.array(numbers, dtype), np.searchsorted(taus, own).astype(np.int32), decay.fine, decay.coarse)
         )
 
@@ -185,11 +193,11 @@ class Plasticity(Module):
         backend, neuron, log = self.backend, P(NEURON), self.log
         run = partial(
             plastic.deliver, self.text, min_delay=self.min_delay, num_delays=self.num_delays, threads=backend.threads,
-            period=plastic.PERIOD, bits=self.bits, seed=self.seed, stream=self.stream, backend=backend.name,
+            period=plastic.PERIOD, bits=self.bits, stream=self.stream, backend=backend.name,
         )  # fmt: skip
         synapses = self.fixed.value, self.place.value, self.state.value, self.last.value
-        specs = [P(), (neuron,) * 3, neuron, (neuron,) * 4, (neuron,) * 3, self._constant_specs, P(None, NEURON)]
-        operands = [step, history, self.pointers.value, synapses, self._posts, self._constant_values, arriving]
+        specs = [P(), P(), (neuron,) * 3, neuron, (neuron,) * 4, (neuron,) * 3, self._constant_specs, P(None, NEURON)]
+        operands = [step, self.key.value, history, self.pointers.value, synapses, self._posts, self._constant_values, arriving]
         results = (neuron,) * 3 + (P(None, NEURON),)
         if log is None:
             counters, self.state.value, self.last.value, arriving = self._island(run, tuple(specs), results)(*operands)

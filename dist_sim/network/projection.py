@@ -21,6 +21,7 @@ from dist_sim.kernels import build
 from dist_sim.kernels import history as in_flight
 from dist_sim.kernels.plastic import SYNAPSE_STREAMS
 from dist_sim.network import flight
+from dist_sim.network.arguments import roomy
 from dist_sim.network.channels import Channels
 from dist_sim.network.connection import Connection
 from dist_sim.network.plastic_share import PlasticShare
@@ -58,6 +59,8 @@ class Projection(Module):
     States: ring, marks, counters (the history, see `kernels.history`), outbox (steps, words) bits not yet exchanged.
     """
 
+    structure = ("mesh", "exchange", "backend", "counted", "size", "min_delay", "num_delays", "interval", "bit_words")
+
     def __init__(
         self,
         connections: Sequence[Connection],
@@ -76,7 +79,8 @@ class Projection(Module):
         counted: Mapping[int, bool] | None = None,
     ) -> None:
         super().__init__()
-        self.counted, word = [], layout.slots_per_device // 32
+        self.bit_words = layout.slots_per_device // 32
+        self.counted, word = [], self.bit_words
         for group, binary in sorted((counted or {}).items()):
             self.counted.append(in_flight.Counted(layout.first[group], layout.block[group], word, binary))
             word += layout.block[group]
@@ -98,6 +102,10 @@ class Projection(Module):
             )  # fmt: skip
             tables.append(table)
             shares.append(share)
+        # Where devices meet is a number of this network, which its compiled step takes as an argument.
+        meeting = getattr(exchange, "meeting", None)
+        numbers = None if meeting is None else from_blocks(mesh, [np.array([meeting.number], np.int32)] * len(self.local))
+        self.meeting = None if numbers is None else LongTermState(numbers, sharding=sharded(mesh, NEURON))
         self.plastic = self._changing(connections, tables, shares, of_targets, seed=seed, dt=dt)
         sources = [share.source for of_families in shares for share in of_families.values()]
         rows = self._place(tables, sources, external_steps)
@@ -133,7 +141,7 @@ class Projection(Module):
     @property
     def words(self) -> int:
         """Of a device's spikes of a step: a bit per neuron, and the numbers of those that are counted."""
-        return self.layout.slots_per_device // 32 + sum(c.count for c in self.counted)
+        return self.bit_words + sum(c.count for c in self.counted)
 
     @property
     def _all_threads(self) -> int:
@@ -154,7 +162,10 @@ class Projection(Module):
             max(t.num_rows for t in tables),
             *(max(1, *(len(getattr(t, name)) for t in tables)) for name in names),
         ])  # fmt: skip
+        # Of one length with other seeds too.
+        longest, rows = roomy(longest), roomy(rows)
         length_of: dict[str, int] = dict(zip(names, lengths, strict=True))
+        length_of |= {"pointers": rows * self.num_delays + 1, "synapses": roomy(length_of["synapses"])}
         never = np.array([[0xFFFFFFFF], [0]], dtype=np.uint32)
         padded = [np.concatenate([e, np.repeat(never, longest - e.shape[1], axis=1)], axis=1) for e in events]
         self.events = LongTermState(from_blocks(mesh, padded, axis=1), sharding=sharded(mesh, None, NEURON))
@@ -247,9 +258,10 @@ class Projection(Module):
             (devices * words,) the same in order of devices: the bits in order of source slots, then the numbers.
         """
         interval = self.interval
-        run = partial(self.exchange, num_delays=self.num_delays, backend=self.backend.name, counted=tuple(self.counted))
 
-        def island(step, spikes, outbox, events, sources, history):
+        def island(step, spikes, outbox, events, sources, history, meeting):
+            exchange = self.exchange if meeting is None else self.exchange.at(meeting)
+            run = partial(exchange, num_delays=self.num_delays, backend=self.backend.name, counted=tuple(self.counted))
             parts = [bits for bits, _ in spikes] + [n.astype(jnp.uint32) for _, n in spikes if n.shape[0]]
             words = jnp.concatenate(parts) if len(parts) > 1 else parts[0]
             if interval == 1:
@@ -264,10 +276,12 @@ class Projection(Module):
 
         neuron, history = P(NEURON), (P(NEURON), P(NEURON), P(NEURON))
         specs = (P(), ((neuron, neuron),) * len(spikes), P(None, NEURON), P(None, NEURON), (neuron, neuron, neuron), history)
+        specs += (None if self.meeting is None else neuron,)
         sources = (self.present.value, self.rank.value, self.pointers.value)
         words, self.outbox.value, new = self._island(island, specs, (neuron, P(None, NEURON), history))(
-            step, tuple(spikes), self.outbox.value, self.events.value, sources, self._history()
-        )
+            step, tuple(spikes), self.outbox.value, self.events.value, sources, self._history(),
+            None if self.meeting is None else self.meeting.value,
+        )  # fmt: skip
         self.ring.value, self.marks.value, self.counters.value = new
         for plastic in self.plastic.values():
             plastic.record(step, self.bits_of(words))
@@ -277,8 +291,7 @@ class Projection(Module):
         """(devices * slots / 32,) of (devices * words,): the bits alone."""
         if not self.counted:
             return words
-        bits = self.layout.slots_per_device // 32
-        return self._island(lambda w: w[:bits], P(NEURON), P(NEURON))(words)
+        return self._island(lambda w: w[: self.bit_words], P(NEURON), P(NEURON))(words)
 
     def _island(self, f: Any, in_specs: Any, out_specs: Any) -> Any:
         return jax.shard_map(f, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,12 @@ from jax.sharding import PartitionSpec as P
 
 from dist_sim.core import HiddenState, LongTermState, Module
 from dist_sim.kernels import draws
-from dist_sim.kernels.philox import philox4x32, split_key
+from dist_sim.kernels.philox import key_words, philox4x32
 from dist_sim.kernels.scalar.guarded import uncontracted
+from dist_sim.network.arguments import everywhere
 from dist_sim.network.channels import Channels
 from dist_sim.partition.layout import NOWHERE
-from dist_sim.partition.mesh import NEURON, joined, sharded, spread
+from dist_sim.partition.mesh import NEURON, joined, sharded
 from dist_sim.partition.share import Share
 
 STIMULUS_STREAMS = 1 << 31  # synapses have the streams from 0, parameters those from 1 << 30
@@ -40,6 +41,7 @@ class Targets:
         stream: (n,) uint32 which of the edges of its target each is.
         devices: how many there are; number: of the node among all nodes.
         first: (devices,) int32 first step in which each is active.
+        key: (2,) uint32 of the seed, see `key_words`.
         dtype: of floating-point numbers.
     """
 
@@ -49,7 +51,7 @@ class Targets:
     devices: int
     number: int
     first: jax.Array
-    seed: int
+    key: jax.Array
     dtype: Any
 
     def of(self, values: jax.Array) -> jax.Array:
@@ -59,13 +61,13 @@ class Targets:
     def words(self, step: jax.Array, purpose: int = 0) -> tuple[jax.Array, ...]:
         """Four random words (n,) of each target in a step; `step` is () or (n,) int32."""
         at = jnp.asarray(step).astype(jnp.uint32)
-        return philox4x32(*split_key(self.seed), self.ids, at, jnp.uint32(_OWN + purpose), self.stream)
+        return philox4x32(self.key[0], self.key[1], self.ids, at, jnp.uint32(_OWN + purpose), self.stream)
 
     def common_words(self, step: jax.Array, purpose: int = 0) -> tuple[jax.Array, ...]:
         """Four random words (devices,) of each device in a step, the same for all its targets."""
         device, at = jnp.arange(self.devices, dtype=jnp.uint32), jnp.asarray(step).astype(jnp.uint32)
         stream = jnp.uint32(STIMULUS_STREAMS + self.number)
-        return philox4x32(*split_key(self.seed), device, at, jnp.uint32(COMMON + purpose), stream)
+        return philox4x32(self.key[0], self.key[1], device, at, jnp.uint32(COMMON + purpose), stream)
 
     def normal(self, step: jax.Array) -> jax.Array:
         """(n,) standard normal numbers, of each target in a step."""
@@ -99,6 +101,8 @@ class Sender:
         first, last: (devices,) steps between which each is active.
     """
 
+    structure: ClassVar[tuple[str, ...]] = ("law", "number", "devices")
+
     law: Any
     number: int
     devices: int
@@ -110,12 +114,15 @@ class Sender:
 class _Input(Module):
     """Edges of one connection to the neurons of one model, in their padded global order."""
 
+    structure = ("sender", "group", "layers", "mesh", "dtype")
+
     def __init__(
         self, sender: Sender, edges: Edges, group: int, layers: int, share: Share, mesh: Mesh, *, seed: int, dtype: Any
     ) -> None:
         super().__init__()
         self.sender, self.group, self.layers, self.mesh = sender, group, layers, mesh
-        self.seed, self.dtype = seed, np.dtype(dtype)
+        self.dtype = np.dtype(dtype)
+        self.key, self.delay = everywhere(mesh, key_words(seed)), everywhere(mesh, np.array(sender.delay, np.int32))
         place, chosen = places_in_group(share, group, edges.place)
         self.edges = Edges(
             place=place, layer=edges.layer[chosen], device=edges.device[chosen], weight=edges.weight[chosen],
@@ -128,14 +135,10 @@ class _Input(Module):
             self._layered(values, empty, dtype)
             for values, empty, dtype in ((self.edges.device, -1, np.int32), (self.edges.stream, 0, np.uint32))
         )
-        whole = sharded(mesh)
-
-        def kept(values: np.ndarray) -> LongTermState:
-            kinds = {"f": self.dtype, "i": np.int32, "u": np.uint32, "b": np.bool_}
-            return LongTermState(spread(jnp.asarray(values.astype(kinds[values.dtype.kind])), whole), sharding=whole)
-
+        kinds = {"f": self.dtype, "i": np.int32, "u": np.uint32, "b": np.bool_}
         given = {"first": sender.first, "last": sender.last, **sender.law.numbers()}
-        self.p = {name: kept(np.asarray(values)) for name, values in given.items()}
+        arrays = {name: np.asarray(values) for name, values in given.items()}
+        self.p = {name: everywhere(mesh, values.astype(kinds[values.dtype.kind])) for name, values in arrays.items()}
 
     def _layered(self, values: np.ndarray, empty: float, dtype: Any) -> LongTermState:
         """(layers, n): of each edge in its layer, `empty` where there is none."""
@@ -148,12 +151,12 @@ class _Input(Module):
         return LongTermState(joined(self.mesh, own, axis), sharding=sharded(self.mesh, *(None,) * axis, NEURON))
 
     def _targets(
-        self, p: Mapping[str, jax.Array], ids: jax.Array, device: jax.Array, stream: jax.Array, step: jax.Array
+        self, key: jax.Array, p: Mapping[str, jax.Array], ids: jax.Array, device: jax.Array, stream: jax.Array, step: jax.Array
     ) -> tuple[Targets, jax.Array]:
         """A layer's targets, and whether anything is sent to each in a step: (n,) bool."""
         to = Targets(
             ids=ids, device=jnp.maximum(device, 0), stream=stream, devices=self.sender.devices, number=self.sender.number,
-            first=p["first"], seed=self.seed, dtype=self.dtype,
+            first=p["first"], key=key, dtype=self.dtype,
         )  # fmt: skip
         return to, (device >= 0) & (step >= to.of(p["first"])) & (step < to.of(p["last"]))
 
@@ -176,21 +179,21 @@ class CurrentInput(_Input):
     def update(self, step: jax.Array) -> jax.Array:
         """(n,) pA that act in `step`."""
         law, dtype = self.sender.law, self.dtype
-        emitted = step - self.sender.delay - 1
+        emitted = step - self.delay.value - 1
 
-        def run(emitted, p, ids, device, stream, weight):
+        def run(emitted, key, p, ids, device, stream, weight):
             def add(total, row):
                 device, stream, weight = row
-                to, active = self._targets(p, ids, device, stream, emitted)
+                to, active = self._targets(key, p, ids, device, stream, emitted)
                 return total + uncontracted(jnp.where(active, weight * law.current(p, emitted, to), dtype.type(0)))
 
             return self._over_layers(add, jnp.zeros(ids.shape, dtype), (device, stream, weight))
 
         p = {name: state.value for name, state in self.p.items()}
         split = P(None, NEURON)
-        specs = (P(), jax.tree.map(lambda _: P(), p), P(NEURON), split, split, split)
+        specs = (P(), P(), jax.tree.map(lambda _: P(), p), P(NEURON), split, split, split)
         island = jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=P(NEURON), check_vma=False)
-        return island(emitted, p, self.ids.value, self.device.value, self.stream.value, self.weight.value)
+        return island(emitted, self.key.value, p, self.ids.value, self.device.value, self.stream.value, self.weight.value)
 
 
 @final
@@ -203,6 +206,8 @@ class CountInput(_Input):
 
     States: kept (bins, layers, n).
     """
+
+    structure = (*_Input.structure, "whole", "keeps")
 
     def __init__(
         self, sender: Sender, edges: Edges, group: int, layers: int, share: Share, mesh: Mesh, *, seed: int, dtype: Any,
@@ -228,12 +233,12 @@ class CountInput(_Input):
 
     def update(self, step: jax.Array, arriving: jax.Array) -> jax.Array:
         """Adds what arrives at the end of `step` to the input (threads, devices * size)."""
-        law, emitted = self.sender.law, step - self.sender.delay
+        law, emitted = self.sender.law, step - self.delay.value
 
-        def run(emitted, p, ids, device, stream, index, inverted, weight, arriving):
+        def run(emitted, key, p, ids, device, stream, index, inverted, weight, arriving):
             def add(total, row):
                 device, stream, index, inverted, weight = row
-                to, active = self._targets(p, ids, device, stream, emitted)
+                to, active = self._targets(key, p, ids, device, stream, emitted)
                 count = law.counts(p, emitted, to)
                 if self.whole:
                     return total.at[0, index].add(jnp.where(active, weight * count.astype(total.dtype), 0))
@@ -243,10 +248,10 @@ class CountInput(_Input):
 
             return self._over_layers(add, arriving, (device, stream, index, inverted, weight))
 
-        def advance(emitted, p, ids, device, stream, index, inverted, weight, arriving, kept):
+        def advance(emitted, key, p, ids, device, stream, index, inverted, weight, arriving, kept):
             news = []
             for k in range(self.layers):
-                to, active = self._targets(p, ids, device[k], stream[k], emitted)
+                to, active = self._targets(key, p, ids, device[k], stream[k], emitted)
                 count, new = law.advance(p, emitted, to, kept[:, k])
                 arriving = arriving.at[0, index[k]].add(jnp.where(active, weight[k] * count.astype(arriving.dtype), 0))
                 news.append(jnp.where(active, new, kept[:, k]))
@@ -254,9 +259,9 @@ class CountInput(_Input):
 
         p = {name: state.value for name, state in self.p.items()}
         split, vector = P(None, NEURON), P(None, NEURON)
-        specs = (P(), jax.tree.map(lambda _: P(), p), P(NEURON), split, split, split, split, split, vector)
+        specs = (P(), P(), jax.tree.map(lambda _: P(), p), P(NEURON), split, split, split, split, split, vector)
         states = (self.ids, self.device, self.stream, self.index, self.inverted, self.weight)
-        values: Any = (emitted, p, *(s.value for s in states), arriving)
+        values: Any = (emitted, self.key.value, p, *(s.value for s in states), arriving)
         if not self.keeps:
             whole: Any = jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=vector, check_vma=False)
             return whole(*values)

@@ -35,6 +35,8 @@ class WeightLog(Module):
     States: watched (kinds,); synapse, emitted, weight (devices * room,); count (devices,).
     """
 
+    structure = ("mesh",)
+
     def __init__(self, watched: np.ndarray, mesh: Mesh, dtype: Any):
         super().__init__()
         self.mesh, self.local, self._dtype = mesh, local_positions(mesh), dtype

@@ -20,7 +20,7 @@ from dist_sim.run.progress import Phases, Progress, in_phase
 from dist_sim.run.provenance import versions
 from dist_sim.run.recording import Recording
 from dist_sim.run.safe_point import SafePoint
-from dist_sim.run.session import current_session, tell
+from dist_sim.run.session import current_session, is_labelled, tell
 from dist_sim.run.statistics import Population
 
 REMEDY = "Every process runs the script: let it make the same in each, from seeds that it is given (ds.param, --set seed=1)."
@@ -162,7 +162,8 @@ class Engine(ABC):
                 spikes = directory.next_spikes_folder()
                 saved = self._point.newest(last, allow_changed=self.session.allow_changed, spikes=spikes)
                 at = f"{saved.step * self.dt:g} ms" if saved is not None else "0 ms: there is no checkpoint"
-                self.tell(f"resumed at {at}")
+                if saved is not None or not is_labelled():  # most points of a sweep begin at 0
+                    self.tell(f"resumed at {at}")
         self.begin_recording(directory, saved.step if saved is not None else 0)
         if self.session is not None:
             self._name = self.session.enroll(self._given_name)

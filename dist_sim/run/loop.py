@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, final
 
 import jax
 import numpy as np
 
-from dist_sim.core import State, transform
+from dist_sim.core import Module, State, transform
 
 
 @final
@@ -16,7 +17,8 @@ class ChunkedLoop:
     """Runs `step(n, first)` for n from a chunk's first step on, in one compiled loop of any length up to a chunk.
 
     Args:
-        step: reads and writes States; `first` is the first step of the chunk.
+        step: reads and writes States; `first` is the first step of the chunk. A Module says its `structure`, and shares the
+            compiled loop with every other one of the same.
         chunk: largest number of steps without a visit of the host.
         overflow: after a chunk, None, or what makes room for what did not fit: the chunk is then run again, exactly, from the
             States it began with.
@@ -25,14 +27,12 @@ class ChunkedLoop:
     def __init__(
         self, step: Callable[[jax.Array, jax.Array], None], chunk: int, *, overflow: Callable[[], Callable[[], Any] | None]
     ) -> None:
-        def advance(first: jax.Array, last: jax.Array) -> None:
-            def body(n: jax.Array, _: None) -> None:
-                step(n, first)
-
-            transform.fori_loop(first, last, body)
-
+        self.advance: transform.Jit | transform.SharedJit
         # What a chunk began with is kept until it is known to fit: given away, each State would be copied before.
-        self.advance = transform.jit(advance, donate=False)
+        if isinstance(step, Module):
+            self.advance = transform.SharedJit(advance, step)
+        else:
+            self.advance = transform.Jit(partial(advance, step), donate=False)
         self.chunk = chunk
         self._overflow = overflow
 
@@ -65,3 +65,12 @@ class ChunkedLoop:
     def _run(self, first: int, last: int) -> None:
         self.advance(np.int32(first), np.int32(last))
         jax.block_until_ready([s.value for s in self.written])
+
+
+def advance(step: Callable[[jax.Array, jax.Array], None], first: jax.Array, last: jax.Array) -> None:
+    """The steps from `first` until before `last`."""
+
+    def body(n: jax.Array, _: None) -> None:
+        step(n, first)
+
+    transform.fori_loop(first, last, body)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value", bool, int, float, str)
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _current: ContextVar[Session | None] = ContextVar("session", default=None)
+_label: ContextVar[str | None] = ContextVar("label", default=None)
 
 
 @final
@@ -94,7 +95,10 @@ class Session:
             _current.reset(token)
 
     def enroll(self, name: str | None) -> str:
-        """Called when a run begins to record: its name among those of the script, with a number where it has been used."""
+        """Called when a run begins to record: its name among those of the script, with a number where it has been used, and in a
+        sweep that of the point."""
+        if (label := _label.get()) is not None:
+            name = label if name is None else f"{name}-{label}"
         found, number = name or f"run-{len(self.outcomes) + 1}", 1
         while found in self.outcomes:
             number += 1
@@ -150,6 +154,21 @@ class Session:
 def current_session() -> Session | None:
     """The session of `dist-sim run`, or None in a script run by plain python."""
     return _current.get()
+
+
+@contextmanager
+def labelled(label: str) -> Iterator[None]:
+    """Within this context the names of runs bear a label."""
+    token = _label.set(label)
+    try:
+        yield
+    finally:
+        _label.reset(token)
+
+
+def is_labelled() -> bool:
+    """Whether the names of runs bear a label here."""
+    return _label.get() is not None
 
 
 def tell(text: str, *, session: Session | None, process: int) -> None:

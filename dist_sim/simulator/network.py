@@ -30,6 +30,8 @@ class Meter(Module):
         rows: samples that one chunk can hold.
     """
 
+    structure = ("names", "interval")
+
     def __init__(self, neurons: Population, names: Sequence[str], index: np.ndarray, interval: int, rows: int):
         super().__init__()
         self.names, self.interval = tuple(names), interval
@@ -62,6 +64,8 @@ class Network(Module):
 
     States of its own: log (chunk, words) bits, the spikes of every step of the chunk in order of source slots.
     """
+
+    structure = ("mesh",)
 
     def __init__(
         self, layout: Layout, mesh: Mesh, populations: Sequence[Population], projection: Projection, drives: Sequence[Module],

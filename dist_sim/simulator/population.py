@@ -13,10 +13,12 @@ from jax.sharding import PartitionSpec as P
 
 from dist_sim.core import HiddenState, LongTermState, Module, ParamState
 from dist_sim.kernels import neurons as kernels
+from dist_sim.kernels.philox import key_words
 from dist_sim.kernels.scalar.guarded import run as run_text
 from dist_sim.nest.neurons import NESTNeuron
 from dist_sim.nest.neurons.shape import Shape, recorded_state
 from dist_sim.nest.neurons.text import host_parameters, neuron_text, recordable_text, start_values
+from dist_sim.network.arguments import everywhere
 from dist_sim.network.tables import Channels
 from dist_sim.partition.layout import NOWHERE
 from dist_sim.partition.mesh import NEURON, joined, sharded, spread
@@ -38,13 +40,15 @@ class Population(Module):
     States: variables (rows, n) and counters (rows, n), in the order of `text.states` and `text.counters`.
     """
 
+    structure = ("model", "shape", "channels", "mesh", "backend", "dtype", "stream", "text", "rows")
+
     def __init__(
         self, model: type[NESTNeuron], shape: Shape, values: Mapping[str, np.ndarray], ids: np.ndarray, *, dt: float,
         channels: Channels, dtype: Any, mesh: Mesh, backend: str, seed: int, stream: int, recorded: Collection[str] = (),
     ) -> None:  # fmt: skip
         super().__init__()
         self.model, self.shape, self.channels, self.mesh, self.backend = model, shape, channels, mesh, backend
-        self.dtype, self.seed, self.stream = np.dtype(dtype), seed, stream
+        self.dtype, self.stream, self.key = np.dtype(dtype), stream, everywhere(mesh, key_words(seed))
         self.text = text = neuron_text(model, shape, self.dtype)
         rows, starts = host_parameters(model, values, dt, shape, self.dtype), start_values(model, values, dt, shape)
         n = len(ids)
@@ -135,13 +139,13 @@ class Population(Module):
         """
         text = self.text
 
-        def run(step, arriving, shared, own, shared_whole, own_whole, quanta, currents, states, counters, ids, real):
+        def run(step, arriving, shared, own, shared_whole, own_whole, quanta, currents, states, counters, ids, real, key):
             parameters = kernels.Parameters(
                 rows=self.rows, shared=shared, own=own, shared_whole=shared_whole, own_whole=own_whole
             )
             states, counters, bits, counts = kernels.update(
-                text, step, arriving, parameters, quanta, currents, states, counters, ids, offset=self.channels.offset,
-                seed=self.seed, stream=self.stream, backend=self.backend,
+                text, step, arriving, parameters, quanta, currents, states, counters, ids, key, offset=self.channels.offset,
+                stream=self.stream, backend=self.backend,
             )  # fmt: skip
             return states, counters, bits & real, counts
 
@@ -149,11 +153,11 @@ class Population(Module):
             return P(None, NEURON) if a.shape[1] != 1 else P()
 
         n, quanta = P(None, NEURON), self.quanta.value
-        specs = (P(), n, P(), n, P(), n, where(quanta), where(currents), n, n, P(NEURON), P(NEURON))
+        specs = (P(), n, P(), n, P(), n, where(quanta), where(currents), n, n, P(NEURON), P(NEURON), P())
         island = jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=(n, n, P(NEURON), P(NEURON)), check_vma=False)
         self.variables.value, self.counters.value, bits, counts = island(
             step, arriving, self.shared.value, self.own.value, self.shared_whole.value, self.own_whole.value, quanta, currents,
-            self.variables.value, self.counters.value, self.ids.value, self.real.value,
+            self.variables.value, self.counters.value, self.ids.value, self.real.value, self.key.value,
         )  # fmt: skip
         return bits, counts
 

@@ -20,6 +20,7 @@ from typing import Any
 from unittest.mock import patch
 
 POPULATIONS, PAIRS = 254, 30  # of the 64,516 connects, and of the 900 before get_connections
+SCANNED = 100  # points
 
 
 def least(call: Callable[[], Any], times: int, of: int = 1) -> float:
@@ -149,6 +150,37 @@ def ours_generators() -> dict[str, float]:
     return {"cont(10 ms) of 10,000 spike_generators": least(lambda: sim.cont(10 * u.ms), 10)}
 
 
+def ours_scan() -> dict[str, float]:
+    """Per point, of 100 inhibitory weights: the first compiles for all. And of three that compile each for itself."""
+    import brainunit as u
+    import numpy as np
+
+    import dist_sim as ds
+    from dist_sim.core import transform
+
+    def point(weight: Any) -> Any:
+        sim = simulator()
+        exc, inh = sim.create("iaf_psc_exp", 80), sim.create("iaf_psc_exp", 20)
+        noise = sim.create("poisson_generator", rate=8000 * u.Hz)
+        sim.connect(noise, exc + inh, weight=87.8 * u.pA, delay=1.5 * u.ms)
+        sim.connect(exc, exc + inh, "fixed_indegree", indegree=8, weight=87.8 * u.pA, delay=1.5 * u.ms)
+        sim.connect(inh, exc + inh, "fixed_indegree", indegree=2, weight=weight, delay=0.8 * u.ms)
+        sim.connect(exc + inh, sim.create("spike_recorder"))
+        return sim.simulate(100 * u.ms).summary["spikes"]
+
+    def alone(weight: Any) -> Any:
+        transform.forget_programs()
+        return point(weight)
+
+    point(-400 * u.pA)  # kernels are loaded
+    transform.forget_programs()
+    weights: list[Any] = [weight * u.pA for weight in np.linspace(-900, -100, SCANNED)]
+    return {
+        f"a point of {SCANNED}": least(lambda: ds.sweep(point, {"weight": weights}, show=False), 1, SCANNED),
+        f"a point of {SCANNED}, if each compiled": least(lambda: ds.sweep(alone, {"weight": weights[:3]}, show=False), 1, 3),
+    }
+
+
 def ours_meters() -> dict[str, float]:
     sim = simulator()
     cells = sim.create("iaf_psc_exp", 300)
@@ -251,6 +283,22 @@ def nests_generators() -> dict[str, float]:
     return {"cont(10 ms) of 10,000 spike_generators": least(lambda: nest.Simulate(10.0), 10)}
 
 
+def nests_scan() -> dict[str, float]:
+    def point(weight: float) -> int:
+        nest = kernel()
+        exc, inh = nest.Create("iaf_psc_exp", 80), nest.Create("iaf_psc_exp", 20)
+        noise, recorder = nest.Create("poisson_generator", 1, {"rate": 8000.0}), nest.Create("spike_recorder")
+        nest.Connect(noise, exc + inh, "all_to_all", {"weight": 87.8, "delay": 1.5})
+        nest.Connect(exc, exc + inh, {"rule": "fixed_indegree", "indegree": 8}, {"weight": 87.8, "delay": 1.5})
+        nest.Connect(inh, exc + inh, {"rule": "fixed_indegree", "indegree": 2}, {"weight": weight, "delay": 0.8})
+        nest.Connect(exc + inh, recorder)
+        nest.Simulate(100.0)
+        return recorder.n_events
+
+    weights = [-900.0 + 800.0 * k / (SCANNED - 1) for k in range(SCANNED)]
+    return {f"a point of {SCANNED}": least(lambda: [point(weight) for weight in weights], 1, SCANNED)}
+
+
 def nests_meters() -> dict[str, float]:
     nest = kernel()
     cells = nest.Create("iaf_psc_exp", 300)
@@ -267,6 +315,7 @@ CASES: dict[str, tuple[Callable[..., dict[str, float]], Callable[..., dict[str, 
     "cont": (ours_cont, nests_cont, ()),
     "generators": (ours_generators, nests_generators, ()),
     "meters": (ours_meters, nests_meters, ()),
+    "scan": (ours_scan, nests_scan, ()),
 }
 
 

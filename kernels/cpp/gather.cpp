@@ -118,8 +118,7 @@ class Meeting {
   char* all_ = nullptr;     // where MPI has put what it gathered
 };
 
-// The meetings of this process by number. A compiled program knows the number alone: addresses would be wrong in another process
-// that finds the program in a cache.
+// The meetings of this process by number, which a compiled program is given as an operand: other networks run it as well.
 inline std::deque<Meeting>& meetings() {
   static auto* all = new std::deque<Meeting>;
   return *all;
@@ -133,10 +132,11 @@ extern "C" int64_t dist_sim_open_meeting(int64_t processes, int64_t devices, dis
   return int64_t(dist_sim::meetings().size()) - 1;
 }
 
-// `place` of the device in the mesh; `all` (devices of all processes, *shape of `mine`); `turn` orders the calls of a program.
+// `place` of the device in the mesh; `meeting` by number; `all` (devices of all processes, *shape of `mine`); `turn` orders the
+// calls of a program.
 // @BE gather
-void gather(const Tensor place, const Tensor mine, const Tensor turn, Tensor all, Tensor next, int64_t meeting) {
-  dist_sim::Meeting& here = dist_sim::meetings().at(meeting);
+void gather(const Tensor place, const Tensor meeting, const Tensor mine, const Tensor turn, Tensor all, Tensor next) {
+  dist_sim::Meeting& here = dist_sim::meetings().at(*static_cast<const int32_t*>(meeting.data_ptr()));
   const int32_t number = *static_cast<const int32_t*>(turn.data_ptr());
   const int64_t own = *static_cast<const int32_t*>(place.data_ptr()) % here.devices();
   here.meet(own, number, static_cast<const char*>(mine.data_ptr()), mine.nbytes(), static_cast<char*>(all.data_ptr()));

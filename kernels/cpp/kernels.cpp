@@ -132,17 +132,19 @@ void compact(const Tensor masks, const Tensor first, const Tensor regions, Tenso
 }
 
 // @BE poisson
-void poisson(const Tensor step, const Tensor thresholds, const Tensor first, const Tensor guide, const Tensor alike,
-             const Tensor table, const Tensor id, const Tensor index, const Tensor weight, const Tensor input_in, Tensor input,
-             uint32_t key0, uint32_t key1, uint32_t stream, int64_t delay, int64_t start, int64_t stop, int64_t threads) {
+void poisson(const Tensor step, const Tensor key, const Tensor window, const Tensor thresholds, const Tensor first, const Tensor guide,
+             const Tensor alike, const Tensor table, const Tensor id, const Tensor index, const Tensor weight, const Tensor input_in,
+             Tensor input, uint32_t stream, int64_t threads) {
   same(input_in, input);
-  const int64_t emitted = scalar(step) - delay;
-  if (emitted < start || emitted >= stop) return;
+  const int32_t* delay_start_stop = data<int32_t>(window);
+  const int64_t emitted = scalar(step) - delay_start_stop[0];
+  if (emitted < delay_start_stop[1] || emitted >= delay_start_stop[2]) return;
+  const uint32_t* keys = data<uint32_t>(key);
   by_width(weight, [&](auto w, auto) {
     using W = decltype(w);
     const Poisson<W> source{data<uint32_t>(thresholds), data<uint32_t>(first), data<uint8_t>(guide), data<uint8_t>(alike),
                             data<int32_t>(table), data<uint32_t>(id), data<uint32_t>(index), data<W>(weight),
-                            thresholds.shape(1), key0, key1, stream, uint32_t(emitted)};
+                            thresholds.shape(1), keys[0], keys[1], stream, uint32_t(emitted)};
     // Into the thread's own input: the others' lie in other caches.
     const int64_t size = input.numel() / threads;
     each_block(table.numel(), threads, [&](int64_t i, int part) { source.add(data<W>(input) + part * size, i); });

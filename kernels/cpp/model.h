@@ -174,9 +174,9 @@ Rows<T> rows_of(const BE::Tensor& t) {  // (rows, 1 or n)
 template <class Model, class T, bool SEVERAL>
 void call_model(const BE::Tensor& step, const BE::Tensor& arriving, const BE::Tensor& rows, const BE::Tensor& shared,
                 const BE::Tensor& own, const BE::Tensor& shared_whole, const BE::Tensor& own_whole, const BE::Tensor& quanta,
-                const BE::Tensor& currents, const BE::Tensor& ids, const BE::Tensor& states_old, const BE::Tensor& counters_old,
+                const BE::Tensor& currents, const BE::Tensor& ids, const BE::Tensor& key, const BE::Tensor& states_old, const BE::Tensor& counters_old,
                 const BE::Tensor& states, const BE::Tensor& counters, const BE::Tensor& bits, const BE::Tensor& counts, int64_t n,
-                int64_t offset, int64_t threads, uint32_t key0, uint32_t key1, uint32_t stream) {
+                int64_t offset, int64_t threads, uint32_t stream) {
   using W = typename Lanes<T>::Whole;
   const auto data = [](const BE::Tensor& t, auto like) { return static_cast<decltype(like)*>(t.data_ptr()); };
   same(states_old, states); same(counters_old, counters);
@@ -185,7 +185,8 @@ void call_model(const BE::Tensor& step, const BE::Tensor& arriving, const BE::Te
   const Rows<int32_t> wholes(row + Model::NUMBERS, Model::WHOLES, data(shared_whole, int32_t{}), data(own_whole, int32_t{}), n);
   const Rows<T> quantum = rows_of<T>(quanta), current = rows_of<T>(currents);
   const Places<T> at{&numbers, &quantum, &current, &wholes, data(states, T{}), data(counters, int32_t{}), data(ids, uint32_t{}),
-                     data(bits, uint32_t{}), SEVERAL ? data(counts, int32_t{}) : nullptr, n, *data(step, int32_t{}), key0, key1, stream};
+                     data(bits, uint32_t{}), SEVERAL ? data(counts, int32_t{}) : nullptr, n, *data(step, int32_t{}), data(key, uint32_t{})[0],
+                     data(key, uint32_t{})[1], stream};
   const Input<W, T> input{data(arriving, W{}), threads, arriving.numel() / threads, offset, n};
   step_model<Model>(at, input, threads);
 }

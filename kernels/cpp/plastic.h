@@ -237,20 +237,20 @@ template <class X>
 X* data(const BE::Tensor& t) { return static_cast<X*>(t.data_ptr()); }
 
 template <class Law, class T>
-void deliver_changing(const BE::Tensor& step, const BE::Tensor& ring, const BE::Tensor& marks, const BE::Tensor& pointers,
-                      const BE::Tensor& fixed, const BE::Tensor& place, const BE::Tensor& targets, const BE::Tensor& scale,
+void deliver_changing(const BE::Tensor& step, const BE::Tensor& key, const BE::Tensor& ring, const BE::Tensor& marks,
+                      const BE::Tensor& pointers, const BE::Tensor& fixed, const BE::Tensor& place, const BE::Tensor& targets, const BE::Tensor& scale,
                       const BE::Tensor& kinds, const BE::Tensor& kind_tau, const BE::Tensor& fine, const BE::Tensor& coarse,
                       const BE::Tensor& post_steps, const BE::Tensor& post_traces, const BE::Tensor& post_count,
                       const BE::Tensor& counters, const BE::Tensor& state, const BE::Tensor& last, const BE::Tensor& input,
-                      int64_t min_delay, int64_t num_delays, int64_t threads, int64_t period, int64_t bits, uint32_t key0,
-                      uint32_t key1, uint32_t stream, const WeightLog<T>& log) {
+                      int64_t min_delay, int64_t num_delays, int64_t threads, int64_t period, int64_t bits, uint32_t stream,
+                      const WeightLog<T>& log) {
   using W = typename Lanes<T>::Whole;
   const int64_t now = *data<const int32_t>(step), swept = now / period * period - 1;
   const Changing<Law, T> table{data<uint32_t>(pointers), data<int32_t>(fixed), data<uint32_t>(place), data<T>(state),
                                data<int32_t>(last), data<int32_t>(targets), data<T>(scale), data<T>(kinds), data<int32_t>(kind_tau),
                                {data<T>(fine), data<T>(coarse), bits, coarse.shape(1)},
                                {data<int32_t>(post_steps), data<T>(post_traces), data<uint32_t>(post_count), post_steps.shape(1)},
-                               key0, key1, stream};
+                               data<uint32_t>(key)[0], data<uint32_t>(key)[1], stream};
   const auto due = due_runs(data<uint32_t>(ring), data<uint32_t>(marks), ring.numel(), marks.numel() / 2, now, min_delay, num_delays);
   const int64_t size = input.numel() / threads;
   add64(data<uint32_t>(counters) + DELIVERED, deliver_runs(table, due, data<W>(input), size, swept, int(threads), log));

@@ -43,6 +43,11 @@ class AllGatherMemory:
             raise DeviceError(f"{where}: it is compiled, and there is no g++ or clang++. Install one, or use exchange='mask'.")
         return replace(self, meeting=open_meeting(1, mesh.size, None))
 
+    def at(self, number: jax.Array) -> Self:
+        """Inside `shard_map`: with the number of the meeting as an argument of the program, (1,) int32."""
+        assert self.meeting is not None
+        return replace(self, meeting=replace(self.meeting, number=number))
+
     def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str, counted=()):
         """As `AllGather`."""
         return push_gathered(

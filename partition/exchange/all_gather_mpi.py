@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self, final
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -70,6 +71,11 @@ class AllGatherMPI:
             told = f"process {process} ({np.count_nonzero(found)} of {processes.count} processes)"
             raise DeviceError(f"{where}: {told}: {_HINDRANCES[found[process]]} {_INSTEAD}")
         return replace(self, meeting=open_meeting(processes.count, each, _allgather()))
+
+    def at(self, number: jax.Array) -> Self:
+        """Inside `shard_map`: with the number of the meeting as an argument of the program, (1,) int32."""
+        assert self.meeting is not None
+        return replace(self, meeting=replace(self.meeting, number=number))
 
     def __call__(self, step, outbox, events, sources, history, *, num_delays: int, backend: str, counted=()):
         """As `AllGather`."""

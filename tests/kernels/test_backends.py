@@ -10,6 +10,7 @@ import pytest
 
 from dist_sim import kernels
 from dist_sim.kernels import build, history
+from dist_sim.kernels.philox import key_words
 from dist_sim.kernels.poisson import alike_blocks, count_tables, poisson
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
@@ -258,11 +259,12 @@ def test_poisson_input(ids, threads, wide):
         alike = alike_blocks(targets[0], *targets[1:])
         assert ids == "dealt" or (alike > 0).all()
         vector = rng.integers(-5, 5, (threads, n)).astype(dtype)
-        options = dict(seed=2**50 + 1, stream=2**31 + 2, delay=3, start=5, stop=40, threads=threads)
+        options = dict(stream=2**31 + 2, threads=threads)
+        key, window = key_words(2**50 + 1), np.array([3, 5, 40], np.int32)
         differing = 0
         for step in (0, 7, 8, 30, 42, 43):
             arrays = (tables.thresholds, tables.first, tables.guide)
-            (ours,), (theirs,) = both(poisson, np.int32(step), arrays, (alike, *targets), vector, **options)
+            (ours,), (theirs,) = both(poisson, np.int32(step), key, window, arrays, (alike, *targets), vector, **options)
             np.testing.assert_array_equal(ours.sum(axis=0), theirs.sum(axis=0))
             assert (ours != vector).any() == (8 <= step < 43)
             differing += (ours != vector).any()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from dist_sim.kernels import cuda, neurons
+from dist_sim.kernels.philox import key_words
 from dist_sim.nest.neurons import NEURONS
 from dist_sim.nest.neurons.shape import default_shape, settable
 from dist_sim.nest.neurons.shape import entries as rows_of
@@ -109,13 +110,13 @@ def test_the_twin_gives_the_bits_of_the_cpu(twins, model, dtype):
     with jax.enable_x64(dtype == np.float64):
         text, parameters, states, counters, unit, arriving = inputs(model, dtype)
         current = np.full((text.currents, 1), 350.0, dtype)
-        ids = np.arange(N, dtype=np.uint32) + 5
+        ids, key = np.arange(N, dtype=np.uint32) + 5, key_words(11)
 
         @jax.jit
         def step(k, arriving, p, unit, states, counters):
             parameters = neurons.Parameters(rows=place, **p)
             return neurons.update(
-                text, k, arriving, parameters, unit, current, states, counters, ids, offset=0, seed=11, stream=3, backend="native"
+                text, k, arriving, parameters, unit, current, states, counters, ids, key, offset=0, stream=3, backend="native"
             )
 
         place = parameters.rows

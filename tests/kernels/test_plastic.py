@@ -10,6 +10,7 @@ import pytest
 
 from dist_sim.kernels import history, plastic
 from dist_sim.kernels.decays import decayed, decays
+from dist_sim.kernels.philox import key_words
 from dist_sim.kernels.plastic_source import load_compiled
 from dist_sim.kernels.scalar.guarded import run
 from dist_sim.kernels.scalar.text import trace
@@ -92,9 +93,7 @@ def simulated(backend, wide, name="stdp_synapse", *, steps=130, capacity=64, thr
     pointers, (fixed, place, state, last), posts, constants, index = jax.tree.map(jnp.asarray, arrays)
     options = dict(period=period, bits=int(bits), backend=backend)
     deliver = jax.jit(
-        functools.partial(
-            plastic.deliver, text, min_delay=MIN_DELAY, num_delays=DELAYS, threads=threads, seed=3, stream=7, **options
-        )
+        functools.partial(plastic.deliver, text, min_delay=MIN_DELAY, num_delays=DELAYS, threads=threads, stream=7, **options)
     )
     record = jax.jit(functools.partial(plastic.record, stored=text.stored, longest=LONGEST, **options))
     ring, marks = np.zeros(512, np.uint32), np.zeros((LONGEST + 1, 2), np.uint32)
@@ -104,7 +103,8 @@ def simulated(backend, wide, name="stdp_synapse", *, steps=130, capacity=64, thr
         now = jnp.int32(step)
         empty = jnp.zeros((threads, 2 * TARGETS), integer)
         flight = jnp.asarray(ring), jnp.asarray(marks), counters
-        counters, state, last, arriving = deliver(now, flight, pointers, (fixed, place, state, last), posts, constants, empty)
+        synapses = fixed, place, state, last
+        counters, state, last, arriving = deliver(now, key_words(3), flight, pointers, synapses, posts, constants, empty)
         inputs.append(np.asarray(arriving).sum(axis=0))
         rows = np.repeat(np.arange(ROWS), rng.choice(4, ROWS, p=[0.85, 0.1, 0.03, 0.02]))
         ring[(head + np.arange(len(rows))) % 512] = rows

@@ -9,9 +9,15 @@ import pytest
 from laws.networks import brunel, microcircuit, mixed
 
 import dist_sim as ds
+from dist_sim.core import transform
 from dist_sim.simulator.network import Network
 
 COLLECTIVES = re.compile(r" (all-gather|all-reduce|all-to-all|reduce-scatter|collective-\w+)(?:-start)?\(")
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled():
+    transform.forget_programs()
 
 
 @pytest.mark.parametrize("devices", [1, 3])
@@ -90,4 +96,4 @@ def compiled(sim):
 
 
 def programs_of(loop):
-    return [program for programs in loop.advance._programs.values() for program in programs]
+    return [program for _, program in loop.advance._programs]

@@ -8,6 +8,7 @@ from laws.test_placement import EXCHANGES
 from run.checkpointed import StopAt, copied
 
 import dist_sim as ds
+from dist_sim.core import transform
 from dist_sim.kernels import plastic as plastic_kernels
 from dist_sim.network import plasticity, projection
 from dist_sim.run.checkpoint import CheckpointPolicy
@@ -168,6 +169,7 @@ def test_pieces_of_a_run_are_the_run(on_one_device):
 
 
 def test_one_compilation_for_a_run_of_any_length():
+    transform.forget_programs()
     sim = plastic(devices=2, chunk=3.7 * u.ms)
     sim.simulate(0 * u.ms)
     for duration in (0.1, 3.7, 11.0):

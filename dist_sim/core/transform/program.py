@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from functools import partial
 from sys import getrefcount
 from typing import Any
@@ -66,6 +67,17 @@ class Program:
             environ.peek(key) is not environ.MISSING and _signature(environ.get(key)) == signature
             for key, signature in self._inputs.items()
         )
+
+    def on_states(self, states: Mapping[State, State]) -> Program:
+        """The same compiled program on other States, which are the same slots."""
+        other = copy.copy(self)
+        other.staged = self.staged.on_states(states)
+        other._states = tuple(states[state] for state in self._states)
+        other._slots = tuple(state._slot for state in other._states)
+        other._versions = tuple((state._moved, hooks_version(state)) for state in other._states)
+        other._reused = [states[state] for state in self._reused]
+        other._others = [states[source] if isinstance(source, State) else source for source in self._others]
+        return other
 
     def inputs(self, leaves: list[Any]) -> tuple[list[Leaves], list[Leaves], list[Any]]:
         """What :attr:`donating` takes, as of now."""

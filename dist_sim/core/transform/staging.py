@@ -6,7 +6,8 @@ compose are programs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -87,6 +88,16 @@ class Staged:
     def is_closed(self) -> bool:
         """It holds no values of a trace around it, and may be kept."""
         return not any(isinstance(const, Tracer) for const in self._consts)
+
+    def on_states(self, states: Mapping[State, State]) -> Staged:
+        """The same program on other States, which are the same slots."""
+        other = copy.copy(self)
+        other.touched = Touched(*(tuple(states[state] for state in part) for part in self.touched))
+        other.sources = tuple(states[source] if isinstance(source, State) else source for source in self.sources)
+        # An equal slot is the State's own: compiled functions compare by identity first.
+        pairs = zip(other.touched.written, self.slots, strict=True)
+        other.slots = [state._slot if state._slot == slot else slot for state, slot in pairs]
+        return other
 
     def gather(self) -> list[Leaves]:
         """The values of its sources here and now; noted as read."""

@@ -40,6 +40,8 @@ class Device(ABC):
     """
 
     parameters: ClassVar[Mapping[str, Setting]]
+    # What its methods in the step may read of it: another value is another program. All other numbers come as arguments, in `p`.
+    structure: ClassVar[tuple[str, ...]] = ("resolution",)
     fixed: ClassVar[tuple[str, ...]] = ()  # what must be said before the device is connected
 
     def __init__(self, size: int, dt: float, given: Mapping[str, Any]):
@@ -55,6 +57,13 @@ class Device(ABC):
         self.start, self.stop = (np.minimum(t + self.origin, FOREVER) for t in (self.start, self.stop))
         self.check()
         del self._given
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for what is not found otherwise.
+        raise AttributeError(
+            f"{type(self).__name__} has no {name!r}. In the step it has what its `structure` names "
+            f"({', '.join(self.structure)}); its other numbers come in `p`, as `numbers` gives them."
+        )
 
     origin: np.ndarray
     start: np.ndarray

@@ -59,13 +59,14 @@ class gamma_sup_generator(OccupationGenerator):
         return occupied
 
     def advance(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets, kept: jax.Array) -> tuple[jax.Array, jax.Array]:
-        words = [w for block in range(-(-self.bins // 4)) for w in to.words(step, purpose=block)][: self.bins]
+        bins = kept.shape[0]
+        words = [w for block in range(-(-bins // 4)) for w in to.words(step, purpose=block)][:bins]
         left = draws.binomial(kept, to.of(p["stays"]), to.of(p["odds"]), jnp.stack(words))
         last = jnp.broadcast_to(to.of(p["stages"]) - 1, to.ids.shape)
         spikes = jnp.take_along_axis(left, last[None], axis=0)[0]
         entered = jnp.concatenate([spikes[None], left[:-1]])
         # Beyond the last stage of a generator there is nobody.
-        entered = jnp.where(jnp.arange(self.bins)[:, None] <= last, entered, 0)
+        entered = jnp.where(jnp.arange(bins)[:, None] <= last, entered, 0)
         return spikes, kept + entered - left
 
     def largest(self) -> np.ndarray:

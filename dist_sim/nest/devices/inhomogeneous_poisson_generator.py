@@ -8,7 +8,7 @@ import numpy as np
 
 from dist_sim.errors import ParameterError
 from dist_sim.nest.devices.device import CountGenerator
-from dist_sim.nest.devices.rates import largest_counts, mean_per_step, poisson_counts
+from dist_sim.nest.devices.rates import largest_counts, mean_per_step, poisson_counts, width_for
 from dist_sim.nest.devices.settings import Flag, Series, Setting
 from dist_sim.nest.devices.stairs import level, stairs
 from dist_sim.network.stimulus import Targets
@@ -29,6 +29,7 @@ class inhomogeneous_poisson_generator(CountGenerator):
         "rate_values": Series(unit="Hz"),
         "allow_offgrid_times": Flag(),
     }
+    structure = ("resolution", "width")
     rate_times: list[np.ndarray]
     rate_values: list[np.ndarray]
     allow_offgrid_times: bool
@@ -41,12 +42,13 @@ class inhomogeneous_poisson_generator(CountGenerator):
         if (self.stairs["value"] < 0).any():
             raise ParameterError(f"{self.where('rate_values')}: rates must be at least 0 Hz.")
         self.most = largest_counts(self.stairs["value"].max(axis=1) * self.resolution * 1e-3, self.where("rate_values"))
+        self.width = width_for(self.most)
 
     def numbers(self) -> Mapping[str, np.ndarray]:
-        return self.stairs
+        return {"most": np.full(self.size, self.most.max()), **self.stairs}
 
     def counts(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets) -> jax.Array:
-        return poisson_counts(mean_per_step(level(p, step), self.resolution), step, to, int(self.most.max()))
+        return poisson_counts(mean_per_step(level(p, step), self.resolution), p["most"], step, to, self.width)
 
     def largest(self) -> np.ndarray:
         return self.most

@@ -27,22 +27,24 @@ class mip_generator(CountGenerator):
         "rate": Number(unit="Hz", at_least=0.0),
         "p_copy": Number(default=1.0, at_least=0.0, at_most=1.0),
     }
+    structure = ("resolution", "width")
     lead: ClassVar[int] = 1
     rate: np.ndarray
     p_copy: np.ndarray
 
     def check(self) -> None:
         self.most = largest_counts(self.rate * self.resolution * 1e-3, self.where("rate"))
+        self.width = -(-int(self.most.max()) // 4) * 4  # words come in fours
 
     def numbers(self) -> Mapping[str, np.ndarray]:
         # A spike is copied where the upper 31 bits of its word are below this.
-        return {"rate": self.rate, "copied": np.floor(self.p_copy * 2.0**31 + 0.5).astype(np.uint32)}
+        copied = np.floor(self.p_copy * 2.0**31 + 0.5).astype(np.uint32)
+        return {"rate": self.rate, "most": np.full(self.size, self.most.max()), "copied": copied}
 
     def counts(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets) -> jax.Array:
-        width = int(self.most.max())
-        mother = to.of(poisson_counts(mean_per_step(p["rate"], self.resolution), step, to, width, common=True))
+        mother = to.of(poisson_counts(mean_per_step(p["rate"], self.resolution), p["most"], step, to, self.width, common=True))
         copied, count = to.of(p["copied"]), jnp.zeros(to.ids.shape, jnp.int32)
-        for spike in range(width):
+        for spike in range(self.width):
             word = to.words(step, purpose=spike // 4)[spike % 4]
             count = count + ((spike < mother) & (word >> 1 < copied))
         return count

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.errors import ParameterError
-from dist_sim.kernels.philox import philox4x32, split_key
+from dist_sim.kernels.philox import philox4x32
 from dist_sim.kernels.poisson import count_tables
 from dist_sim.nest.devices.device import SteadyPoissonGenerator
 from dist_sim.nest.devices.settings import Number, Setting
@@ -37,7 +37,7 @@ class poisson_generator(SteadyPoissonGenerator):
 
     def counts(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets) -> jax.Array:
         # The numbers that `kernels.poisson` draws.
-        words = philox4x32(*split_key(to.seed), to.ids >> 2, step.astype(jnp.uint32), jnp.uint32(0), to.stream)
+        words = philox4x32(to.key[0], to.key[1], to.ids >> 2, step.astype(jnp.uint32), jnp.uint32(0), to.stream)
         bits = jnp.stack(words)[to.ids & 3, jnp.arange(to.ids.shape[0])]
         above = (to.of(p["thresholds"]) < bits[:, None]).sum(axis=1, dtype=jnp.uint32)
         return jnp.where(to.of(p["silent"]), 0, to.of(p["fewest"]) + above).astype(jnp.int32)

@@ -77,9 +77,9 @@ class ppd_sup_generator(OccupationGenerator):
         # Those that spiked a dead time ago can spike again; these take their place.
         dead = jnp.broadcast_to(to.of(p["dead"]), to.ids.shape)
         place = jnp.broadcast_to(to.of((step - p["first"]) % jnp.maximum(p["dead"], 1)), to.ids.shape) + 1
-        place = jnp.minimum(place, self.bins - 1)
+        place = jnp.minimum(place, kept.shape[0] - 1)
         back = jnp.where(dead > 0, jnp.take_along_axis(kept, place[None], axis=0)[0], spikes)
-        here = (jnp.arange(self.bins)[:, None] == place) & (dead > 0)
+        here = (jnp.arange(kept.shape[0])[:, None] == place) & (dead > 0)
         return spikes, jnp.where(here, spikes, kept).at[0].set(kept[0] - spikes + back)
 
     def largest(self) -> np.ndarray:

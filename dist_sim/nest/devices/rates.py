@@ -8,7 +8,7 @@ import numpy as np
 
 from dist_sim.errors import ParameterError
 from dist_sim.kernels import draws
-from dist_sim.kernels.poisson import count_tables
+from dist_sim.kernels.poisson import count_tables, roomy_width
 from dist_sim.network.stimulus import Targets
 
 
@@ -23,9 +23,20 @@ def largest_counts(mean: np.ndarray, where: str) -> np.ndarray:
     return np.where(mean > 0, count_tables(np.where(mean > 0, mean, 1.0)).largest, 0)
 
 
-def poisson_counts(mean: jax.Array, step: jax.Array, to: Targets, width: int, *, common: bool = False) -> jax.Array:
-    """(n,) Poisson numbers of the targets, or of the devices if they are `common`; `mean` (devices,), at most `width`."""
-    tails = draws.poisson_tails(mean, width)
+def width_for(most: np.ndarray) -> int:
+    """The width of tables of numbers up to `most` (size,): one of few."""
+    return roomy_width(int(most.max()))
+
+
+def poisson_counts(
+    mean: jax.Array, most: jax.Array, step: jax.Array, to: Targets, width: int, *, common: bool = False
+) -> jax.Array:
+    """(n,) Poisson numbers of the targets, or of the devices if they are `common`.
+
+    Args:
+        mean: (devices,); most: (devices,) the largest number of any device, at most `width`.
+    """
+    tails = draws.poisson_tails(mean, most, width)
     if common:
         return draws.count_of(tails, to.common_words(step)[0])
     return draws.count_of(to.of(tails), to.words(step)[0])

@@ -8,7 +8,7 @@ import numpy as np
 
 from dist_sim.kernels.scalar.guarded import uncontracted
 from dist_sim.nest.devices.device import CountGenerator
-from dist_sim.nest.devices.rates import largest_counts, mean_per_step, poisson_counts
+from dist_sim.nest.devices.rates import largest_counts, mean_per_step, poisson_counts, width_for
 from dist_sim.nest.devices.settings import Flag, Number, Setting
 from dist_sim.nest.devices.wave import wave, wave_numbers
 from dist_sim.network.stimulus import Targets
@@ -32,6 +32,7 @@ class sinusoidal_poisson_generator(CountGenerator):
         "phase": Number(),
         "individual_spike_trains": Flag(default=True),
     }
+    structure = ("resolution", "width", "individual_spike_trains")
     lead: ClassVar[int] = 2
     rate: np.ndarray
     amplitude: np.ndarray
@@ -41,15 +42,17 @@ class sinusoidal_poisson_generator(CountGenerator):
 
     def check(self) -> None:
         self.most = largest_counts((self.rate + self.amplitude) * self.resolution * 1e-3, self.where("rate"))
+        self.width = width_for(self.most)
 
     def numbers(self) -> Mapping[str, np.ndarray]:
         waves = wave_numbers(self.frequency, self.phase, self.resolution)
-        return {"rate": self.rate, "amplitude": self.amplitude, **waves}
+        most = np.full(self.size, self.most.max())
+        return {"rate": self.rate, "amplitude": self.amplitude, "most": most, **waves}
 
     def counts(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets) -> jax.Array:
         mean = mean_per_step(p["rate"] + uncontracted(p["amplitude"] * wave(p, step, to.dtype)), self.resolution)
         common = not self.individual_spike_trains
-        counts = poisson_counts(mean, step, to, int(self.most.max()), common=common)
+        counts = poisson_counts(mean, p["most"], step, to, self.width, common=common)
         return to.of(counts) if common else counts
 
     def largest(self) -> np.ndarray:
