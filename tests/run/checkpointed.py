@@ -89,6 +89,7 @@ def copied(source: Path, target: Path) -> RunDirectory:
 
 def told(result: SimulationResult) -> dict[str, Any]:
     """All that a run must say the same, however it was cut: digest, counts, rates, samples."""
-    trace = result.to_numpy("multimeter_0")
+    (meter,) = result._meters
+    trace = result.to_numpy(meter)
     names = ("digest", "spikes", "emitted_events", "delivered_events", "in_flight_events", "rates", "cv", "model_time_ms")
     return {name: result.summary[name] for name in names} | {name: value.tobytes() for name, value in trace.items()}
