@@ -119,6 +119,24 @@ def step_of(value: Any, dt: float, where: str) -> int:
     return int(steps_of(float(bare), dt)) if np.isfinite(bare) else 2**31 - 1
 
 
+def whole_steps(duration: Any, dt: float, where: str) -> int:
+    """A time as the whole number of steps of dt [ms] that it is.
+
+    Raises:
+        UnitError: no time. ParameterError: not one finite time of at least 0 ms, no multiple of dt, more steps than are counted.
+    """
+    # Printing a quantity takes longer than a short simulation: the errors alone do it.
+    bare = magnitude(duration, "ms", where)
+    if bare.ndim or not 0 <= bare < np.inf:
+        raise ParameterError(f"{where}: {_short(duration)} must be one finite time of at least 0 ms.")
+    steps = int(steps_of(float(bare), dt))
+    if abs(steps * dt - float(bare)) > 1e-6 * max(1.0, 1e-6 * float(bare)):
+        raise ParameterError(f"{where}: {_short(duration)} must be a multiple of dt={dt:g} ms; nearest is {steps * dt:g} ms.")
+    if steps >= 2**31:
+        raise ParameterError(f"{where}: {_short(duration)} are {steps:,} steps; one simulation takes up to {2**31 - 1:,}.")
+    return steps
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, jax.Array) or np.asarray(value).dtype.kind in "iuf"
 

@@ -76,7 +76,7 @@ class Run:
             NumericalError: a State is NaN or infinite. OutputError: the disk takes nothing more. Stopped: the run was asked to
                 stop.
         """
-        return self._program.advance(_steps(duration, self._program.dt, "Run.advance"))
+        return self._program.advance(units.whole_steps(duration, self._program.dt, "Run.advance"))
 
 
 @final
@@ -96,7 +96,7 @@ class _Program(Engine):
         if mesh is None and jax.process_count() > 1:
             raise ParameterError("Run: of several processes each would compute the whole. Make it inside `with ds.use_mesh():`.")
         begin = time.perf_counter()
-        self._every = 1 if every is None else _steps(every, dt, "Run(every=...)")
+        self._every = 1 if every is None else units.whole_steps(every, dt, "Run(every=...)")
         if self._every < 1:
             raise ParameterError(f"Run(every={every}): needs at least one step of {dt:g} ms.")
         self._step, self._record = _with_optional("step", step), {n: _recorded(n, what) for n, what in record.items()}
@@ -105,7 +105,7 @@ class _Program(Engine):
                 shapes = transform.eval_shape(lambda: self._one(jnp.int32(0)))
                 # What is made for them now would hang where they are others.
                 self.check_same({f"recorded {what}": str(jax.tree.leaves(shape)[0]) for what, shape in shapes.items()})
-                self._arrange(shapes, None if chunk is None else _steps(chunk, dt, "Run(chunk=...)"))
+                self._arrange(shapes, None if chunk is None else units.whole_steps(chunk, dt, "Run(chunk=...)"))
             self.loop = ChunkedLoop(self._update, self.chunk, overflow=lambda: None)
             with self.phases.phase("compile"):
                 self.loop.compile(0)
@@ -272,15 +272,6 @@ def _all_finite(values: list[jax.Array]) -> jax.Array:
 
 def _floats(states: Iterable[State]) -> list[jax.Array]:
     return [x for s in states for x in jax.tree.leaves(s.value) if jnp.issubdtype(x.dtype, jnp.inexact)]
-
-
-def _steps(duration: Any, dt: float, where: str) -> int:
-    """A time in steps of dt [ms]."""
-    bare = float(units.magnitude(duration, "ms", where))
-    steps = round(bare / dt) if np.isfinite(bare) else -1
-    if steps < 0 or abs(steps * dt - bare) > 1e-6 * max(dt, bare):
-        raise ParameterError(f"{where}: {bare:g} ms must be a multiple of dt={dt:g} ms, and at least 0.")
-    return steps
 
 
 def _with_optional(what: str, f: Callable[..., Any]) -> Callable[[Any], Any]:

@@ -356,22 +356,8 @@ class Simulator:
         return self._simulation.advance(steps)
 
     def _steps(self, duration: Any) -> int:
-        steps = self._duration(duration)
+        steps = units.whole_steps(duration, self.dt, "simulate(duration)")
         stop_if_planning(self._description, steps)
-        return steps
-
-    def _duration(self, duration: Any) -> int:
-        # Printing a quantity takes longer than a short simulation.
-        bare = units.magnitude(duration, "ms", "simulate(duration)")
-        if bare.ndim or not 0 <= bare < np.inf:
-            raise ParameterError(f"simulate({duration}): must be one finite time of at least 0 ms.")
-        steps = int(units.steps_of(float(bare), self.dt))
-        if abs(steps * self.dt - float(bare)) > 1e-6:
-            raise ParameterError(
-                f"simulate({duration}): must be a multiple of dt={self.dt:g} ms; nearest is {steps * self.dt:g} ms."
-            )
-        if steps >= 2**31:
-            raise ParameterError(f"simulate({duration}): {steps:,} steps; one simulation takes up to {2**31 - 1:,}.")
         return steps
 
     def _description(self) -> Description:

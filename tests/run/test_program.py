@@ -200,7 +200,7 @@ def test_what_is_not_finite_is_found_with_its_state():
         (ParameterError, "'x'.*gives 2 arrays", lambda: run_of(record={"x": lambda: (np.ones(2), np.ones(3))})),
         (ParameterError, "every=.*0.25 ms must be a multiple of dt=0.1 ms", lambda: run_of(every=0.25 * u.ms)),
         (ParameterError, "at least one step", lambda: run_of(every=0 * u.ms)),
-        (ParameterError, "advance: -1 ms must be a multiple", lambda: run_of().advance(-1 * u.ms)),
+        (ParameterError, "advance: -1 ms must be one finite time of at least 0 ms", lambda: run_of().advance(-1 * u.ms)),
         (UnitError, "advance.*a time", lambda: run_of().advance(3)),
         (UnknownNameError, "'cell'.*'cells'", lambda: made()[1].advance(0 * u.ms).events("cell")),
         (UnknownNameError, "unknown trace 'W'. Known: V", lambda: made()[1].advance(0 * u.ms).trace("W")),
