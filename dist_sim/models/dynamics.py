@@ -18,6 +18,7 @@ from dist_sim.errors import ParameterError, UnitError, UnknownAttributeError
 from dist_sim.models.delays import OutputDelayAt, Prefetch, PrefetchDelayAt
 from dist_sim.models.describe import Described
 from dist_sim.models.init import Constant, Initializer
+from dist_sim.models.subpopulation import Subpopulation
 
 Input = Callable[..., Any]
 
@@ -93,6 +94,10 @@ class Dynamics(Module, Described):
             where = type(self).__name__ if self.states(HiddenState) else f"{type(self).__name__} before init_all_states"
             known = {*vars(self), *dir(type(self))} - {*dir(Module)}
             raise UnknownAttributeError("attribute", name, (key for key in known if not key.startswith("_")), where)
+
+    def __getitem__(self, index: Any) -> Subpopulation:
+        """Some of them, for projections: see :class:`~dist_sim.models.subpopulation.Subpopulation`."""
+        return Subpopulation(self, index)
 
     def add_current_input(self, key: str, current: Input, label: str | None = None) -> None:
         """Adds a current: a function of what :meth:`sum_current_inputs` is given, called at every step.

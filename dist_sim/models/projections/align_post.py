@@ -13,6 +13,7 @@ from dist_sim.models.dynamics import Dynamics
 from dist_sim.models.outputs.output import SynOut
 from dist_sim.models.projections.current_input import check_current, let_in
 from dist_sim.models.projections.projection import Connected, unit_of_weights
+from dist_sim.models.subpopulation import Subpopulation
 from dist_sim.models.synapses.synapse import Synapse
 
 
@@ -42,7 +43,7 @@ class AlignPostProj(Connected):
         comm: Any,
         syn: Descriptor[Any] | Synapse,
         out: Descriptor[Any] | SynOut,
-        post: Dynamics,
+        post: Dynamics | Subpopulation,
         label: str | None = None,
         delay: Any = None,
     ) -> None:
@@ -100,7 +101,7 @@ class SynapseAndOutput(Module):
         self.out.bind_cond(self.syn())
 
 
-def _check(comm: Any, pair: Any, post: Dynamics) -> None:
+def _check(comm: Any, pair: Any, post: Dynamics | Subpopulation) -> None:
     """Sizes and units along the way, before anything runs."""
     if np.prod(pair.syn.in_size) != np.prod(post.in_size):
         raise ParameterError(

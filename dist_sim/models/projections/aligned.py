@@ -15,6 +15,7 @@ from dist_sim.models.plasticity import ShortTermPlasticity
 from dist_sim.models.projections.align_post import AlignPostProj
 from dist_sim.models.projections.current import CurrentProj
 from dist_sim.models.projections.projection import Projection
+from dist_sim.models.subpopulation import Subpopulation
 from dist_sim.models.synapses.synapse import Synapse
 
 
@@ -78,7 +79,7 @@ class align_pre_projection(Aligned):
         syn: Synapse | Descriptor[Any],
         comm: Any,
         out: SynOut | Descriptor[Any],
-        post: Dynamics,
+        post: Dynamics | Subpopulation,
         stp: Any = None,
         delay: Any = None,
     ) -> None:
@@ -116,7 +117,7 @@ class align_post_projection(Aligned):
         comm: Any,
         syn: Synapse | Descriptor[Any],
         out: SynOut | Descriptor[Any],
-        post: Dynamics,
+        post: Dynamics | Subpopulation,
         stp: Any = None,
         delay: Any = None,
         label: str | None = None,

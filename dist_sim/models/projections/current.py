@@ -12,6 +12,7 @@ from dist_sim.models.dynamics import Dynamics
 from dist_sim.models.outputs.output import SynOut
 from dist_sim.models.projections.current_input import check_current, let_in
 from dist_sim.models.projections.projection import Connected, unit_of_weights
+from dist_sim.models.subpopulation import Subpopulation
 
 
 @final
@@ -34,7 +35,7 @@ class CurrentProj(Connected):
         *prefetch: Callable[..., Any] | State,
         comm: Any,
         out: SynOut | Descriptor[Any],
-        post: Dynamics,
+        post: Dynamics | Subpopulation,
         delay: Any = None,
         unit: Any = u.UNITLESS,
     ) -> None:

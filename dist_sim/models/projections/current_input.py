@@ -11,6 +11,7 @@ from dist_sim.errors import UnitError
 from dist_sim.models.dynamics import Dynamics
 from dist_sim.models.neurons.neuron import Neuron
 from dist_sim.models.outputs.output import SynOut
+from dist_sim.models.subpopulation import Subpopulation
 
 
 @final
@@ -33,7 +34,7 @@ class StepEnd(Module):
         self.out.unbind_cond()
 
 
-def let_in(post: Dynamics, out: SynOut, key: str, label: str | None = None) -> str:
+def let_in(post: Dynamics | Subpopulation, out: SynOut, key: str, label: str | None = None) -> str:
     """Makes an output a current of the population, under a key that is free. Returns the key."""
     named, count = key, 1
     while named in post.after_updates:
@@ -44,14 +45,14 @@ def let_in(post: Dynamics, out: SynOut, key: str, label: str | None = None) -> s
     return named
 
 
-def check_current(where: str, out: SynOut, unit: Any, post: Dynamics) -> None:
+def check_current(where: str, out: SynOut, unit: Any, post: Dynamics | Subpopulation) -> None:
     """That an output makes what the population takes of something in `unit`.
 
     Raises:
         UnitError: it does not.
     """
     current = out.update(1.0 * unit, 1.0 * u.mV)
-    wanted = post.input_unit if isinstance(post, Neuron) else u.mA
+    wanted = post.input_unit if isinstance(post, Neuron | Subpopulation) else u.mA
     if not u.have_same_dim(current, wanted):
         raise UnitError(
             f"{where}: {type(out).__name__} makes {u.get_unit(current)} of {unit}; {type(post).__name__} takes {wanted}. With "

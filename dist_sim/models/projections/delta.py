@@ -9,6 +9,7 @@ from dist_sim.core import State
 from dist_sim.errors import UnitError
 from dist_sim.models.dynamics import Dynamics
 from dist_sim.models.projections.projection import Connected, unit_of_weights
+from dist_sim.models.subpopulation import Subpopulation
 
 
 @final
@@ -26,8 +27,9 @@ class DeltaProj(Connected):
     """
 
     def __init__(
-        self, *prefetch: Callable[..., Any] | State, comm: Any, post: Dynamics, label: str | None = None, delay: Any = None
-    ) -> None:
+        self, *prefetch: Callable[..., Any] | State, comm: Any, post: Dynamics | Subpopulation, label: str | None = None,
+        delay: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__(prefetch, comm, post, delay)
         unit = unit_of_weights(comm)
         if unit is not None and not u.have_same_dim(unit, u.mV):

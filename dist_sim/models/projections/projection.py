@@ -16,6 +16,7 @@ from dist_sim.errors import ParameterError
 from dist_sim.models.delays import Delay
 from dist_sim.models.dynamics import Dynamics, shape_of
 from dist_sim.models.parameter import Parameter
+from dist_sim.models.subpopulation import Subpopulation
 
 
 class Projection(Module):
@@ -45,7 +46,7 @@ class Connected(Projection, ABC):
     Args:
         modules: what the input goes through first: Modules or functions, or a State instead of any input.
         comm: connectivity with weights, from the sources to the targets, such as `ds.nn.EventFixedProb`.
-        post: the targets.
+        post: the targets: a population, or some of it, `cells[:100]`.
         delay: [time] >= 0, one or one per source; None for none.
         unit: of the input.
     """
@@ -53,11 +54,12 @@ class Connected(Projection, ABC):
     delay = Parameter(u.ms, at_least=0.0)
 
     def __init__(
-        self, modules: tuple[Callable[..., Any] | State, ...], comm: Any, post: Dynamics, delay: Any, unit: Any = u.UNITLESS
-    ) -> None:
+        self, modules: tuple[Callable[..., Any] | State, ...], comm: Any, post: Dynamics | Subpopulation, delay: Any,
+        unit: Any = u.UNITLESS,
+    ) -> None:  # fmt: skip
         super().__init__()
         where = type(self).__name__
-        if not isinstance(post, Dynamics):
+        if not isinstance(post, Dynamics | Subpopulation):
             raise ParameterError(f"{where}(post={post!r:.60}): needs a population of neurons.")
         for module in modules:
             if not callable(module) and not isinstance(module, State):
