@@ -68,7 +68,7 @@ _silent: ContextVar[bool] = ContextVar("silent", default=False)
 
 
 @contextmanager
-def told_elsewhere() -> Iterator[None]:
+def unannounced() -> Iterator[None]:
     """Within this context compiling is not announced: what goes on here is, by whoever begins it."""
     token = _silent.set(True)
     try:

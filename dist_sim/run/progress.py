@@ -17,7 +17,7 @@ from rich.table import Column
 from rich.text import Text
 
 from dist_sim.errors import OutputError
-from dist_sim.kernels import told_elsewhere
+from dist_sim.kernels import unannounced
 from dist_sim.run.directory import RunDirectory
 from dist_sim.run.session import current_session
 
@@ -59,7 +59,7 @@ class Phases:
             threading.Thread(target=count.watch, args=(ended,), daemon=True).start()
         begin = time.perf_counter()
         try:
-            with in_phase(name), told_elsewhere() if self._show else nullcontext():
+            with in_phase(name), unannounced() if self._show else nullcontext():
                 yield count
         finally:
             spent = time.perf_counter() - begin

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dist_sim.kernels import backend, cache, told_elsewhere
+from dist_sim.kernels import backend, cache, unannounced
 
 pytestmark = pytest.mark.alone
 
@@ -120,7 +120,7 @@ def test_compiling_is_announced(capsys, monkeypatch):
     assert capsys.readouterr().err.startswith(
         "dist-sim: compiles kernels, which are kept for the next time ...\ndist-sim: kernels: "
     )
-    with told_elsewhere():
+    with unannounced():
         compiled("kernels")
     monkeypatch.setattr(backend, "load_cpp_file", lambda *_, **__: None)
     compiled("kernels")
