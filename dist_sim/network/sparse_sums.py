@@ -23,7 +23,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import Mesh, PartitionSpec
 
 from dist_sim.kernels import sparse
-from dist_sim.partition.blocks import Blocks, Kind, Split, Value, padded_size, rule
+from dist_sim.partition.blocks import Blocks, Kind, Shard, Split, Value, padded_size, rule
 from dist_sim.partition.mesh import NEURON
 
 
@@ -71,14 +71,8 @@ def _local(kind: str, table: Table, operands: Sequence[jax.Array]) -> jax.Array:
     return flat.reshape(table.block, table.width)
 
 
-def _over_blocks(
-    kind: str, table: Table, operands: Sequence[jax.Array], arrays: Sequence[jax.Array], *, parts: bool = False
-) -> jax.Array:
-    """The sum over the synapses of all devices, where what has targets along an axis is padded, and split over the mesh.
-
-    Args:
-        parts: of the sum for sources that of each device, along an axis in front.
-    """
+def _over_blocks(kind: str, table: Table, operands: Sequence[jax.Array], arrays: Sequence[jax.Array]) -> jax.Array:
+    """The sum over the synapses of all devices, where what has targets along an axis is padded, and split over the mesh."""
     mesh, (axes, result_axis) = table.mesh, _TARGET_AXES[kind]
     trials = tuple(name for name in mesh.shape if name != NEURON)
     trials = trials if trials and operands[0].shape[0] % math.prod(mesh.shape[n] for n in trials) == 0 else None
@@ -93,8 +87,6 @@ def _over_blocks(
     def local(*values: jax.Array) -> jax.Array:
         *own, pointers, synapses, first = values
         out = _local(kind, table, [*own, pointers[0], synapses[0], first])
-        if parts:
-            return out[None]
         summed = (*(trials or () if kind == "to_weights" else ()), *((NEURON,) if kind == "to_sources" else ()))
         return jax.lax.psum(out, summed) if summed else out
 
@@ -104,7 +96,7 @@ def _over_blocks(
         local,
         mesh=mesh,
         in_specs=(*in_specs, *table_specs),
-        out_specs=PartitionSpec(NEURON) if parts else spec(3 if kind == "to_targets" else 2, result_axis),
+        out_specs=spec(3 if kind == "to_targets" else 2, result_axis),
         check_vma=False,
     )(*operands, *arrays)
 
@@ -271,8 +263,12 @@ def _on_blocks(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
         blocks.whole(x) if axis is None or var.aval.shape == (1,) else blocks.split(x, Kind(axis, table.num_targets))
         for x, axis, var in zip(values, axes, eqn.invars, strict=False)
     ]
-    arrays = list(map(blocks.whole, values[len(axes) :]))
-    if eqn.primitive is TO_SOURCES and blocks.turn is not None:
-        return [jnp.sum(blocks.everywhere(_over_blocks("to_sources", table, operands, arrays, parts=True), 0), 0)]
-    out = eqn.primitive.bind(*operands, *arrays, table=table, blocked=True)
+    pointers, synapses, first = values[len(axes) :]
+    if blocks.turn is None:
+        arrays = map(blocks.whole, (pointers, synapses, first))
+        out = eqn.primitive.bind(*operands, *arrays, table=table, blocked=True)
+    else:  # on the device, whose part of the table this is
+        own = [x.array[0] if isinstance(x, Shard) else x[jax.lax.axis_index(NEURON)] for x in (pointers, synapses)]
+        out = _local(eqn.primitive.name.removeprefix("sparse_"), table, [*operands, *own, blocks.whole(first)])
+        out = jnp.sum(blocks.everywhere(out[None], 0), 0) if eqn.primitive is TO_SOURCES else out
     return [out if result_axis is None else Split(out, Kind(result_axis, table.num_targets))]

@@ -7,23 +7,25 @@ without communication. Neurons are counted where they are, as any sum is taken t
 device. So nothing that a program computes depends on the number of devices: not the order of a sum, and not which elements are
 the remainder of a vectorised loop, where `exp` or `tanh` round differently.
 
-Operations that a projection brings register a rule of their own with :func:`rule`.
+There are two ways to run it: over a mesh, with communication by the compiler (`over_mesh.py`), and on each device by itself,
+where the devices of a mesh of CPUs meet (`on_device.py`). Operations that a projection brings register a rule of their own with
+:func:`rule`.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Literal
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
-from dist_sim.kernels.gather import Meeting, after, gather
 from dist_sim.partition.mesh import NEURON
 
 LANES = 128
@@ -61,8 +63,25 @@ class Uniform:
     shape: tuple[int, ...]
 
 
+@final
+@dataclass(eq=False)
+class Shard:
+    """A device's part, along an axis, of an array that is placed by itself and not as neurons are: a table of synapses."""
+
+    array: jax.Array
+    axis: int
+
+
 Value = Any
-"""Split, Uniform, or an array that every device holds whole."""
+"""Split, Uniform, Shard, or an array that every device holds whole."""
+
+
+def padded(x: jax.Array, axis: int, length: int) -> jax.Array:
+    """`x` with the last of an axis repeated up to a length."""
+    if (missing := length - x.shape[axis]) <= 0:
+        return x
+    last = jax.lax.index_in_dim(x, x.shape[axis] - 1, axis)
+    return jax.lax.concatenate([x, jnp.broadcast_to(last, (*x.shape[:axis], missing, *x.shape[axis + 1 :]))], axis)
 
 
 def padded_size(size: int, devices: int) -> int:
@@ -70,63 +89,61 @@ def padded_size(size: int, devices: int) -> int:
     return devices * LANES * max(1, math.ceil(size / (devices * LANES)))
 
 
-@final
-class Blocks:
+class Blocks(ABC):
     """Runs a program over the devices of a mesh with the axis `neuron`. To be used inside `jax.jit`, anew in each trace.
 
-    Devices that meet (see `kernels.gather`) come to all places of a program at which something is gathered in one order: each
-    takes a turn, and returns the next. So nothing else may wait for the other devices in between: what lies elsewhere is sent
-    before the first turn, and results are sent after the last.
-
-    Args:
-        meeting: of the devices; None where they communicate by collectives of JAX.
-
     Attributes:
-        turn: () int32, the next; None without a meeting. Programs within the program take it, and return it.
+        turn: () int32, see `on_device.py`; None over a mesh. Programs within the program take it, and return it.
     """
 
-    def __init__(self, mesh: Mesh, meeting: Meeting | None = None) -> None:
-        self.mesh, self.meeting = mesh, meeting
+    turn: jax.Array | None = None
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
         self.devices = mesh.shape[NEURON]
-        self.turn = None if meeting is None else jnp.int32(0)
-        self._others = PartitionSpec.UNCONSTRAINED if len(mesh.shape) > 1 else None
         self._kinds: dict[Any, tuple[Kind | None, ...]] = {}
+
+    def surroundings(self) -> AbstractContextManager[Any]:
+        """What every operation is done in, besides what it was written in."""
+        return nullcontext()
 
     # ---- values ----
 
+    @abstractmethod
+    def length(self, size: int) -> int:
+        """Of a split axis of `size` neurons, as its arrays have it here."""
+
+    @abstractmethod
+    def cut(self, x: jax.Array, kind: Kind) -> jax.Array:
+        """The blocks of an array that every device holds whole."""
+
+    @abstractmethod
+    def everywhere(self, x: jax.Array, axis: int) -> jax.Array:
+        """What is split along an axis that the devices divide, as every device holds it whole."""
+
+    @abstractmethod
+    def total(self, numbers: jax.Array, kind: Kind, axes: Sequence[int]) -> jax.Array:
+        """The sum of split whole numbers along axes, of which one is that of the neurons."""
+
+    @abstractmethod
+    def lying(self, value: Value, sharding: NamedSharding, shape: tuple[int, ...]) -> Value:
+        """A value that is to lie so. Blocks lie as they do; of other axes it is obeyed where that is possible."""
+
     def split(self, value: Value, kind: Kind) -> jax.Array:
-        """The blocks of a value, as an array of the padded length."""
+        """The blocks of a value."""
         if isinstance(value, Split) and value.kind == kind:
             return value.array
         if isinstance(value, Uniform):
-            length = padded_size(kind.size, self.devices)
-            shape = (*value.shape[: kind.axis], length, *value.shape[kind.axis + 1 :])
+            shape = (*value.shape[: kind.axis], self.length(kind.size), *value.shape[kind.axis + 1 :])
             return jnp.broadcast_to(value.number, shape)
-        return self._cut(self._constrained(_rounded(self.whole(value)), kind.axis, None), kind)
-
-    def take(self, x: jax.Array, kind: Kind) -> Split:
-        """An input of a program, which lies wherever it lies, in blocks."""
-        cut = self._cut(x, kind)
-        if self.turn is not None and cut.shape != x.shape:
-
-            def once_there(turn: jax.Array, mine: jax.Array) -> jax.Array:
-                return after(turn, mine.reshape(-1)[:1])
-
-            self.turn = self._island(once_there, (None, kind.axis), None)(self.turn, cut)
-        return Split(cut, kind)
-
-    def _cut(self, x: jax.Array, kind: Kind) -> jax.Array:
-        axis, size = kind
-        if (missing := padded_size(size, self.devices) - size) > 0:
-            last = jnp.broadcast_to(jax.lax.index_in_dim(x, size - 1, axis), (*x.shape[:axis], missing, *x.shape[axis + 1 :]))
-            # Every device has it: unsaid, the compiler would share out the padding, and gather it.
-            x = jax.lax.concatenate([x, self._constrained(last, axis, None)], axis)
-        return self._constrained(x, axis, NEURON)
+        return self.cut(_rounded(self.whole(value)), kind)
 
     def whole(self, value: Value) -> jax.Array:
         """The value as every device holds it whole. A split one is gathered, once."""
         if isinstance(value, Uniform):
             return jnp.broadcast_to(value.number, value.shape)
+        if isinstance(value, Shard):
+            return self.everywhere(value.array, value.axis)
         if not isinstance(value, Split):
             return value
         if not value._whole:
@@ -134,30 +151,6 @@ class Blocks:
             gathered = self.everywhere(_rounded(value.array), axis)
             value._whole.append(jax.lax.slice_in_dim(gathered, 0, size, axis=axis))
         return value._whole[0]
-
-    def everywhere(self, x: jax.Array, axis: int) -> jax.Array:
-        """What is split along an axis that the devices divide, as every device holds it whole."""
-        # What is gathered is this array: said of it alone, the compiler would gather what it is computed from.
-        blocks = self._constrained(x, axis, NEURON)
-        meeting = self.meeting
-        if meeting is None:
-            return self._constrained(blocks, axis, None)
-
-        def meet(turn: jax.Array, mine: jax.Array) -> tuple[jax.Array, jax.Array]:
-            found, turn = gather(jax.lax.axis_index(NEURON), mine, turn, meeting)
-            return jnp.moveaxis(found, 0, axis).reshape(x.shape), turn
-
-        found, self.turn = self._island(meet, (None, axis), (None, None))(self.turn, blocks)
-        return found
-
-    def _island(self, f: Callable[..., Any], axes: Sequence[int | None], result: Any) -> Callable[..., Any]:
-        """`f` on every device of what is its own along these axes (None: whole)."""
-
-        def spec(axis: int | None) -> PartitionSpec:
-            return PartitionSpec() if axis is None else PartitionSpec(*(None,) * axis, NEURON)
-
-        out = tuple(map(spec, result)) if isinstance(result, tuple) else spec(result)
-        return jax.shard_map(f, mesh=self.mesh, in_specs=tuple(map(spec, axes)), out_specs=out, check_vma=False)
 
     @contextmanager
     def within(self, turn: jax.Array | None) -> Iterator[None]:
@@ -168,12 +161,6 @@ class Blocks:
         finally:
             self.turn = before
 
-    def _constrained(self, x: jax.Array, axis: int, over: str | None) -> jax.Array:
-        """`x` with one axis split over a mesh axis, or whole on every device; other axes stay split as they are."""
-        spec: list[Any] = [self._others] * jnp.ndim(x)
-        spec[axis] = over
-        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, PartitionSpec(*spec)))
-
     # ---- programs ----
 
     def run(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Value]) -> list[Value]:
@@ -183,31 +170,13 @@ class Blocks:
         for eqn in jaxpr.eqns:
             found = [x.val if isinstance(x, Literal) else values[x] for x in eqn.invars]
             name = eqn.primitive.name
-            with eqn.ctx.manager:
+            with eqn.ctx.manager, self.surroundings():
                 if name in _RULES and (name in _ALWAYS or any(isinstance(x, Split) for x in found)):
                     out = _RULES[name](self, eqn, found)
                 else:
                     out = bind(eqn, list(map(self.whole, found)))
             values.update(zip(eqn.outvars, out, strict=True))
         return [x.val if isinstance(x, Literal) else values[x] for x in jaxpr.outvars]
-
-    def plain(self, value: Value) -> jax.Array:
-        """The value as an array of its own size, lying wherever it lies."""
-        if not isinstance(value, Split):
-            return self.whole(value)
-        array, (axis, size) = value.array, value.kind
-        if self.turn is not None:
-
-            def at_last(turn: jax.Array, mine: jax.Array) -> jax.Array:
-                return after(mine, turn)
-
-            array = self._island(at_last, (None, axis), axis)(self.turn, array)
-        return array if array.shape[axis] == size else jax.lax.slice_in_dim(array, 0, size, axis=axis)
-
-    def handed_out(self, array: jax.Array) -> jax.Array:
-        """An array as the host gets it: whole on every process of the mesh where there are several, for each of them reads it."""
-        everywhere = NamedSharding(self.mesh, PartitionSpec())
-        return array if everywhere.is_fully_addressable else jax.lax.with_sharding_constraint(array, everywhere)
 
     def arrays(self, values: Sequence[Value], kinds: Sequence[Kind | None]) -> list[jax.Array]:
         """Values as the arrays that a loop carries or a branch returns, split as `kinds` say."""
@@ -277,10 +246,12 @@ def kind_of(value: Value) -> Kind | None:
 
 
 def _array_of(value: Value) -> Any:
-    return value.array if isinstance(value, Split) else value
+    return value.array if isinstance(value, Split | Shard) else value
 
 
 def _with_array(value: Value, array: Any) -> Value:
+    if isinstance(value, Shard):
+        return Shard(array, value.axis)
     return Split(array, value.kind) if isinstance(value, Split) else array
 
 

@@ -12,11 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
-from dist_sim.partition.blocks.program import Blocks, Kind, Split, Uniform, Value, bind, padded_size, rule
-from dist_sim.partition.mesh import NEURON
+from dist_sim.partition.blocks.program import Blocks, Kind, Split, Uniform, Value, bind, rule
 
 _ELEMENTWISE = (
     "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "bessel_i0e", "bessel_i1e",
@@ -43,7 +41,7 @@ def _whole(blocks: Blocks, eqn: Any, values: Sequence[Value]) -> list[Value]:
 
 
 def _padded(shape: Sequence[int], axis: int, blocks: Blocks) -> tuple[int, ...]:
-    return (*shape[:axis], padded_size(shape[axis], blocks.devices), *shape[axis + 1 :])
+    return (*shape[:axis], blocks.length(shape[axis]), *shape[axis + 1 :])
 
 
 # ---- along each neuron ----
@@ -126,11 +124,7 @@ def reduce_sum(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     if blocks.devices == 1:
         total = _sum_of_one_device(numbers, axis, size, axes)
     else:
-        real = np.expand_dims(np.arange(numbers.shape[axis]) < size, [n for n in range(numbers.ndim) if n != axis])
-        # An axis of devices in front of their neurons: what it leaves of a sum is the part of each.
-        parts = jnp.where(real, numbers, 0).reshape(*numbers.shape[:axis], blocks.devices, -1, *numbers.shape[axis + 1 :])
-        parts = jnp.sum(jnp.moveaxis(parts, axis, 0), [n + 1 for n in axes], numbers.dtype)
-        total = jnp.sum(blocks.everywhere(parts, 0), 0, numbers.dtype)
+        total = blocks.total(numbers, x.kind, axes)
     return [total.astype(eqn.outvars[0].aval.dtype)]
 
 
@@ -318,22 +312,10 @@ def dot_general(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
 
 @rule("sharding_constraint", always=True)
 def sharding_constraint(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
-    """Blocks lie as they do; other axes lie as they are told."""
-    x, sharding = values[0], eqn.params["sharding"]
+    sharding = eqn.params["sharding"]
     if not isinstance(sharding, NamedSharding) or sharding.mesh != blocks.mesh:
         return _whole(blocks, eqn, values)
-    aval = eqn.invars[0].aval
-    spec = [*sharding.spec, *(None,) * (aval.ndim - len(sharding.spec))]
-    if NEURON in spec:
-        kind = Kind(spec.index(NEURON), aval.shape[spec.index(NEURON)])
-    elif isinstance(x, Split):
-        kind = x.kind
-        spec[kind.axis] = NEURON
-    else:
-        return _whole(blocks, eqn, values)
-    return [
-        Split(jax.lax.with_sharding_constraint(blocks.split(x, kind), NamedSharding(blocks.mesh, PartitionSpec(*spec))), kind)
-    ]
+    return [blocks.lying(values[0], sharding, eqn.invars[0].aval.shape)]
 
 
 @rule("reshard")

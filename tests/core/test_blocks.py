@@ -9,7 +9,7 @@ import pytest
 
 import dist_sim as ds
 from dist_sim.core import HiddenState, State, transform
-from dist_sim.partition.blocks import Blocks, Kind, Split, padded_size
+from dist_sim.partition.blocks import Kind, OverMesh, Split, on_devices, padded_size
 from dist_sim.partition.exchange import meeting_of
 
 N = 77_169  # neither a multiple of the vector lanes nor of any number of devices
@@ -222,7 +222,7 @@ def test_what_follows_from_one_number_is_computed_once():
     with ds.use_mesh(devices=1) as mesh:
 
         def over_blocks(x):
-            return Blocks(mesh).run(program.jaxpr, program.consts, [Split(x, Kind(0, 384))])[0].array
+            return OverMesh(mesh).run(program.jaxpr, program.consts, [Split(x, Kind(0, 384))])[0].array
 
         text, x = str(jax.make_jaxpr(over_blocks)(jnp.ones(384))), jnp.linspace(0.0, 1.0, 384)
         found = jax.jit(over_blocks)(x)
@@ -253,18 +253,24 @@ def test_an_operation_on_blocks(case):
     arrays = [many(np.empty(shape)) for shape, _ in arguments]
     wanted = jax.jit(function)(*arrays)
     program = jax.make_jaxpr(function)(*arrays)
+    kinds = [None if axis is None else Kind(axis, shape[axis]) for shape, axis in arguments]
+
+    def outcome(blocks, values):
+        (out,) = blocks.run(program.jaxpr, program.consts, values)
+        assert (out.kind.axis if isinstance(out, Split) else None) == axis
+        return [out]
+
     found = {}
     for devices, exchange in ((1, None), (3, "mask"), (2, "memory")):
         mesh = ds.neuron_mesh(devices)
         meeting = meeting_of(mesh, exchange)
 
         def run(*arrays, mesh=mesh, meeting=meeting):
-            blocks = Blocks(mesh, meeting)
-            kinds = [None if axis is None else Kind(axis, shape[axis]) for shape, axis in arguments]
+            if meeting is not None:
+                return on_devices(mesh, meeting, outcome, arrays, kinds)[0]
+            blocks = OverMesh(mesh)
             values = [x if kind is None else blocks.take(x, kind) for x, kind in zip(arrays, kinds, strict=True)]
-            (out,) = blocks.run(program.jaxpr, program.consts, values)
-            assert (out.kind.axis if isinstance(out, Split) else None) == axis
-            return blocks.plain(out)
+            return blocks.plain(*outcome(blocks, values))
 
         found[devices] = np.asarray(jax.jit(run)(*arrays))
         assert found[devices].shape == wanted.shape

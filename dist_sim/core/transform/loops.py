@@ -165,7 +165,7 @@ class Carried:
     @property
     def is_spread(self) -> bool:
         """Called outside of `jit`, and States are spread over a mesh: to be compiled as `jit` compiles for a mesh."""
-        return is_eager() and self._staged.blocks is not None
+        return is_eager() and self._staged.spread is not None
 
     def step(self, values: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
         """One step; returns what the function returns and the new values."""

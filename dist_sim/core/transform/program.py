@@ -48,8 +48,8 @@ class Program:
             pure.__name__ = name
             return jax.jit(pure, **options)
 
-        blocks = staged.blocks
-        run = staged if blocks is None else partial(staged.on, blocks)
+        spread = staged.spread
+        run = staged if spread is None else partial(staged.on, spread)
         # Told where States lie, XLA puts them there: else it says of a single device that nothing is split, and each is moved.
         placed = [list(slot.shardings) for slot in staged.slots]
         self.donating = compiled(run, donate_argnums=(0,) if self._reused else (), out_shardings=(None, placed))

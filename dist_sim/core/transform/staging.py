@@ -15,14 +15,16 @@ import jax
 from jax.ad_checkpoint import checkpoint_name
 from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import ClosedJaxpr, Var
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dist_sim.core import environ
-from dist_sim.core.placement import ByName
+from dist_sim.core.placement import ByName, Given
 from dist_sim.core.slot import Slot, placed
 from dist_sim.core.state import State, commit
 from dist_sim.core.trace import INPUT, StateTrace, check_read
 from dist_sim.errors import StateValueError
-from dist_sim.partition.blocks import Blocks
+from dist_sim.kernels.gather import Meeting
+from dist_sim.partition.blocks import Kind, OverMesh, on_devices
 from dist_sim.partition.exchange import meeting_of
 from dist_sim.partition.mesh import NEURON
 
@@ -39,6 +41,13 @@ class Touched(NamedTuple):
     def read_only(self) -> tuple[State, ...]:
         written = set(self.written)
         return tuple(state for state in self.read if state not in written)
+
+
+class Spread(NamedTuple):
+    """A mesh over which a program runs, and where its devices meet; None: the compiler communicates."""
+
+    mesh: Mesh
+    meeting: Meeting | None
 
 
 class Staged:
@@ -130,26 +139,32 @@ class Staged:
         self._jaxpr = self._jaxpr.replace(eqns=eqns)
 
     @property
-    def blocks(self) -> Callable[[], Blocks] | None:
-        """Makes what runs the program over a mesh, if its States are spread over one by the names of their axes."""
+    def spread(self) -> Spread | None:
+        """How the program runs over a mesh, if its States are spread over one by the names of their axes."""
         placements = [source._placement for source in self.sources if isinstance(source, State)]
         rules = {p.rules.mesh: p.rules for p in placements if isinstance(p, ByName) and NEURON in p.rules.mesh.shape}
         if len(rules) != 1:
             return None
         ((mesh, used),) = rules.items()
-        return partial(Blocks, mesh, None if _has_islands(self._jaxpr) else meeting_of(mesh, used.exchange))
+        # The user's own collectives are JAX's, and what calls the host calls it once for all devices.
+        alone = not self.calls_host and not _has_islands(self._jaxpr)
+        return Spread(mesh, meeting_of(mesh, used.exchange) if alone else None)
 
-    def on(self, make_blocks: Callable[[], Blocks], inputs: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
+    def on(self, spread: Spread, inputs: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
         """As a call, with what has neurons along an axis split into blocks."""
-        blocks, taken = make_blocks(), []
-        for number, leaf in self._taken:
-            source, x = self.sources[number], inputs[number][leaf]
-            placement = source._placement if isinstance(source, State) else None
-            kind = placement.kind(x.shape) if isinstance(placement, ByName) else None
-            taken.append(x if kind is None else blocks.take(x, kind))
-        out = blocks.run(self._jaxpr, self._consts, [*taken, *jax.tree.leaves(args)])
-        result, written = self._split_up(list(map(blocks.plain, out)))
-        return jax.tree.map(blocks.handed_out, result), [
+        mesh, meeting = spread
+        taken = [inputs[source][leaf] for source, leaf in self._taken]
+        kinds = [_lies(self.sources[source], leaf, x, mesh) for (source, leaf), x in zip(self._taken, taken, strict=True)]
+        rest = jax.tree.leaves(args)
+        if meeting is not None:
+            run: Any = lambda blocks, values: blocks.run(self._jaxpr, self._consts, values)  # noqa: E731
+            out = on_devices(mesh, meeting, run, [*taken, *rest], [*kinds, *(None for _ in rest)])
+        else:
+            blocks = OverMesh(mesh)
+            values = [blocks.take(x, kind) if isinstance(kind, Kind) else x for x, kind in zip(taken, kinds, strict=True)]
+            out = list(map(blocks.plain, blocks.run(self._jaxpr, self._consts, [*values, *rest])))
+        result, written = self._split_up(out)
+        return jax.tree.map(partial(_handed_out, mesh), result), [
             [x if sharding is None else placed(x, sharding) for x, sharding in zip(leaves, slot.shardings, strict=True)]
             for leaves, slot in zip(written, self.slots, strict=True)
         ]
@@ -210,6 +225,23 @@ def _inputs_first(closed: ClosedJaxpr) -> tuple[Any, list[tuple[int, int]]]:
     rest = [eqn for eqn in jaxpr.eqns if eqn.primitive is not INPUT]
     names = jaxpr.debug_info._replace(arg_names=None)
     return jaxpr.replace(invars=[*variables, *jaxpr.invars], eqns=rest, debug_info=names), taken
+
+
+def _lies(source: State | str, leaf: int, x: Any, mesh: Mesh) -> Kind | NamedSharding | None:
+    """How an input of a program is split: as neurons are, or as its State was given; None where it is whole."""
+    placement = source._placement if isinstance(source, State) else None
+    if isinstance(placement, ByName):
+        return placement.kind(x.shape)
+    if not isinstance(placement, Given) or placement.sharding.mesh != mesh:
+        return None
+    given = placement.leaf(leaf, x.shape, "a State")
+    return given if NEURON in given.spec else None
+
+
+def _handed_out(mesh: Mesh, array: jax.Array) -> jax.Array:
+    """An array as the host gets it: whole on every process of the mesh where there are several, for each of them reads it."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return array if everywhere.is_fully_addressable else jax.lax.with_sharding_constraint(array, everywhere)
 
 
 def _has_islands(program: Any) -> bool:
