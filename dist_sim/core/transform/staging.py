@@ -6,7 +6,7 @@ compose are programs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from dist_sim.core.slot import Slot, placed
 from dist_sim.core.state import State, commit
 from dist_sim.core.trace import INPUT, StateTrace, check_read
 from dist_sim.errors import StateValueError
-from dist_sim.partition.blocks import Blocks
+from dist_sim.partition.blocks import Blocks, Kind
 from dist_sim.partition.exchange import meeting_of
 from dist_sim.partition.mesh import NEURON
 
@@ -54,6 +54,7 @@ class Staged:
         environ: every environment entry that it read: key to the value outside, MISSING where a default was taken.
         out: shapes of what it returns.
         checks: it contains checks that may fail while it runs.
+        jaxpr, consts: as JAX has it: of what :meth:`taken` gives and of the arguments, flat; and arrays that it closes over.
     """
 
     touched: Touched
@@ -75,18 +76,18 @@ class Staged:
         self.checks = frame.checks
         self._out_tree = jax.tree.structure(self.out)
         self._out_size = self._out_tree.num_leaves
-        self._consts = closed.consts
-        self._jaxpr, self._taken = _inputs_first(closed)
+        self.consts: list[Any] = closed.consts
+        self.jaxpr, self._taken = _inputs_first(closed)
 
     @property
     def calls_host(self) -> bool:
         """It does more than compute values, such as to show them or to check them."""
-        return bool(self._jaxpr.effects)
+        return bool(self.jaxpr.effects)
 
     @property
     def is_closed(self) -> bool:
         """It holds no values of a trace around it, and may be kept."""
-        return not any(isinstance(const, Tracer) for const in self._consts)
+        return not any(isinstance(const, Tracer) for const in self.consts)
 
     def gather(self) -> list[Leaves]:
         """The values of its sources here and now; noted as read."""
@@ -104,19 +105,42 @@ class Staged:
             What the function returns, and the leaves of the written States.
         """
         taken = [inputs[source][leaf] for source, leaf in self._taken]
-        return self._split_up(eval_jaxpr(self._jaxpr, self._consts, *taken, *jax.tree.leaves(args)))
+        return self.results(eval_jaxpr(self.jaxpr, self.consts, *taken, *jax.tree.leaves(args)))
+
+    def taken(self) -> list[Any]:
+        """The arrays of its sources that it uses, here and now; the sources are noted as read."""
+        inputs = self.gather()
+        return [inputs[source][leaf] for source, leaf in self._taken]
+
+    def pure(self, taken: Sequence[Any]) -> tuple[Callable[[], Callable[..., list[Any]]], Hashable]:
+        """It as a compiled function of (consts, taken, flat arguments) to flat results, that knows no State.
+
+        Returns:
+            What makes that function; and what it depends on besides the jaxpr.
+        """
+        jaxpr, size, blocks = self.jaxpr, self._out_size, self.blocks
+        shardings = [sharding for slot in self.slots for sharding in slot.shardings]
+        kinds = None if blocks is None else self._kinds(taken)
+
+        def run(consts: list[Any], taken: list[Any], leaves: list[Any]) -> list[Any]:
+            if blocks is None or kinds is None:
+                return eval_jaxpr(jaxpr, consts, *taken, *leaves)
+            return _on(blocks(), jaxpr, consts, taken, kinds, leaves, size, shardings)
+
+        where = None if blocks is None else (*blocks.args, *(kinds or ()))
+        return partial(jax.jit, run, out_shardings=[None] * size + shardings), (where, size, *shardings)
 
     def name_results(self, name: str) -> None:
         """Names what it returns and what States have after it, by `checkpoint_name`."""
-        results = list({id(var): var for var in self._jaxpr.outvars if isinstance(var, Var)}.values())
+        results = list({id(var): var for var in self.jaxpr.outvars if isinstance(var, Var)}.values())
         named = jax.make_jaxpr(lambda *xs: checkpoint_name(xs, name))(*(var.aval for var in results))
         naming = {id(var): eqn for var, eqn in zip(results, named.eqns, strict=True)}
         eqns = []
-        for eqn in self._jaxpr.eqns:
+        for eqn in self.jaxpr.eqns:
             outvars = [naming[id(var)].invars[0] if id(var) in naming else var for var in eqn.outvars]
             eqns.append(eqn.replace(outvars=outvars))
             eqns += [naming[id(var)].replace(outvars=[var]) for var in eqn.outvars if id(var) in naming]
-        self._jaxpr = self._jaxpr.replace(eqns=eqns)
+        self.jaxpr = self.jaxpr.replace(eqns=eqns)
 
     @property
     def blocks(self) -> Callable[[], Blocks] | None:
@@ -126,24 +150,23 @@ class Staged:
         if len(rules) != 1:
             return None
         ((mesh, used),) = rules.items()
-        return partial(Blocks, mesh, None if _has_islands(self._jaxpr) else meeting_of(mesh, used.exchange))
+        return partial(Blocks, mesh, None if _has_islands(self.jaxpr) else meeting_of(mesh, used.exchange))
 
     def on(self, make_blocks: Callable[[], Blocks], inputs: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
         """As a call, with what has neurons along an axis split into blocks."""
-        blocks, taken = make_blocks(), []
-        for number, leaf in self._taken:
-            source, x = self.sources[number], inputs[number][leaf]
-            placement = source._placement if isinstance(source, State) else None
-            kind = placement.kind(x.shape) if isinstance(placement, ByName) else None
-            taken.append(x if kind is None else blocks.take(x, kind))
-        out = blocks.run(self._jaxpr, self._consts, [*taken, *jax.tree.leaves(args)])
-        result, written = self._split_up(list(map(blocks.plain, out)))
-        return jax.tree.map(blocks.handed_out, result), [
-            [x if sharding is None else placed(x, sharding) for x, sharding in zip(leaves, slot.shardings, strict=True)]
-            for leaves, slot in zip(written, self.slots, strict=True)
-        ]
+        taken = [inputs[source][leaf] for source, leaf in self._taken]
+        shardings = [sharding for slot in self.slots for sharding in slot.shardings]
+        kinds = self._kinds(taken)
+        leaves = jax.tree.leaves(args)
+        return self.results(_on(make_blocks(), self.jaxpr, self.consts, taken, kinds, leaves, self._out_size, shardings))
 
-    def _split_up(self, flat: list[Any]) -> tuple[Any, list[Leaves]]:
+    def _kinds(self, taken: Sequence[Any]) -> list[Kind | None]:
+        """How the arrays of its sources are split."""
+        sources = [self.sources[number] for number, _ in self._taken]
+        placements = [source._placement if isinstance(source, State) else None for source in sources]
+        return [p.kind(x.shape) if isinstance(p, ByName) else None for p, x in zip(placements, taken, strict=True)]
+
+    def results(self, flat: list[Any]) -> tuple[Any, list[Leaves]]:
         """The flat results of the program as what the function returns, and the leaves of the written States."""
         written, rest = [], iter(flat[self._out_size :])
         for slot in self.slots:
@@ -157,6 +180,23 @@ class Staged:
                 raise StateValueError(
                     f"{where} turns {state.label} from {state._slot} into {slot}, and must not: reshape it before."
                 )
+
+
+def _on(
+    blocks: Blocks,
+    jaxpr: Any,
+    consts: list[Any],
+    taken: list[Any],
+    kinds: list[Kind | None],
+    leaves: list[Any],
+    size: int,
+    shardings: list[Any],
+) -> list[Any]:
+    """A program with what has neurons along an axis split into blocks; the first `size` results are handed out."""
+    split = [x if kind is None else blocks.take(x, kind) for x, kind in zip(taken, kinds, strict=True)]
+    out = list(map(blocks.plain, blocks.run(jaxpr, consts, [*split, *leaves])))
+    written = zip(out[size:], shardings, strict=True)
+    return [*map(blocks.handed_out, out[:size]), *(x if sharding is None else placed(x, sharding) for x, sharding in written)]
 
 
 def now(source: State | str) -> Leaves:
