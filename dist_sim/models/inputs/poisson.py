@@ -44,7 +44,7 @@ class PoissonEncoder(Dynamics):
     def update(self, freqs: Any) -> jax.Array:
         """Spikes of this step, of the shape (*in_size) or (batch, *in_size), to which `freqs` [rate] broadcasts."""
         units.checked(freqs, u.Hz, "PoissonEncoder.update(freqs=...)")
-        return (self.noise.uniform() <= -jnp.expm1(-_expected(freqs))).astype(self.spk_type)
+        return self.noise.happens(-jnp.expm1(-_expected(freqs))).astype(self.spk_type)
 
 
 @final
