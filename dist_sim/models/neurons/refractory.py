@@ -42,6 +42,6 @@ class Refractory(ResettingNeuron):
     def note(self, spikes: jax.Array) -> None:
         # A whole number of steps is one, though dt be 0.1 in binary.
         ratio = jnp.asarray(u.get_mantissa(self.tau_ref / environ.get_dt()))
-        steps = jnp.ceil(ratio - units.rounding(ratio, ratio.dtype)).astype(jnp.int32) - 1
+        steps = jnp.ceil(ratio - 1e-4 - units.rounding(ratio, ratio.dtype)).astype(jnp.int32) - 1
         left = jnp.maximum(self.refractory.value - 1, 0)
         self.refractory.value = jnp.where(spikes >= 0.5, jnp.maximum(steps, 0), left)
