@@ -11,7 +11,6 @@ from scipy import stats
 import dist_sim as ds
 from dist_sim.core import environ, init_all_states, transform
 from dist_sim.errors import ParameterError, UnitError
-from dist_sim.models.inputs.poisson import poisson_quantile
 
 pA = u.pA
 
@@ -182,15 +181,6 @@ def test_coloured_noise_is_exact_at_any_step(dt):
     mean_and_variance(found[-1], 5.0, 4 * 1.5 / 2)
     lagged = np.corrcoef(found[-2], found[-1])[0, 1]
     assert abs(lagged - np.exp(-dt / 1.5)) < 5 / np.sqrt(N)
-
-
-@pytest.mark.parametrize("mean", [0.0, 0.3, 4.0, 19.0])
-def test_counts_are_poisson_quantiles(mean):
-    part = (np.arange(4000) + 0.5) / 4000
-    found = np.asarray(poisson_quantile(jnp.asarray(part, jnp.float32), mean))
-    assert (found != stats.poisson.ppf(part, mean)).mean() < 2e-3
-    several = np.asarray(poisson_quantile(jnp.asarray(part, jnp.float32)[:, None], np.array([mean, 100.0])))
-    assert (several[:, 0] != found).mean() < 1e-3 and abs(several[:, 1].mean() - 100) < 0.1 and abs(several[:, 1].var() - 100) < 1
 
 
 def test_many_trains_add_to_a_state():
