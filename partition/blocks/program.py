@@ -61,8 +61,28 @@ class Uniform:
     shape: tuple[int, ...]
 
 
+@final
+class Counted:
+    """An array of which each element is a function of its place, such as random numbers: computed as it is asked for, whole or in
+    blocks, and so by whoever needs it.
+
+    Args:
+        whole: makes the array.
+        split: makes its blocks along the axis of a kind.
+    """
+
+    def __init__(self, whole: Callable[[], jax.Array], split: Callable[[Kind], jax.Array]) -> None:
+        self._make, self._cut = whole, split
+        self._found: dict[Kind | None, jax.Array] = {}
+
+    def along(self, kind: Kind | None) -> jax.Array:
+        if kind not in self._found:
+            self._found[kind] = self._make() if kind is None else self._cut(kind)
+        return self._found[kind]
+
+
 Value = Any
-"""Split, Uniform, or an array that every device holds whole."""
+"""Split, Uniform, Counted, or an array that every device holds whole."""
 
 
 def padded_size(size: int, devices: int) -> int:
@@ -98,11 +118,13 @@ class Blocks:
         """The blocks of a value, as an array of the padded length."""
         if isinstance(value, Split) and value.kind == kind:
             return value.array
+        if isinstance(value, Counted):
+            return value.along(kind)
         if isinstance(value, Uniform):
             length = padded_size(kind.size, self.devices)
             shape = (*value.shape[: kind.axis], length, *value.shape[kind.axis + 1 :])
             return jnp.broadcast_to(value.number, shape)
-        return self._cut(self._constrained(_rounded(self.whole(value)), kind.axis, None), kind)
+        return self._cut(self.constrained(_rounded(self.whole(value)), kind.axis, None), kind)
 
     def take(self, x: jax.Array, kind: Kind) -> Split:
         """An input of a program, which lies wherever it lies, in blocks."""
@@ -120,13 +142,15 @@ class Blocks:
         if (missing := padded_size(size, self.devices) - size) > 0:
             last = jnp.broadcast_to(jax.lax.index_in_dim(x, size - 1, axis), (*x.shape[:axis], missing, *x.shape[axis + 1 :]))
             # Every device has it: unsaid, the compiler would share out the padding, and gather it.
-            x = jax.lax.concatenate([x, self._constrained(last, axis, None)], axis)
-        return self._constrained(x, axis, NEURON)
+            x = jax.lax.concatenate([x, self.constrained(last, axis, None)], axis)
+        return self.constrained(x, axis, NEURON)
 
     def whole(self, value: Value) -> jax.Array:
         """The value as every device holds it whole. A split one is gathered, once."""
         if isinstance(value, Uniform):
             return jnp.broadcast_to(value.number, value.shape)
+        if isinstance(value, Counted):
+            return value.along(None)
         if not isinstance(value, Split):
             return value
         if not value._whole:
@@ -138,10 +162,10 @@ class Blocks:
     def everywhere(self, x: jax.Array, axis: int) -> jax.Array:
         """What is split along an axis that the devices divide, as every device holds it whole."""
         # What is gathered is this array: said of it alone, the compiler would gather what it is computed from.
-        blocks = self._constrained(x, axis, NEURON)
+        blocks = self.constrained(x, axis, NEURON)
         meeting = self.meeting
         if meeting is None:
-            return self._constrained(blocks, axis, None)
+            return self.constrained(blocks, axis, None)
 
         def meet(turn: jax.Array, mine: jax.Array) -> tuple[jax.Array, jax.Array]:
             found, turn = gather(jax.lax.axis_index(NEURON), mine, turn, meeting)
@@ -168,7 +192,7 @@ class Blocks:
         finally:
             self.turn = before
 
-    def _constrained(self, x: jax.Array, axis: int, over: str | None) -> jax.Array:
+    def constrained(self, x: jax.Array, axis: int, over: str | None) -> jax.Array:
         """`x` with one axis split over a mesh axis, or whole on every device; other axes stay split as they are."""
         spec: list[Any] = [self._others] * jnp.ndim(x)
         spec[axis] = over
@@ -183,6 +207,8 @@ class Blocks:
         for eqn in jaxpr.eqns:
             found = [x.val if isinstance(x, Literal) else values[x] for x in eqn.invars]
             name = eqn.primitive.name
+            if name not in _BY_PLACE:  # a program within this one, say, has a trace of its own
+                found = [self.whole(x) if isinstance(x, Counted) else x for x in found]
             with eqn.ctx.manager:
                 if name in _RULES and (name in _ALWAYS or any(isinstance(x, Split) for x in found)):
                     out = _RULES[name](self, eqn, found)
@@ -248,19 +274,23 @@ def fresh(values: Sequence[Value]) -> list[Value]:
 Rule = Callable[[Blocks, Any, list[Value]], list[Value]]
 _RULES: dict[str, Rule] = {}
 _ALWAYS: set[str] = set()
+_BY_PLACE: set[str] = set()
 
 
-def rule(*names: str, always: bool = False) -> Callable[[Rule], Rule]:
+def rule(*names: str, always: bool = False, by_place: bool = False) -> Callable[[Rule], Rule]:
     """Registers how operations with these names act on values of which some are split.
 
     Args:
         always: also where none is.
+        by_place: a value may be Counted; others get it whole.
     """
 
     def register(found: Rule) -> Rule:
         _RULES.update(dict.fromkeys(names, found))
         if always:
             _ALWAYS.update(names)
+        if by_place:
+            _BY_PLACE.update(names)
         return found
 
     return register

@@ -111,20 +111,37 @@ def test_lanes_draw_what_their_keys_draw():
     assert np.array_equal(lanes, np.array(alone))
 
 
-@pytest.mark.parametrize("devices", [2, 3])
-def test_the_same_counts_on_any_number_of_devices(devices):
-    def run(count):
-        with use_mesh(devices=count):
-            mean, total = (State(x, axes=("neuron",)) for x in (jnp.linspace(0.0, 9.0, 3001), jnp.zeros(3001, jnp.int32)))
+N = 3001
+DRAWS = {
+    "poisson": lambda rng, mean: rng.poisson(mean),
+    "poisson of one mean": lambda rng, _: rng.poisson(2.0, N),
+    "uniform": lambda rng, _: rng.uniform(-1.0, 1.0, N),
+    "normal": lambda rng, _: rng.normal(size=N),
+    "bernoulli": lambda rng, mean: rng.bernoulli(mean / 9.0),
+    "a batch": lambda rng, mean: (rng.randint(0, 99, (4, N)) * mean).sum(0),
+    "ordered": lambda rng, _: jnp.sort(rng.uniform(size=N)),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_each_device_draws_the_numbers_of_its_own_neurons(draw):
+    def run(devices):
+        with use_mesh(devices=devices):
+            mean, total = (State(x, axes=("neuron",)) for x in (jnp.linspace(0.0, 9.0, N), jnp.zeros(N)))
         rng = RandomState(2)
 
         def step():
-            total.value = total.value * 3 + rng.poisson(mean.value)
+            total.value = total.value * 3 + DRAWS[draw](rng, mean.value)
 
-        transform.jit(lambda: transform.for_loop(step, length=6))()
-        return np.asarray(total.value)
+        loop = transform.jit(lambda: transform.for_loop(step, length=6))
+        text = loop.lower().compile().as_text()
+        loop()
+        return np.asarray(total.value), text
 
-    assert np.array_equal(run(devices), run(1))
+    (wanted, _), (found, text) = run(1), run(3)
+    assert wanted.any() and np.array_equal(found, wanted)
+    assert ("u32[1024]" in text or "u32[4,1024]" in text) != (draw == "ordered")
+    assert ("u32[3001]" in text or "u32[4,3001]" in text) == (draw == "ordered")
 
 
 def test_the_mean_of_a_count_is_no_negative_number_and_has_no_unit():

@@ -18,6 +18,7 @@ import numpy as np
 from jax.extend.random import define_prng_impl
 
 from dist_sim.errors import ParameterError
+from dist_sim.partition.blocks import Blocks, Value, bind, rule
 
 _ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
 _PARITY = np.uint32(0x1BD11BDA)
@@ -55,7 +56,11 @@ def drawing(key: jax.Array) -> jax.Array:
 def _counted(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     if (size := math.prod(shape)) >= 2**32:
         raise ParameterError(f"random: an array of the shape {shape} has {size:,} numbers; a draw gives less than 2**32.")
-    places = jax.lax.iota(jnp.uint32, size).reshape(shape)
+    # A sum over the axes, so that a device can count along its part of any of them.
+    places = jnp.zeros(shape, jnp.uint32)
+    for axis in range(len(shape)):
+        along = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+        places = places + along * np.uint32(math.prod(shape[axis + 1 :]) % 2**32)
     return threefry2x32(key, jnp.zeros(shape, jnp.uint32), places)
 
 
@@ -65,6 +70,17 @@ def _bits(key: jax.Array, bit_width: int, shape: tuple[int, ...]) -> jax.Array:
         return (x0.astype(jnp.uint64) << np.uint64(32)) | x1.astype(jnp.uint64)
     word = x0 ^ x1
     return word if bit_width == 32 else word.astype(f"uint{bit_width}")
+
+
+@rule("random_bits", always=True)
+def random_bits(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    """Each device computes those of its own block."""
+    (key,) = map(blocks.whole, values)
+    if key.ndim or jr.key_impl(key) != WRITTEN_OUT:
+        return bind(eqn, [key])
+    width, shape = eqn.params["bit_width"], eqn.params["shape"]
+    program = jax.make_jaxpr(lambda key: _bits(key, width, shape))(jr.key_data(key))
+    return blocks.run(program.jaxpr, program.consts, [jr.key_data(key)])
 
 
 def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
