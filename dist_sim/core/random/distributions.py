@@ -199,7 +199,7 @@ class Distributions:
 
     def poisson(self, lam: Any = 1.0, size: Size = None, key: Any = None, dtype: Any = None) -> jax.Array:
         """Poisson counts with mean `lam`, at least 0; nothing is differentiated by it. Below 10 the counts are the same bits on
-        every machine. Not the numbers that `jax.random.poisson` gives: these take a hundredth of the time.
+        every machine. Not the numbers that `jax.random.poisson` gives: these take a fiftieth of the time.
         """
         (lam,) = plain("poisson", lam=lam)
         if not has_tracer(lam) and not (np.asarray(lam) >= 0).all():

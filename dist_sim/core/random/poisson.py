@@ -6,6 +6,8 @@ number of devices. Nothing that is rare gets lost: a probability keeps its digit
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 import jax
@@ -57,7 +59,7 @@ def _inverted(uniform: jax.Array, mean: jax.Array) -> jax.Array:
     for term in reversed(terms):  # the smallest first
         tails.append(tails[-1] + term)
     number = uniform * (tails[-1] + 1.0)
-    return sum((number < tail).astype(jnp.int32) for tail in tails[1:])
+    return functools.reduce(operator.add, ((number < tail).astype(jnp.int32) for tail in tails[1:]))
 
 
 def _rejected(key: jax.Array, mean: jax.Array, done: jax.Array) -> jax.Array:
