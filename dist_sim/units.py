@@ -90,6 +90,15 @@ def quantity(values: Any, unit: Any) -> Any:
 HALF_UP = 0.5 + 2.0**-20
 
 
+def rounding(steps: Any, dtype: Any) -> Any:
+    """How far a number of steps, computed from a time of this dtype, may be from what it stands for.
+
+    Three roundings: of the time, of dt, of their quotient. In float32 that is a thousandth of a step from 3,000 steps on.
+    """
+    dtype = np.dtype(dtype) if np.issubdtype(dtype, np.floating) else np.dtype(np.float64)
+    return 2.0**-20 + abs(steps) * (3.0 * float(np.finfo(dtype).eps))
+
+
 def steps(value: Any, dt: float, where: str) -> np.ndarray:
     """A time as a number of steps, rounded to the nearest one (halves up, as NEST does).
 
@@ -102,7 +111,12 @@ def steps(value: Any, dt: float, where: str) -> np.ndarray:
 
 def steps_of(milliseconds: np.ndarray | float, dt: float) -> np.ndarray:
     """Milliseconds as a number of steps, rounded to the nearest one (halves up)."""
-    return np.floor(np.asarray(milliseconds, dtype=np.float64) / dt + HALF_UP).astype(np.int64)
+    return half_up(np.asarray(milliseconds, dtype=np.float64) / dt).astype(np.int64)
+
+
+def half_up(steps: Any) -> Any:
+    """The nearest whole numbers; halves, and what rounding has made of them, go up."""
+    return np.floor(steps + HALF_UP)
 
 
 def steps_up(milliseconds: np.ndarray, dt: float) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 from dist_sim.core.trace import StateTrace, current_frame, frames_within, has_tracer
 from dist_sim.errors import DeviceError, ParameterError
 from dist_sim.partition.mesh import current_mesh
-from dist_sim.units import magnitude
+from dist_sim.units import magnitude, steps_of
 
 STATIC = ("dt", "precision")
 """Entries that are baked into compiled functions; always concrete."""
@@ -28,7 +28,10 @@ STATIC = ("dt", "precision")
 PLATFORMS = ("cpu", "gpu", "cuda", "rocm", "tpu")
 """What :func:`set` takes as a platform."""
 
-CLOCK = ("t", "i")
+STEP = "step of t"
+"""An entry that nobody sets: a known t in steps of dt, counted in float64, which a compiled function would not keep."""
+
+CLOCK = ("t", "i", STEP)
 """Entries that are inputs of compiled functions even as Python integers."""
 
 MISSING: Any = object()
@@ -196,8 +199,20 @@ def parts(key: str, value: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] 
 
 
 def _find(key: str) -> _Entry | None:
+    if key == STEP:
+        return _step_of_time()
     inner = _CONTEXT.get()
     return _GLOBAL.get(key) if inner is None or key not in inner else inner[key]
+
+
+def _step_of_time() -> _Entry | None:
+    t, dt = _find("t"), _find("dt")
+    if t is None or dt is None or has_tracer(t.value) or not isinstance(t.value, u.Quantity) or t.value.ndim:
+        return None
+    if not u.have_same_dim(t.value, dt.value):
+        return None
+    milliseconds = (float(x.to_decimal(u.ms)) for x in (t.value, dt.value))
+    return _Entry(int(steps_of(*milliseconds)), None, t.frame)
 
 
 def _checked(entries: dict[str, Any], where: str) -> dict[str, _Entry]:

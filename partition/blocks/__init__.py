@@ -9,5 +9,6 @@ from dist_sim.partition.blocks.program import Kind as Kind
 from dist_sim.partition.blocks.program import Shard as Shard
 from dist_sim.partition.blocks.program import Split as Split
 from dist_sim.partition.blocks.program import Value as Value
+from dist_sim.partition.blocks.program import bind as bind
 from dist_sim.partition.blocks.program import padded_size as padded_size
 from dist_sim.partition.blocks.program import rule as rule

@@ -14,7 +14,8 @@ from jax.extend.core import ClosedJaxpr
 from dist_sim.partition.blocks.program import Blocks, Kind, Value, bind, fresh, kind_of, rule, wrapped
 
 
-@rule("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", always=True)
+@rule("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", always=True,
+      by_place=True)  # fmt: skip
 def call(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     params = eqn.params
     program: ClosedJaxpr = params.get("jaxpr") or params.get("call_jaxpr") or params["fun_jaxpr"]

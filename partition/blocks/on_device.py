@@ -52,6 +52,13 @@ class OnDevice(Blocks):
         found, self.turn = gather(jax.lax.axis_index(NEURON), x, self.turn, self._meeting)
         return jnp.moveaxis(found, 0, axis).reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
 
+    def places(self, dtype: Any, shape: Sequence[int], along: int, kind: Kind) -> jax.Array:
+        block = self.length(kind.size)
+        found = jax.lax.broadcasted_iota(dtype, (*shape[: kind.axis], block, *shape[kind.axis + 1 :]), along)
+        if along != kind.axis:
+            return found
+        return jnp.minimum(found + jnp.asarray(jax.lax.axis_index(NEURON) * block, dtype), jnp.asarray(kind.size - 1, dtype))
+
     def total(self, numbers: jax.Array, kind: Kind, axes: Sequence[int]) -> jax.Array:
         block = numbers.shape[kind.axis]
         real = jnp.arange(block) < kind.size - jax.lax.axis_index(NEURON) * block

@@ -44,6 +44,11 @@ class OverMesh(Blocks):
         # What is gathered is this array: said of it alone, the compiler would gather what it is computed from.
         return self._constrained(self._constrained(x, axis, NEURON), axis, None)
 
+    def places(self, dtype: Any, shape: Sequence[int], along: int, kind: Kind) -> jax.Array:
+        own = (*shape[: kind.axis], self.length(kind.size), *shape[kind.axis + 1 :])
+        found = jax.lax.broadcasted_iota(dtype, own, along)
+        return self._constrained(jnp.minimum(found, kind.size - 1) if along == kind.axis else found, kind.axis, NEURON)
+
     def total(self, numbers: jax.Array, kind: Kind, axes: Sequence[int]) -> jax.Array:
         real = np.expand_dims(np.arange(numbers.shape[kind.axis]) < kind.size, [n for n in range(numbers.ndim) if n != kind.axis])
         return jnp.sum(jnp.where(real, numbers, 0), axes, numbers.dtype)

@@ -64,6 +64,27 @@ class Uniform:
 
 
 @final
+class Counted:
+    """An array of which each element is a function of its place, such as random numbers: computed as it is asked for, whole or in
+    blocks, and so by whoever needs it.
+
+    Args:
+        whole: makes the array.
+        split: makes its blocks along the axis of a kind.
+    """
+
+    def __init__(self, whole: Callable[[], jax.Array], split: Callable[[Kind], jax.Array]) -> None:
+        self._make, self._cut = whole, split
+        self._found: dict[Kind | None, jax.Array] = {}
+
+    def along(self, kind: Kind | None) -> jax.Array:
+        if kind not in self._found:
+            self._found[kind] = self._make() if kind is None else self._cut(kind)
+        return self._found[kind]
+
+
+
+@final
 @dataclass(eq=False)
 class Shard:
     """A device's part, along an axis, of an array that is placed by itself and not as neurons are: a table of synapses."""
@@ -73,7 +94,7 @@ class Shard:
 
 
 Value = Any
-"""Split, Uniform, Shard, or an array that every device holds whole."""
+"""Split, Uniform, Counted, Shard, or an array that every device holds whole."""
 
 
 def padded(x: jax.Array, axis: int, length: int) -> jax.Array:
@@ -129,10 +150,16 @@ class Blocks(ABC):
     def lying(self, value: Value, sharding: NamedSharding, shape: tuple[int, ...]) -> Value:
         """A value that is to lie so. Blocks lie as they do; of other axes it is obeyed where that is possible."""
 
+    @abstractmethod
+    def places(self, dtype: Any, shape: Sequence[int], along: int, kind: Kind) -> jax.Array:
+        """The blocks of an array (shape) that has at each place its number along an axis. Padding repeats the last neuron."""
+
     def split(self, value: Value, kind: Kind) -> jax.Array:
         """The blocks of a value."""
         if isinstance(value, Split) and value.kind == kind:
             return value.array
+        if isinstance(value, Counted):
+            return value.along(kind)
         if isinstance(value, Uniform):
             shape = (*value.shape[: kind.axis], self.length(kind.size), *value.shape[kind.axis + 1 :])
             return jnp.broadcast_to(value.number, shape)
@@ -144,6 +171,8 @@ class Blocks(ABC):
             return jnp.broadcast_to(value.number, value.shape)
         if isinstance(value, Shard):
             return self.everywhere(value.array, value.axis)
+        if isinstance(value, Counted):
+            return value.along(None)
         if not isinstance(value, Split):
             return value
         if not value._whole:
@@ -170,6 +199,8 @@ class Blocks(ABC):
         for eqn in jaxpr.eqns:
             found = [x.val if isinstance(x, Literal) else values[x] for x in eqn.invars]
             name = eqn.primitive.name
+            if name not in _BY_PLACE:  # a program within this one, say, has a trace of its own
+                found = [self.whole(x) if isinstance(x, Counted) else x for x in found]
             with eqn.ctx.manager, self.surroundings():
                 if name in _RULES and (name in _ALWAYS or any(isinstance(x, Split) for x in found)):
                     out = _RULES[name](self, eqn, found)
@@ -217,19 +248,23 @@ def fresh(values: Sequence[Value]) -> list[Value]:
 Rule = Callable[[Blocks, Any, list[Value]], list[Value]]
 _RULES: dict[str, Rule] = {}
 _ALWAYS: set[str] = set()
+_BY_PLACE: set[str] = set()
 
 
-def rule(*names: str, always: bool = False) -> Callable[[Rule], Rule]:
+def rule(*names: str, always: bool = False, by_place: bool = False) -> Callable[[Rule], Rule]:
     """Registers how operations with these names act on values of which some are split.
 
     Args:
         always: also where none is.
+        by_place: a value may be Counted; others get it whole.
     """
 
     def register(found: Rule) -> Rule:
         _RULES.update(dict.fromkeys(names, found))
         if always:
             _ALWAYS.update(names)
+        if by_place:
+            _BY_PLACE.update(names)
         return found
 
     return register

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
-from dist_sim.partition.blocks.program import Blocks, Kind, Split, Uniform, Value, bind, rule
+from dist_sim.partition.blocks.program import Blocks, Counted, Kind, Split, Uniform, Value, bind, rule
 
 _ELEMENTWISE = (
     "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "bessel_i0e", "bessel_i1e",
@@ -47,22 +47,36 @@ def _padded(shape: Sequence[int], axis: int, blocks: Blocks) -> tuple[int, ...]:
 # ---- along each neuron ----
 
 
-@rule(*_ELEMENTWISE, always=True)
+@rule("iota", always=True)
+def iota(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    shape, along, dtype = eqn.params["shape"], eqn.params["dimension"], eqn.params["dtype"]
+    if values:
+        return _whole(blocks, eqn, values)
+
+    return [Counted(lambda: bind(eqn, [])[0], lambda kind: blocks.places(dtype, shape, along, kind))]
+
+
+@rule(*_ELEMENTWISE, always=True, by_place=True)
 def elementwise(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     shape = eqn.outvars[0].aval.shape
     if shape and all(isinstance(x, Uniform) or not var.aval.ndim for x, var in zip(values, eqn.invars, strict=True)):
         (number,) = bind(eqn, [x.number if isinstance(x, Uniform) else x for x in values])
         return [Uniform(number, shape)]
     kinds = [x.kind for x in values if isinstance(x, Split) and shape[x.kind.axis] == x.kind.size]
-    if not kinds:
-        return _whole(blocks, eqn, values)
-    kind = kinds[0]
 
-    def array(value: Value, its_shape: tuple[int, ...]) -> jax.Array:
-        """One number for all neurons stays that."""
-        return blocks.split(value, kind) if its_shape and its_shape[kind.axis] == kind.size else blocks.whole(value)
+    def on(kind: Kind) -> jax.Array:
+        def array(value: Value, its_shape: tuple[int, ...]) -> jax.Array:
+            """One number for all neurons stays that."""
+            return blocks.split(value, kind) if its_shape and its_shape[kind.axis] == kind.size else blocks.whole(value)
 
-    return [Split(out, kind) for out in bind(eqn, [array(x, var.aval.shape) for x, var in zip(values, eqn.invars, strict=True)])]
+        (out,) = bind(eqn, [array(x, var.aval.shape) for x, var in zip(values, eqn.invars, strict=True)])
+        return out
+
+    if kinds:
+        return [Split(on(kinds[0]), kinds[0])]
+    if any(isinstance(x, Counted) for x in values):
+        return [Counted(lambda: _whole(blocks, eqn, values)[0], on)]
+    return _whole(blocks, eqn, values)
 
 
 @rule("broadcast_in_dim", always=True)
@@ -98,11 +112,11 @@ def squeeze(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     return _without_axes(blocks, eqn, values, eqn.params["dimensions"])
 
 
-@rule("convert_element_type", always=True)
+@rule("convert_element_type", always=True, by_place=True)
 def convert_element_type(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     (out,) = elementwise(blocks, eqn, values)
     if isinstance(out, Split) and eqn.invars[0].aval.dtype == jnp.bool_:
-        out.booleans = values[0].array
+        out.booleans = blocks.split(values[0], out.kind)
     return [out]
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-PROMISES = 54
+PROMISES = 55
 
 
 @pytest.fixture(scope="module")

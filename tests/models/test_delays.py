@@ -116,6 +116,71 @@ def test_gradients_go_through_a_delay():
     assert mean.any() and np.allclose(jax.grad(loss)(x), wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("given", ["float", "float32", "one per neuron", "traced"])
+def test_a_spike_arrives_whole_after_thousands_of_steps(given):
+    with environ.context(dt=0.01 * u.ms):
+        bare = {"float": 33.33, "one per neuron": np.full(3, 33.33, np.float32)}.get(given, np.float32(33.33))
+        delay = ds.nn.Delay(jax.ShapeDtypeStruct((3,), float), 33.34 * u.ms)
+        time = delay.register_delay(bare * u.ms)
+        init_all_states(delay)
+
+        def run(bare):
+            read = (bare * u.ms,) if given == "traced" else time
+            return transform.for_loop(lambda i: (delay.update(jnp.full(3, i == 5)), delay.retrieve(*read))[1], jnp.arange(3400))
+
+        found = np.asarray(transform.jit(run)(bare))
+    assert np.flatnonzero(found[:, 0]).tolist() == [3338] and found[3338].tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize(("ms", "steps"), [(np.float32(33.33), 3333), (np.float32(33.335), 3334), (33.325, 3333), (33.335, 3334)])
+def test_delays_of_synapses_are_counted_in_steps(ms, steps):
+    with environ.context(dt=0.01 * u.ms):
+        comm = init_all_states(ds.nn.EventFixedProb(1, 2, 1.0, 1.0 * u.mS, conn_delay=ms * u.ms, seed=1))
+        arrived = transform.for_loop(lambda i: comm(jnp.full(1, i == 5)).to_decimal(u.mS), jnp.arange(3400))
+    assert np.flatnonzero(np.asarray(arrived).any(axis=1)).tolist() == [5 + steps]
+
+
+def test_a_refractory_time_is_counted_in_steps():
+    with environ.context(dt=0.01 * u.ms):
+        for tau_ref in (33.33 * u.ms, np.float32(33.33) * u.ms):
+            cell = init_all_states(ds.LIFRef(1, V_th=1 * u.mV, tau=10 * u.ms, tau_ref=tau_ref))
+            spikes = transform.for_loop(lambda c=cell: c(1e6 * u.mA), length=3500)
+            assert np.diff(np.flatnonzero(spikes)).tolist() == [3333]
+
+
+def slope(steps, history=(3.0, 5.0, 4.0, 9.0, 7.0), dt=0.1):
+    """The derivative [1/ms] by a delay of so many steps, where history[k] is k steps old."""
+    with environ.context(dt=dt * u.ms):
+        delay = init_all_states(ds.nn.Delay(jax.ShapeDtypeStruct((), float), (len(history) - 1) * dt * u.ms))
+        for value in reversed(history):
+            delay.update(value)
+        return float(transform.grad(lambda ms: delay.retrieve(ms * u.ms), argnums=0)(jnp.float32(steps * dt)))
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"), [(0.5, 20), (0, 20), (1, -10), (1.25, -10), (2, 50), (3, -20), (3.75, -20), (4, -20), (5, 0)]
+)
+def test_the_derivative_by_a_delay_is_that_of_the_interpolation(steps, wanted):
+    assert slope(steps) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("start", [3, 4, 8])
+def test_a_delay_is_learnt_from_a_whole_number_of_steps(start):
+    # A slow wave, whose delay of 0.57 ms is to be found.
+    x = jnp.sin(jnp.arange(80) * 0.05)
+    delay = ds.nn.Delay(jax.ShapeDtypeStruct((), float), 0.8 * u.ms)
+
+    def run(ms):
+        init_all_states(delay)
+        return transform.for_loop(lambda x: (delay.update(x), delay.retrieve(ms * u.ms))[1], x)[20:]
+
+    wanted, step = run(jnp.float32(0.57)), transform.jit(transform.grad(lambda ms: ((run(ms) - wanted) ** 2).mean(), argnums=0))
+    ms = jnp.float32(start * 0.1)
+    for _ in range(60):
+        ms = ms - 1.5 * step(ms)
+    assert float(ms) == pytest.approx(0.57, abs=0.01)
+
+
 def late():
     delay = init_all_states(ds.nn.Delay(jnp.zeros(2), 0.2 * u.ms))
     return delay.retrieve(0.5 * u.ms)

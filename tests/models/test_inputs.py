@@ -11,7 +11,6 @@ from scipy import stats
 import dist_sim as ds
 from dist_sim.core import environ, init_all_states, transform
 from dist_sim.errors import ParameterError, UnitError
-from dist_sim.models.inputs.poisson import poisson_quantile
 
 pA = u.pA
 
@@ -81,7 +80,62 @@ def test_spikes_come_at_their_steps_and_add_up():
         spikes.update(index=1)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_halves_of_a_step_go_up(dtype):
+    # 0.15, 0.35 and 0.85 are below their half in binary, 0.25 is one.
+    for half in (0.15, 0.25, 0.35, 0.45, 0.85):
+        time = np.array([half], dtype) * u.ms
+        first = round(half * 10 + 0.5)
+        assert np.flatnonzero(run(ds.StepInput(1, [1.0] * pA, time), 12).to_decimal(pA)).tolist() == list(range(first, 12))
+        assert np.count_nonzero(run(ds.ConstantInput(1, 1.0 * pA, time[0]), 12).to_decimal(pA)) == first
+        assert np.flatnonzero(run(ds.SpikeTime(1, [0], time), 12)).tolist() == [first]
+    assert np.flatnonzero(run(ds.SpikeTime(1, [0], np.array([0.3], dtype) * u.ms, time_as_step="floor"), 12)).tolist() == [3]
+    assert np.flatnonzero(run(ds.SpikeTime(1, [0], np.array([0.7], dtype) * u.ms, time_as_step="ceil"), 12)).tolist() == [7]
+    with environ.context(dt=0.01 * u.ms):
+        long = run(ds.StepInput(1, [1.0] * pA, np.array([33.335], dtype) * u.ms), 3400)
+        assert np.count_nonzero(long.to_decimal(pA)) == 3400 - 3334
+
+
+HOUR = 36_000_000  # steps of 0.1 ms
+
+
+@pytest.mark.parametrize("by", ["i", "t"])
+def test_waves_keep_their_phase_for_hours(by):
+    long = 1e9 * u.ms
+    sine = ds.SinusoidalInput(2, 1.0 * pA, np.array([7.3, 40.0]) * u.Hz, long)
+    ramp = ds.RampInput(2, 0.0 * pA, 2000.0 * pA, 0.2 * u.ms, t_start=(HOUR + 1) * 0.1 * u.ms)
+    step = transform.jit(lambda: (sine(), ramp()))
+    found = []
+    for n in range(HOUR, HOUR + 4):
+        with environ.context(**({"i": n} if by == "i" else {"t": n * 0.1 * u.ms})):
+            found.append([x.to_decimal(pA) for x in step()])
+    waves, ramps = (np.array(x) for x in zip(*found, strict=True))
+    turns = np.array([[n * f / 10_000 % 1.0 for f in (7.3, 40.0)] for n in range(HOUR, HOUR + 4)])
+    assert np.allclose(waves, np.sin(2 * np.pi * turns), atol=1e-5) and step.compilations == 1
+    assert np.allclose(ramps[:, 0], [0, 0, 1000, 0], atol=0.01)
+
+
+def test_a_frequency_can_be_learnt():
+    def loss(f):
+        sine = ds.SinusoidalInput(1, 1.0, f * u.Hz, 100 * u.ms)
+        with environ.context(i=30):
+            return sine()[0]
+
+    assert float(transform.grad(loss, argnums=0)(jnp.float32(20.0))) == pytest.approx(
+        2 * np.pi * 0.003 * np.cos(2 * np.pi * 0.06), rel=1e-4
+    )
+
+
 # Noise
+
+@pytest.mark.parametrize("p", [2.0**-25, 2.0**-24, 3e-7, 2.0**-23 * 1.5])
+def test_rare_spikes_come_as_often_as_they_should(p):
+    # 15 of them: in steps of 2**-24 or coarser there would be none, or twice as many.
+    size, steps = 100_000, int(15 / p / 100_000)
+    source = init_all_states(ds.PoissonSpike(size, p / 1e-4 * u.Hz))
+    count = transform.jit(lambda: transform.for_loop(lambda: source().sum(), length=steps).sum())()
+    assert stats.poisson.cdf(count, size * steps * p) > 1e-4 and stats.poisson.sf(count - 1, size * steps * p) > 1e-4
+
 
 N, STEPS = 2000, 50
 
@@ -127,15 +181,6 @@ def test_coloured_noise_is_exact_at_any_step(dt):
     mean_and_variance(found[-1], 5.0, 4 * 1.5 / 2)
     lagged = np.corrcoef(found[-2], found[-1])[0, 1]
     assert abs(lagged - np.exp(-dt / 1.5)) < 5 / np.sqrt(N)
-
-
-@pytest.mark.parametrize("mean", [0.0, 0.3, 4.0, 19.0])
-def test_counts_are_poisson_quantiles(mean):
-    part = (np.arange(4000) + 0.5) / 4000
-    found = np.asarray(poisson_quantile(jnp.asarray(part, jnp.float32), mean))
-    assert (found != stats.poisson.ppf(part, mean)).mean() < 2e-3
-    several = np.asarray(poisson_quantile(jnp.asarray(part, jnp.float32)[:, None], np.array([mean, 100.0])))
-    assert (several[:, 0] != found).mean() < 1e-3 and abs(several[:, 1].mean() - 100) < 0.1 and abs(several[:, 1].var() - 100) < 1
 
 
 def test_many_trains_add_to_a_state():

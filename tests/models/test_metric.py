@@ -40,6 +40,26 @@ def test_the_rate_of_a_constant_train():
     assert np.allclose(metric.firing_rate(SPIKES, 2.0, 0.1), reference("firing_rate")(SPIKES * 1.0, 2.0, 0.1), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("width", "steps"),
+    [(0.6, 7), (0.7, 7), (0.8, 9), (0.1, 1), (0.0, 1), (2.0, 21), (np.float32(0.6), 7), (3.6, 37), (50.0, 501)],
+)
+def test_a_window_of_a_rate_has_its_steps_and_the_result_is_as_long_as_the_train(width, steps):
+    spikes = np.zeros((41, 2))
+    spikes[20] = 1
+    found = metric.firing_rate(spikes, width * u.ms, 0.1 * u.ms)
+    assert found.shape == (41,)
+    seen = np.flatnonzero(found)
+    around = min((steps - 1) // 2, 20)
+    assert seen.tolist() == list(range(20 - around, 21 + around)) and np.allclose(found[seen], 1e4 / steps)
+
+
+@pytest.mark.parametrize("width", [-1.0, np.nan, np.inf])
+def test_a_window_of_no_size_is_refused(width):
+    with pytest.raises(ParameterError, match="at least 0, and finite"):
+        metric.firing_rate(SPIKES, width * u.ms)
+
+
 def test_intervals_vary_as_the_train_does():
     trains = np.stack([np.arange(20_000) % 50 == 0, rng.random(20_000) < 0.02, np.arange(20_000) == 5], axis=1)
     regular, poisson, silent = metric.isi_cv(trains)

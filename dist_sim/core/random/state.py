@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from dist_sim.core.random.bits import drawing
 from dist_sim.core.random.distributions import Distributions
 from dist_sim.core.state import State
 from dist_sim.errors import ParameterError
@@ -65,7 +66,7 @@ class RandomState(Distributions, State):
         if n is not None and n < 1:
             raise ParameterError(f"split_key({n}): needs a positive number of keys.")
         with _LOCK:
-            keys = jr.split(self.value, 2 if n is None else n + 1)
+            keys = jr.wrap_key_data(jr.key_data(jr.split(drawing(self.value), 2 if n is None else n + 1)), impl=GENERATOR)
             self.value = keys[0]
         return keys[1] if n is None else keys[1:]
 
@@ -85,7 +86,7 @@ class RandomState(Distributions, State):
         return jr.split(value)[0]
 
     def _take(self, key: SeedOrKey) -> jax.Array:
-        return self.split_key() if key is None else as_key(key)
+        return drawing(self.split_key() if key is None else as_key(key))
 
 
 def as_key(seed_or_key: SeedOrKey) -> jax.Array:

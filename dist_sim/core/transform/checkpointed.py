@@ -16,6 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dist_sim.core.trace import is_eager
+from dist_sim.core.transform.eager import run_compiled
 from dist_sim.core.transform.loops import loop_length, slice_of, stage_step, stage_while
 from dist_sim.core.transform.progress import Chunks, Pbar, followed
 from dist_sim.errors import ParameterError
@@ -45,6 +47,8 @@ def checkpointed_scan(
     """As :func:`scan`; see :func:`checkpointed_for_loop`."""
     length = loop_length(xs, length)
     cuts = _cuts(length, _checked(base))
+    if is_eager():
+        return run_compiled(lambda init, xs: checkpointed_scan(f, init, xs, length, base, pbar), init, xs)
     step, states, init = stage_step(f, init, slice_of(xs))
 
     def loop(step: Step, carry: Any, begin: Callable[[Any], None] | None) -> tuple[Any, Any]:
@@ -74,6 +78,8 @@ def bounded_while_loop(
     if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 0:
         raise ParameterError(f"bounded_while_loop(max_steps={max_steps!r}): a whole number of 0 or more is needed.")
     cuts = _cuts(max_steps, _checked(base))
+    if is_eager():
+        return run_compiled(lambda init: bounded_while_loop(cond_fun, body_fun, init, max_steps=max_steps, base=base), init_val)
     test, body, states, init = stage_while(cond_fun, body_fun, init_val)
 
     def while_true(step: Step) -> Step:

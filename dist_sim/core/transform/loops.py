@@ -1,7 +1,8 @@
 """Loops over time that carry States: for_loop, scan, while_loop and fori_loop.
 
 In all of them the written States are part of the loop's carry and nothing else of the model is: States that are only read
-enter as constants of the loop. Called outside of `jit`, a loop is compiled at every call; inside, once.
+enter as constants of the loop. Called outside of `jit`, a loop is traced at every call, and compiled where no call before was
+the same program.
 
 Of a step, a gradient keeps its results and what matrices and synapses have multiplied, as far as it needs them; the rest is
 cheaper to compute again than to keep.
@@ -21,7 +22,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from dist_sim.core.state import State
 from dist_sim.core.trace import is_eager
 from dist_sim.core.transform.checks import running
-from dist_sim.core.transform.jit import Jit
+from dist_sim.core.transform.eager import run_compiled
 from dist_sim.core.transform.progress import Pbar, followed
 from dist_sim.core.transform.staging import Leaves, Staged, keep, value_of
 from dist_sim.errors import ParameterError, TraceContextError
@@ -72,9 +73,9 @@ def scan(
     Arguments and errors: see :func:`for_loop`.
     """
     length = loop_length(xs, length)
+    if is_eager():
+        return run_compiled(lambda init, xs: scan(f, init, xs, length, reverse=reverse, unroll=unroll, pbar=pbar), init, xs)
     step, states, init = stage_step(f, init, slice_of(xs))
-    if states.is_spread:
-        return Jit(lambda init, xs: scan(f, init, xs, length, reverse=reverse, unroll=unroll, pbar=pbar), donate=False)(init, xs)
     # The steps of one iteration have no order among each other in what they tell the host.
     unroll = 1 if pbar else unroll
     loop = functools.partial(jax.lax.scan, xs=xs, length=length, reverse=reverse, unroll=unroll)
@@ -95,6 +96,8 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ParameterError(f"map(batch_size={batch_size!r}): a whole number of 1 or more is needed.")
     loop_length(xs, None)
+    if is_eager():
+        return run_compiled(lambda *xs: map(f, *xs, batch_size=batch_size), *xs)
     staged = Staged(f, *slice_of(xs))
     if staged.touched.written:
         raise ParameterError(
@@ -113,9 +116,9 @@ def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any
         TraceContextError: the condition writes a State.
         StateValueError: the body makes a State another slot.
     """
+    if is_eager():
+        return run_compiled(lambda init: while_loop(cond, body, init), init)
     test, step, states, init = stage_while(cond, body, init)
-    if states.is_spread:
-        return Jit(lambda init: while_loop(cond, body, init), donate=False)(init)
     with states.running():
         values, out = jax.lax.while_loop(test, step, (states.values, init))
     states.keep(values)
@@ -161,11 +164,6 @@ class Carried:
         self.written: tuple[State, ...] = staged.touched.written
         self.values: list[Leaves] = [value_of(state) for state in self.written]
         self._inputs = staged.gather()
-
-    @property
-    def is_spread(self) -> bool:
-        """Called outside of `jit`, and States are spread over a mesh: to be compiled as `jit` compiles for a mesh."""
-        return is_eager() and self._staged.spread is not None
 
     def step(self, values: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
         """One step; returns what the function returns and the new values."""

@@ -122,6 +122,7 @@ class _Run:
         self._every = pbar.steps(total)
         self._chunks = chunks
         self._lock = threading.Lock()
+        self.program_key = total, self.text, self._values, self._every, chunks
 
     def tick(self, done: Any, carry: Any, y: Any) -> None:
         """In the compiled step: tells the host, every so many steps."""

@@ -7,7 +7,7 @@ compose are programs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -64,6 +64,7 @@ class Staged:
         environ: every environment entry that it read: key to the value outside, MISSING where a default was taken.
         out: shapes of what it returns.
         checks: it contains checks that may fail while it runs.
+        jaxpr, consts: as JAX has it: of what :meth:`taken` gives and of the arguments, flat; and arrays that it closes over.
     """
 
     touched: Touched
@@ -85,18 +86,18 @@ class Staged:
         self.checks = frame.checks
         self._out_tree = jax.tree.structure(self.out)
         self._out_size = self._out_tree.num_leaves
-        self._consts = closed.consts
-        self._jaxpr, self._taken = _inputs_first(closed)
+        self.consts: list[Any] = closed.consts
+        self.jaxpr, self._taken = _inputs_first(closed)
 
     @property
     def calls_host(self) -> bool:
         """It does more than compute values, such as to show them or to check them."""
-        return bool(self._jaxpr.effects)
+        return bool(self.jaxpr.effects)
 
     @property
     def is_closed(self) -> bool:
         """It holds no values of a trace around it, and may be kept."""
-        return not any(isinstance(const, Tracer) for const in self._consts)
+        return not any(isinstance(const, Tracer) for const in self.consts)
 
     def on_states(self, states: Mapping[State, State]) -> Staged:
         """The same program on other States, which are the same slots."""
@@ -124,19 +125,42 @@ class Staged:
             What the function returns, and the leaves of the written States.
         """
         taken = [inputs[source][leaf] for source, leaf in self._taken]
-        return self._split_up(eval_jaxpr(self._jaxpr, self._consts, *taken, *jax.tree.leaves(args)))
+        return self.results(eval_jaxpr(self.jaxpr, self.consts, *taken, *jax.tree.leaves(args)))
+
+    def taken(self) -> list[Any]:
+        """The arrays of its sources that it uses, here and now; the sources are noted as read."""
+        inputs = self.gather()
+        return [inputs[source][leaf] for source, leaf in self._taken]
+
+    def pure(self, taken: Sequence[Any]) -> tuple[Callable[[], Callable[..., list[Any]]], Hashable]:
+        """It as a compiled function of (consts, taken, flat arguments) to flat results, that knows no State.
+
+        Returns:
+            What makes that function; and what it depends on besides the jaxpr.
+        """
+        jaxpr, size, spread = self.jaxpr, self._out_size, self.spread
+        shardings = [sharding for slot in self.slots for sharding in slot.shardings]
+        kinds = None if spread is None else self._kinds(taken, spread.mesh)
+
+        def run(consts: list[Any], taken: list[Any], leaves: list[Any]) -> list[Any]:
+            if spread is None or kinds is None:
+                return eval_jaxpr(jaxpr, consts, *taken, *leaves)
+            return _on(spread, jaxpr, consts, taken, kinds, leaves, size, shardings)
+
+        where = None if spread is None else (*spread, *(kinds or ()))
+        return partial(jax.jit, run, out_shardings=[None] * size + shardings), (where, size, *shardings)
 
     def name_results(self, name: str) -> None:
         """Names what it returns and what States have after it, by `checkpoint_name`."""
-        results = list({id(var): var for var in self._jaxpr.outvars if isinstance(var, Var)}.values())
+        results = list({id(var): var for var in self.jaxpr.outvars if isinstance(var, Var)}.values())
         named = jax.make_jaxpr(lambda *xs: checkpoint_name(xs, name))(*(var.aval for var in results))
         naming = {id(var): eqn for var, eqn in zip(results, named.eqns, strict=True)}
         eqns = []
-        for eqn in self._jaxpr.eqns:
+        for eqn in self.jaxpr.eqns:
             outvars = [naming[id(var)].invars[0] if id(var) in naming else var for var in eqn.outvars]
             eqns.append(eqn.replace(outvars=outvars))
             eqns += [naming[id(var)].replace(outvars=[var]) for var in eqn.outvars if id(var) in naming]
-        self._jaxpr = self._jaxpr.replace(eqns=eqns)
+        self.jaxpr = self.jaxpr.replace(eqns=eqns)
 
     @property
     def spread(self) -> Spread | None:
@@ -147,29 +171,22 @@ class Staged:
             return None
         ((mesh, used),) = rules.items()
         # The user's own collectives are JAX's, and what calls the host calls it once for all devices.
-        alone = not self.calls_host and not _has_islands(self._jaxpr)
+        alone = not self.calls_host and not _has_islands(self.jaxpr)
         return Spread(mesh, meeting_of(mesh, used.exchange) if alone else None)
 
     def on(self, spread: Spread, inputs: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
         """As a call, with what has neurons along an axis split into blocks."""
-        mesh, meeting = spread
         taken = [inputs[source][leaf] for source, leaf in self._taken]
-        kinds = [_lies(self.sources[source], leaf, x, mesh) for (source, leaf), x in zip(self._taken, taken, strict=True)]
+        kinds = self._kinds(taken, spread.mesh)
+        shardings = [sharding for slot in self.slots for sharding in slot.shardings]
         rest = jax.tree.leaves(args)
-        if meeting is not None:
-            run: Any = lambda blocks, values: blocks.run(self._jaxpr, self._consts, values)  # noqa: E731
-            out = on_devices(mesh, meeting, run, [*taken, *rest], [*kinds, *(None for _ in rest)])
-        else:
-            blocks = OverMesh(mesh)
-            values = [blocks.take(x, kind) if isinstance(kind, Kind) else x for x, kind in zip(taken, kinds, strict=True)]
-            out = list(map(blocks.plain, blocks.run(self._jaxpr, self._consts, [*values, *rest])))
-        result, written = self._split_up(out)
-        return jax.tree.map(partial(_handed_out, mesh), result), [
-            [x if sharding is None else placed(x, sharding) for x, sharding in zip(leaves, slot.shardings, strict=True)]
-            for leaves, slot in zip(written, self.slots, strict=True)
-        ]
+        return self.results(_on(spread, self.jaxpr, self.consts, taken, kinds, rest, self._out_size, shardings))
 
-    def _split_up(self, flat: list[Any]) -> tuple[Any, list[Leaves]]:
+    def _kinds(self, taken: Sequence[Any], mesh: Mesh) -> list[Kind | NamedSharding | None]:
+        """How the arrays of its sources are split."""
+        return [_lies(self.sources[source], leaf, x, mesh) for (source, leaf), x in zip(self._taken, taken, strict=True)]
+
+    def results(self, flat: list[Any]) -> tuple[Any, list[Leaves]]:
         """The flat results of the program as what the function returns, and the leaves of the written States."""
         written, rest = [], iter(flat[self._out_size :])
         for slot in self.slots:
@@ -183,6 +200,24 @@ class Staged:
                 raise StateValueError(
                     f"{where} turns {state.label} from {state._slot} into {slot}, and must not: reshape it before."
                 )
+
+
+def _on(
+    spread: Spread, jaxpr: Any, consts: list[Any], taken: list[Any], kinds: list[Kind | NamedSharding | None], leaves: list[Any],
+    size: int, shardings: list[Any],
+) -> list[Any]:  # fmt: skip
+    """A program with what has neurons along an axis split into blocks; the first `size` results are handed out."""
+    mesh, meeting = spread
+    if meeting is not None:
+        run: Any = lambda blocks, values: blocks.run(jaxpr, consts, values)  # noqa: E731
+        out = on_devices(mesh, meeting, run, [*taken, *leaves], [*kinds, *(None for _ in leaves)])
+    else:
+        blocks = OverMesh(mesh)
+        split = [blocks.take(x, kind) if isinstance(kind, Kind) else x for x, kind in zip(taken, kinds, strict=True)]
+        out = list(map(blocks.plain, blocks.run(jaxpr, consts, [*split, *leaves])))
+    written = zip(out[size:], shardings, strict=True)
+    handed = [_handed_out(mesh, x) for x in out[:size]]
+    return [*handed, *(x if sharding is None else placed(x, sharding) for x, sharding in written)]
 
 
 def now(source: State | str) -> Leaves:

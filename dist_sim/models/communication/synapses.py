@@ -47,15 +47,16 @@ class OnTheWay(Module):
                 f"{where}=...): has shape {np.shape(given)}; needs one time, or {rows}: a row per target, as long as the largest "
                 "in-degree."
             )
-        self._delay = np.broadcast_to(np.asarray(given, np.float64), rows)
+        self._delay, self._dtype = np.broadcast_to(np.asarray(given, np.float64), rows), np.asarray(given).dtype
         if not (np.isfinite(self._delay) & (self._delay >= 0)).all():
             raise ParameterError(f"{where}=...): delays must be at least 0 ms, and finite; got {self._delay.min():g} ms.")
         self._dt = 0.0
 
     def init_state(self, batch_size: int | None = None) -> None:
         if self._dt != _dt():
-            # A whole number of steps and a half is rounded up, though dt be 0.1 in binary.
-            self.synapses.delay(np.floor(self._delay / _dt() + 0.5 + 1e-6).astype(np.int64))
+            # A whole number of steps and a half is rounded up, though dt be 0.1 in binary and the delay in float32.
+            steps = self._delay / _dt()
+            self.synapses.delay(np.floor(steps + 0.5 + units.rounding(steps, self._dtype)).astype(np.int64))
             self._dt = _dt()
         table = self.synapses.table
         lead, axes = ((), ()) if batch_size is None else ((batch_size,), ("batch",))

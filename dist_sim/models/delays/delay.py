@@ -131,6 +131,10 @@ class Delay(Module):
     def retrieve(self, time: Any, *indices: Any) -> Any:
         """The value of so long ago, interpolated.
 
+        With linear interpolation its derivative by the delay is the slope between the two steps around it. At a whole number of
+        steps that is the slope on the side of longer delays, and at the longest the one on the side of shorter ones. A delay that
+        is learnt stays within the history: beyond its ends it is that end. The nearest value has the derivative 0.
+
         Args:
             time: a quantity, or a State of it; one for all, or one per value, of a shape that broadcasts to that of the values.
             indices: of the values to read, (n,) along each of their axes, and then time one for all or (n,).
@@ -139,11 +143,16 @@ class Delay(Module):
         xp = jnp if isinstance(steps, jax.Array) else np
         if not self.interpolates:
             return self.retrieve_at_step(xp.floor(steps + 0.5), *indices)
-        below = xp.floor(steps)
+        last = len(self.history.value) - 1
+        if xp is np and not np.any(steps != np.floor(steps)):
+            return self.retrieve_at_step(steps, *indices)
+        if xp is np and np.max(steps) > last:
+            return self.retrieve_at_step(np.ceil(steps), *indices)  # which says so
+        # Of the longest delay too there are two steps to go between, and a slope.
+        below = xp.clip(xp.floor(steps), 0, max(last - 1, 0))
         part = steps - below
-        if xp is np and not np.any(part):
-            return self.retrieve_at_step(below, *indices)
-        earlier = self.retrieve_at_step(xp.minimum(below + 1, len(self.history.value) - 1), *indices)
+        part = xp.where(part < 0, 0.0, xp.where(part > 1, 1.0, part))  # where no `clip` halves the slope at its bounds
+        earlier = self.retrieve_at_step(xp.minimum(below + 1, last), *indices)
         return self.retrieve_at_step(below, *indices) * (1.0 - part) + earlier * part
 
     def retrieve_at_step(self, delay_step: Any, *indices: Any) -> Any:
@@ -187,8 +196,11 @@ class Delay(Module):
         steps = units.checked(time, u.ms, f"{self.where}.retrieve(time=...)").to_decimal(u.ms) / _dt()
         xp = jnp if isinstance(steps, jax.Array) else np
         nearest = xp.round(steps)
-        # A whole number of steps is one, though dt be 0.1 in binary.
-        return xp.where(xp.abs(steps - nearest) < 1e-4, nearest, steps)
+        # A whole number of steps is one, though dt be 0.1 in binary and the time in float32.
+        off = steps - nearest
+        off = jax.lax.stop_gradient(off) if xp is jnp else off
+        dtype = getattr(u.get_mantissa(time), "dtype", np.float64)
+        return xp.where(abs(off) <= units.rounding(abs(nearest), dtype), steps - off, steps)
 
 
 @final

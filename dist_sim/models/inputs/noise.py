@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
@@ -42,14 +42,25 @@ class Noise(Module):
 
     def uniform(self) -> jax.Array:
         """In (0, 1), one per element, in the default float; another at each call."""
-        key, step = self.key.value, self.step.value
-        self.step.value = step + 1
-        zero = jnp.uint32(0)
-        w0, w1, _, _ = philox4x32(key[0], key[1], self.ids.value, step.astype(jnp.uint32), zero, zero)
+        w0, w1 = self._words()
         # Halves of the last digit: neither 0 nor 1, whose normal quantiles are infinite.
         if environ.get_precision() == 64:
             return ((w0 >> 5).astype(jnp.float64) * 2.0**26 + (w1 >> 6).astype(jnp.float64) + 0.5) * 2.0**-53
         return ((w0 >> 9).astype(jnp.float32) + 0.5) * np.float32(2.0**-23)
+
+    def happens(self, probability: Any) -> jax.Array:
+        """Whether what has this probability happens, one per element; another at each call. Rare things are as rare as said."""
+        w0, w1 = self._words()
+        # Near 0 the number has all its digits, where one made of the upper bits would have steps as large as a probability.
+        dtype = np.dtype(environ.dftype()).type
+        part = w0.astype(dtype) * dtype(2.0**-32) + w1.astype(dtype) * dtype(2.0**-64)
+        return (part < probability) | (jnp.asarray(probability) >= 1)
+
+    def _words(self) -> tuple[jax.Array, jax.Array]:
+        key, step = self.key.value, self.step.value
+        self.step.value = step + 1
+        zero = jnp.uint32(0)
+        return philox4x32(key[0], key[1], self.ids.value, step.astype(jnp.uint32), zero, zero)[:2]
 
     def normal(self) -> jax.Array:
         """Standard normal, one per element; another at each call."""

@@ -11,13 +11,13 @@ import numpy as np
 from dist_sim.core import State
 from dist_sim.errors import ParameterError
 from dist_sim.models.dynamics import Dynamics
-from dist_sim.models.inputs.clock import in_steps, step_now, times
+from dist_sim.models.inputs.clock import in_steps, milliseconds, step_now, times
 
 
 class Piecewise(Dynamics):
     """An input that takes another value at each of several times; the same for every row of a batch.
 
-    Times are rounded to steps. Reads the `i` or `t` of the environment.
+    Times are rounded to steps, halves up. Reads the `i` or `t` of the environment.
 
     Args:
         in_size: the shape of what it gives.
@@ -66,7 +66,7 @@ class SectionInput(Piecewise):
         durations = times("SectionInput(durations=...)", durations, at_least=0.0)
         _check_pairs("SectionInput", values, durations, "values", "durations")
         # values[0] is reached at 0; before that there is nothing.
-        ends = np.cumsum(np.asarray(durations.to_decimal(u.ms), np.float64))
+        ends = np.cumsum(milliseconds(durations))
         super().__init__(in_size, np.array([0.0, *ends]) * u.ms, _with_zeros(values, before=True, after=True), name)
 
 
@@ -84,7 +84,7 @@ class ConstantInput(Piecewise):
     """
 
     def __init__(self, in_size: int | tuple[int, ...], value: Any, duration: Any, name: str | None = None) -> None:
-        stop = times("ConstantInput(duration=...)", duration, at_least=0.0).to_decimal(u.ms)
+        stop = milliseconds(times("ConstantInput(duration=...)", duration, at_least=0.0))
         values = u.math.expand_dims(u.math.asarray(value), 0)
         super().__init__(in_size, np.array([0.0, float(stop)]) * u.ms, _with_zeros(values, before=True, after=True), name)
 
@@ -106,7 +106,7 @@ class StepInput(Piecewise):
         amplitudes = _listed("StepInput", "amplitudes", amplitudes)
         step_times = times("StepInput(step_times=...)", step_times)
         _check_pairs("StepInput", amplitudes, step_times, "amplitudes", "step_times")
-        bare = np.asarray(step_times.to_decimal(u.ms), np.float64)
+        bare = milliseconds(step_times)
         order = np.argsort(bare, kind="stable")
         super().__init__(in_size, bare[order] * u.ms, _with_zeros(amplitudes[order], before=True), name)
 

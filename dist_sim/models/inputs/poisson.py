@@ -18,11 +18,6 @@ from dist_sim.models.dynamics import Dynamics
 from dist_sim.models.inputs.noise import Noise
 from dist_sim.models.parameter import Parameter
 
-INVERTED = 20.0
-"""Up to this mean, counts are exact; above it, normal and rounded."""
-
-_LARGEST = 64  # of which a count with the mean 20 is with probability 2e-14
-
 
 @final
 class PoissonEncoder(Dynamics):
@@ -44,7 +39,7 @@ class PoissonEncoder(Dynamics):
     def update(self, freqs: Any) -> jax.Array:
         """Spikes of this step, of the shape (*in_size) or (batch, *in_size), to which `freqs` [rate] broadcasts."""
         units.checked(freqs, u.Hz, "PoissonEncoder.update(freqs=...)")
-        return (self.noise.uniform() <= -jnp.expm1(-_expected(freqs))).astype(self.spk_type)
+        return self.noise.happens(-jnp.expm1(-_expected(freqs))).astype(self.spk_type)
 
 
 @final
@@ -112,8 +107,7 @@ class PoissonInput(Module):
 def poisson_input(freq: Any, num_input: int, weight: Any, target: State, indices: Any = None, refractory: Any = None) -> None:
     r"""Adds to a State what independent Poisson trains send to each of its elements in this step.
 
-    The trains of an element are together one of the rate num_input * freq: its count is drawn from `ds.random`, by inversion up
-    to a mean of 20, above it normal and rounded.
+    The trains of an element are together one of the rate num_input * freq: its count is drawn by `ds.random.poisson`.
 
     Args:
         freq: of each train [rate], one value or one per element that receives; also as a State.
@@ -135,7 +129,7 @@ def poisson_input(freq: Any, num_input: int, weight: Any, target: State, indices
     if not u.have_same_dim(weight, value):
         raise UnitError(f"poisson_input(weight={weight}): the target is in {u.get_unit(value)}. Give the weight in that unit.")
     shape = value.shape if indices is None else value[..., indices].shape
-    counts = poisson_quantile(random.random(shape), num_input * _expected(freq.value if isinstance(freq, State) else freq))
+    counts = random.poisson(num_input * _expected(freq.value if isinstance(freq, State) else freq), shape).astype(float)
     if indices is None:
         after = value + counts * weight
     else:
@@ -144,31 +138,6 @@ def poisson_input(freq: Any, num_input: int, weight: Any, target: State, indices
         bare = u.get_mantissa(value).at[..., indices].add(added)
         after = u.maybe_decimal(u.Quantity(bare, unit=u.get_unit(value)))
     target.value = after if refractory is None else u.math.where(refractory, value, after)
-
-
-def poisson_quantile(part: jax.Array, mean: Any) -> jax.Array:
-    """The Poisson count below which this part of all counts lies, as a float.
-
-    Args:
-        part: in [0, 1).
-        mean: at least 0; broadcasts to it.
-    """
-    known = None if has_tracer(mean) else np.asarray(mean)
-    large = jnp.maximum(jnp.round(mean + jnp.sqrt(mean) * jax.scipy.special.ndtri(jnp.clip(part, 1e-7, 1.0 - 1e-7))), 0.0)
-    if known is not None and (known > INVERTED).all():
-        return large
-    low = jnp.minimum(jnp.asarray(mean, part.dtype), INVERTED)
-    first = jnp.exp(-low)
-
-    def one_more(k: Any, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        count, probability, below = carry
-        probability = probability * low / (k + 1.0)
-        return count + (part >= below), probability, below + probability
-
-    start = jnp.zeros_like(part + low), first + jnp.zeros_like(part), first + jnp.zeros_like(part)
-    most = _LARGEST if known is None else int(np.ceil(min(known.max(initial=0.0), INVERTED) * 1.6 + 24))
-    counts = jax.lax.fori_loop(0, most, one_more, start)[0]
-    return counts if known is not None and (known <= INVERTED).all() else jnp.where(mean > INVERTED, large, counts)
 
 
 def _expected(freq: Any) -> Any:

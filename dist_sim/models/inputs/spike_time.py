@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim import units
 from dist_sim.core import State, environ
+from dist_sim.core.trace import has_tracer
 from dist_sim.errors import ParameterError
 from dist_sim.models.dynamics import Dynamics
-from dist_sim.models.inputs.clock import step_now, times
+from dist_sim.models.inputs.clock import real_steps, step_now, times
 
-ROUNDINGS: dict[str, Callable[[Any], Any]] = {"floor": np.floor, "round": np.round, "ceil": np.ceil}
+ROUNDINGS: dict[str, Callable[[Any], Any]] = {"floor": np.floor, "round": units.half_up, "ceil": np.ceil}
 
 
 @final
@@ -25,7 +27,7 @@ class SpikeTime(Dynamics):
     Args:
         in_size: number of neurons.
         indices: (n,) which neuron spikes.
-        times: (n,) when [time], in any order; rounded to steps of the dt that is set now.
+        times: (n,) when [time], in any order; rounded to steps of the dt that is set now, halves up.
         weights: what a spike gives, one number or (n,). Spikes of one neuron in one step add up.
         time_as_step: "floor", "round" or "ceil", or a function of a numpy array.
         name: of the Module.
@@ -72,8 +74,11 @@ class SpikeTime(Dynamics):
         if environ.get_dt() != self._dt:
             raise ParameterError(f"SpikeTime: was made for dt={self._dt}; now it is {environ.get_dt()}. Make it anew.")
         if index is None and time is not None:
-            ratio = jnp.asarray(u.maybe_decimal(time / self._dt))
-            index = {np.floor: jnp.floor, np.ceil: jnp.ceil}.get(self._rounded, jnp.round)(ratio).astype(jnp.int32)
+            if has_tracer(time):
+                ratio = jnp.asarray(u.maybe_decimal(time / self._dt))
+                index = {np.floor: jnp.floor, np.ceil: jnp.ceil}.get(self._rounded, lambda x: jnp.floor(x + 0.5))(ratio)
+            else:
+                index = self._step_of(time)
         step = step_now() if index is None else jnp.asarray(index, jnp.int32)
         none = jnp.zeros(self.in_size)
         if not self._most:
@@ -85,8 +90,8 @@ class SpikeTime(Dynamics):
         return none.at[index_of].add(jnp.where(step_of == step, weight_of, 0.0))
 
     def _step_of(self, time: u.Quantity) -> np.ndarray:
-        ratio = np.asarray(u.maybe_decimal(time / self._dt), np.float64)
-        return np.asarray(self._rounded(ratio)).astype(np.int64)
+        # Of whole steps no rounding takes one away: 0.3 ms are 2.9999999999999996 steps of 0.1 ms.
+        return np.asarray(self._rounded(real_steps(time))).astype(np.int64)
 
 
 def _listed(given: Any) -> u.Quantity:

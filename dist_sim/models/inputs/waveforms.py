@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any, final
 
 import brainunit as u
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dist_sim import units
+from dist_sim.core import environ
+from dist_sim.core.trace import has_tracer
 from dist_sim.errors import ParameterError, UnitError
+from dist_sim.kernels.draws import sine, turned
 from dist_sim.models.dynamics import Dynamics
-from dist_sim.models.inputs.clock import inside, time_now, times
+from dist_sim.models.inputs.clock import decimal, inside, real_steps, step_now, times
 
 
 class Waveform(Dynamics):
@@ -78,7 +84,10 @@ class RampInput(Waveform):
 
     def update(self) -> Any:
         """What it gives in this step, of the shape in_size."""
-        part = (time_now() - self.t_start) * (1.0 / self.duration)
+        # In whole steps first: their difference is exact however long the simulation is.
+        start, length = real_steps(self.t_start), real_steps(self.duration)
+        whole = np.floor(start)
+        part = ((step_now() - whole.astype(np.int64)) - (start - whole)) * (1.0 / length)
         return self.windowed(self.c_start + (self.c_end - self.c_start) * part)
 
 
@@ -113,6 +122,18 @@ class SinusoidalInput(Waveform):
 
     def update(self) -> Any:
         """What it gives in this step, of the shape in_size."""
-        cycles = u.maybe_decimal(self.frequency * time_now())
-        wave = self.amplitude * u.math.sin(2.0 * math.pi * cycles)
+        wave = self.amplitude * self._sine()
         return self.windowed(wave if self.bias is None else wave + self.bias)
+
+    def _sine(self) -> jax.Array:
+        step, dt = step_now(), environ.get_dt()
+        if has_tracer(self.frequency):
+            return jnp.sin(2.0 * math.pi * u.maybe_decimal(self.frequency * (step * dt)))
+        # In parts of a turn, as integers: the phase is exact after any number of steps.
+        frequency, none = decimal(self.frequency, u.Hz), jnp.uint32(0)
+        per_step = [Fraction(str(f)) * Fraction(str(dt.to_decimal(u.ms))) / 1000 for f in frequency.ravel().tolist()]
+        parts = [round(cycles * 2**64) % 2**64 for cycles in per_step]
+        high, low = (
+            np.array([part >> shift & 0xFFFFFFFF for part in parts], np.uint32).reshape(frequency.shape) for shift in (32, 0)
+        )
+        return sine(turned(step, (jnp.asarray(high), jnp.asarray(low)), (none, none)), np.dtype(environ.dftype()))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim import units
 from dist_sim.core import environ
 from dist_sim.errors import ParameterError
 
@@ -30,14 +31,18 @@ def firing_rate(spikes: Any, width: Any, dt: Any = None) -> jax.Array:
 
     Args:
         spikes: (time, neuron).
-        width: of the window; made an odd number of steps. At both ends it counts no spikes beyond them.
+        width: of the window; made an odd number of steps, 7 for 6 or 7 steps. At both ends it counts no spikes beyond them.
         dt: of a step; that of the environment where left out.
     """
     dt = environ.get_dt() if dt is None else dt
-    steps = int(_ratio(width, 2 * dt)) * 2 + 1
-    rate = 1.0 / (steps * dt)
-    window = jnp.ones(steps) * (rate.to_decimal(u.Hz) if isinstance(rate, u.Quantity) else rate)
-    return jnp.convolve(jnp.asarray(_matrix("firing_rate", spikes)).mean(axis=1), window, mode="same")
+    half = _ratio(width, 2 * dt)
+    if not (np.isfinite(half) and half >= 0):
+        raise ParameterError(f"firing_rate(width={width}): must be at least 0, and finite.")
+    around = int(np.floor(half + units.rounding(half, np.float32)))
+    rate = 1.0 / ((2 * around + 1) * dt)
+    window = jnp.ones(2 * around + 1) * (rate.to_decimal(u.Hz) if isinstance(rate, u.Quantity) else rate)
+    mean = jnp.asarray(_matrix("firing_rate", spikes)).mean(axis=1)
+    return jnp.convolve(mean, window, mode="full")[around : around + len(mean)]
 
 
 def isi_cv(spikes: Any) -> np.ndarray:

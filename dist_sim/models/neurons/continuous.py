@@ -86,6 +86,13 @@ def through(V: u.Quantity, *channels: tuple[u.Quantity, u.Quantity]) -> u.Quanti
     return reduce(operator.add, (apart(apart(g) * (V - E)) for g, E in channels))
 
 
+def rising(x: Any) -> Any:
+    """e^x of a number, up to e^40: a rate of that much per ms opens or closes a gate within any step, and one without bound would
+    be infinite, with derivatives that are no numbers.
+    """
+    return u.math.exp(u.math.minimum(x, 40.0))
+
+
 def in_units_of(V: u.Quantity, millivolts: float) -> Any:
     """A voltage as a number, how often it is so many mV."""
     return V.to_decimal(u.mV) * (1.0 / millivolts)

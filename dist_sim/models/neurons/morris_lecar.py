@@ -86,7 +86,7 @@ class MorrisLecar(ContinuousNeuron):
         V, W = self.V.value, self.W.value
         M = 0.5 * (1.0 + u.math.tanh((V - self.V1) * (1.0 / self.V2)))
         away = (V - self.V3) * (1.0 / self.V4)
-        W_inf, rate = 0.5 * (1.0 + u.math.tanh(away)), self.phi * u.math.cosh(0.5 * away)
+        W_inf, rate = 0.5 * (1.0 + u.math.tanh(away)), self.phi * u.math.cosh(u.math.clip(0.5 * away, -40.0, 40.0))
 
         def slope(V: u.Quantity) -> u.Quantity:
             ionic = through(V, (self.g_Ca * M, self.V_Ca), (self.g_K * W, self.V_K), (self.g_leak, self.V_leak))

@@ -8,6 +8,7 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 
+from dist_sim import units
 from dist_sim.core import ShortTermState, environ
 from dist_sim.models.neurons.resetting import ResettingNeuron
 from dist_sim.models.parameter import Parameter
@@ -40,6 +41,7 @@ class Refractory(ResettingNeuron):
 
     def note(self, spikes: jax.Array) -> None:
         # A whole number of steps is one, though dt be 0.1 in binary.
-        steps = jnp.ceil(jnp.asarray(u.get_mantissa(self.tau_ref / environ.get_dt())) - 1e-4).astype(jnp.int32) - 1
+        ratio = jnp.asarray(u.get_mantissa(self.tau_ref / environ.get_dt()))
+        steps = jnp.ceil(ratio - 1e-4 - units.rounding(ratio, ratio.dtype)).astype(jnp.int32) - 1
         left = jnp.maximum(self.refractory.value - 1, 0)
         self.refractory.value = jnp.where(spikes >= 0.5, jnp.maximum(steps, 0), left)

@@ -6,7 +6,7 @@ import brainunit as u
 
 from dist_sim.models.exp_euler import exp_euler_step, exprel
 from dist_sim.models.init import Constant
-from dist_sim.models.neurons.continuous import ContinuousNeuron, in_units_of, open_in_rest, opened, through
+from dist_sim.models.neurons.continuous import ContinuousNeuron, in_units_of, open_in_rest, opened, rising, through
 from dist_sim.models.neurons.neuron import InitialValue, SpikeFunction
 from dist_sim.models.parameter import Parameter
 from dist_sim.models.surrogate import ReluGrad
@@ -78,19 +78,19 @@ class WangBuzsakiHH(ContinuousNeuron):
         return (1.0 / u.ms) / exprel(in_units_of(-35.0 * u.mV - V, 10.0))
 
     def m_beta(self, V: u.Quantity) -> Any:
-        return (4.0 / u.ms) * u.math.exp(in_units_of(-60.0 * u.mV - V, 18.0))
+        return (4.0 / u.ms) * rising(in_units_of(-60.0 * u.mV - V, 18.0))
 
     def h_alpha(self, V: u.Quantity) -> Any:
-        return (0.07 / u.ms) * u.math.exp(in_units_of(-58.0 * u.mV - V, 20.0))
+        return (0.07 / u.ms) * rising(in_units_of(-58.0 * u.mV - V, 20.0))
 
     def h_beta(self, V: u.Quantity) -> Any:
-        return (1.0 / u.ms) / (1.0 + u.math.exp(in_units_of(-28.0 * u.mV - V, 10.0)))
+        return (1.0 / u.ms) / (1.0 + rising(in_units_of(-28.0 * u.mV - V, 10.0)))
 
     def n_alpha(self, V: u.Quantity) -> Any:
         return (0.1 / u.ms) / exprel(in_units_of(-34.0 * u.mV - V, 10.0))
 
     def n_beta(self, V: u.Quantity) -> Any:
-        return (0.125 / u.ms) * u.math.exp(in_units_of(-44.0 * u.mV - V, 80.0))
+        return (0.125 / u.ms) * rising(in_units_of(-44.0 * u.mV - V, 80.0))
 
     def m_inf(self, V: u.Quantity) -> Any:
         return open_in_rest(self.m_alpha(V), self.m_beta(V))

@@ -44,5 +44,7 @@ class MgBlock(SynOut):
         self.cc_Mg, self.beta = (x * u.mM if isinstance(x, float | int) else x for x in (cc_Mg, beta))
 
     def update(self, conductance: Any, potential: Any) -> Any:
-        blocked = self.cc_Mg * (1.0 / self.beta) * u.math.exp(self.alpha * (self.V_offset - potential))
+        # From e^40 on nothing passes; without a bound its derivative would be no number.
+        steepness = u.math.minimum(u.maybe_decimal(self.alpha * (self.V_offset - potential)), 40.0)
+        blocked = self.cc_Mg * (1.0 / self.beta) * u.math.exp(steepness)
         return conductance * (self.E - potential) / (1.0 + blocked)

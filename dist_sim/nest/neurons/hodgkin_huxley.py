@@ -11,6 +11,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
+# Below these potentials gates are as there: further down the products of exponentials would be infinite, and their quotients no
+# numbers. In float64 that is beyond anything that a membrane comes to.
+_LOWEST_SQUID = {"float32": -300.0, "float64": -2000.0}
+_LOWEST_HIPPOCAMPAL = {"float32": -150.0, "float64": -1200.0}
 _NEAR = 0.01  # there the series is exact to 1e-11 and a difference from 1 has lost at most two digits
 
 
@@ -19,6 +23,7 @@ def squid(V: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
 
     Source: Hodgkin & Huxley (1952), doi:10.1113/jphysiol.1952.sp004764.
     """
+    V = jnp.maximum(V, _LOWEST_SQUID[str(jnp.result_type(V))])
     w = jnp.exp((V + 65.0) * (-1 / 80))
     w2 = w * w
     w4 = w2 * w2
@@ -40,6 +45,7 @@ def hippocampal(V: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
 
     Source: Traub & Miles (1991), Neuronal Networks of the Hippocampus, doi:10.1017/CBO9780511895401.
     """
+    V = jnp.maximum(V, _LOWEST_HIPPOCAMPAL[str(jnp.result_type(V))])
     w = jnp.exp(V * (-1 / 40))
     w2 = w * w
     w8 = (w2 * w2) * (w2 * w2)
