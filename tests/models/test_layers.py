@@ -319,7 +319,7 @@ class Spiking(ds.Module):
     def __init__(self, channels=8):
         super().__init__()
         self.layers = ds.nn.Sequential(
-            ds.nn.Conv2d((12, 12, 1), channels, 3, b_init=ds.init.ZeroInit()), ds.nn.BatchNorm2d((12, 12, channels)),
+            ds.nn.Conv2d((12, 12, 1), channels, 3), ds.nn.BatchNorm2d((12, 12, channels)),
             ds.nn.ReLU(), ds.nn.MaxPool2d(2), ds.nn.Dropout(0.9),
         )
         self.cells = ds.LIF((6, 6, channels), V_th=1 * u.mV, V_rest=0 * u.mV, V_reset=0 * u.mV, R=1 * u.ohm, tau=5 * u.ms,
@@ -330,10 +330,10 @@ class Spiking(ds.Module):
         return self.out(self.cells(self.layers(x) * 5 * u.mA))
 
 
-def trained(devices, steps=3, batch=None):
+def trained(mesh, steps=3, batch=4):
     ds.random.seed(1)
-    x = np.random.default_rng(0).normal(size=(steps, *(() if batch is None else (batch,)), 12, 12, 1)).astype(np.float32)
-    with ds.use_mesh(devices=devices), ds.environ.context(dt=1 * u.ms, fit=True):
+    x = np.random.default_rng(0).normal(size=(steps, batch, 12, 12, 1)).astype(np.float32)
+    with ds.use_mesh(**mesh), ds.environ.context(dt=1 * u.ms, fit=True):
         net = Spiking()
         ds.nn.init_all_states(net, batch)
         opt = ds.optim.Adam(1e-2)
@@ -353,10 +353,10 @@ def trained(devices, steps=3, batch=None):
 
 
 def test_a_convolutional_spiking_network_trains_the_same_on_any_mesh():
-    values, weights = trained(1, batch=4)
+    values, weights = trained(dict(devices=1))
     assert values[-1] < values[0] and np.isfinite(values).all()
-    for devices in (2, 3):
-        others, found = trained(devices, batch=4)
+    for mesh in (dict(devices=2), dict(devices=3), dict(shape={"batch": 2, "neuron": 2})):
+        others, found = trained(mesh)
         assert np.allclose(others, values, rtol=1e-5)
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(weights), strict=True):
             assert np.allclose(a, b, rtol=1e-3, atol=1e-5)
