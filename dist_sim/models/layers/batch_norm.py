@@ -21,12 +21,13 @@ class BatchNorm(Module):
     """Each feature less its mean, over its standard deviation, in the batch and over space.
 
     Where `environ.get("fit")` is true, mean and variance are those of the input, and the running ones follow them; else the
-    running ones are used. Statistics and parameters lie whole on every device.
+    running ones are used. Without running ones they are always those of the input. Statistics and parameters lie whole on every
+    device.
 
     Args:
         in_size: shape of an input without batch.
         feature_axis: of `in_size`: one, or several.
-        track_running_stats: False gives back the input as it is; then `affine` must be False.
+        track_running_stats: keep running ones.
         epsilon: added to the variance.
         momentum: what part of the running statistics stays at each call.
         affine: times a scale, plus a bias, per feature.
@@ -40,7 +41,8 @@ class BatchNorm(Module):
     States: weight, a dict of "bias" and "scale"; running_mean, running_var.
     Raises: ParameterError: sizes that do not fit; when called, an input that is neither of `in_size` nor a batch of it.
         UnitError: an input with a unit. KeyError: `fit` is not set in the environment.
-    Source: Ioffe & Szegedy (2015), arXiv:1502.03167; names, layouts and defaults are those of brainstate 0.5.
+    Source: Ioffe & Szegedy (2015), arXiv:1502.03167; names, layouts and defaults are those of brainstate. 0.5 leaves an input as
+        it is where there are no running statistics.
     """
 
     num_spatial_dims: ClassVar[int]
@@ -69,8 +71,6 @@ class BatchNorm(Module):
         self.in_size = self.out_size = shape_of(in_size, f"{where}(in_size={in_size!r})")
         if len(self.in_size) != self.num_spatial_dims + 1:
             raise ParameterError(f"{where}(in_size={self.in_size}): needs {self.num_spatial_dims} spatial axes and the features.")
-        if affine and not track_running_stats:
-            raise ParameterError(f"{where}(track_running_stats=False): nothing is normalised, so give affine=False, too.")
         self.feature_axes = axes_of(f"{where}(feature_axis=...)", feature_axis, len(self.in_size))
         self.epsilon, self.momentum, self.use_fast_variance = epsilon, momentum, use_fast_variance
         self.axis_name, self.axis_index_groups = axis_name, axis_index_groups
@@ -91,20 +91,19 @@ class BatchNorm(Module):
         where = type(self).__name__
         x = bare_input(where, x)
         check_input(where, x.shape, self.in_size)
-        if self.running_mean is None or self.running_var is None:
-            return x.astype(self.dtype)
-        if not environ.get("fit", desc=FITTING):
-            mean, var = self.running_mean.value, self.running_var.value
-            return normalized(x, mean, var, self.epsilon, self.weight, self.dtype)
+        mean_state, var_state = self.running_mean, self.running_var
+        if mean_state is not None and var_state is not None and not environ.get("fit", desc=FITTING):
+            return normalized(x, mean_state.value, var_state.value, self.epsilon, self.weight, self.dtype)
         batches = x.ndim - len(self.in_size)
         axes = tuple(axis for axis in range(x.ndim) if axis - batches not in self.feature_axes)
         mean, var = statistics(
             x, axes, dtype=self.dtype, axis_name=self.axis_name, axis_index_groups=self.axis_index_groups,
             use_fast_variance=self.use_fast_variance, mask=mask,
         )  # fmt: skip
-        for state, new in ((self.running_mean, mean), (self.running_var, var)):
-            new = new.reshape(state.value.shape).astype(state.value.dtype)
-            state.value = self.momentum * state.value + (1.0 - self.momentum) * new
+        for state, new in ((mean_state, mean), (var_state, var)):
+            if state is not None:
+                new = new.reshape(state.value.shape).astype(state.value.dtype)
+                state.value = self.momentum * state.value + (1.0 - self.momentum) * new
         return normalized(x, mean, var, self.epsilon, self.weight, self.dtype)
 
 
