@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -89,6 +89,19 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 if jax.config.jax_compilation_cache_max_size == -1:
     lru_cache.LRUCache.put = put
+
+# ---- what is compared with ----
+
+REFERENCES = ("brainstate", "brainpy", "braintools", "brainpy-state", "nest-simulator")
+
+
+def pytest_report_header() -> str:
+    found = []
+    for name in REFERENCES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return f"compared with: {', '.join(found) or 'nothing, as no reference is installed'}"
+
 
 # ---- the page of parity ----
 

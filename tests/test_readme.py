@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 import runpy
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import nest_microcircuit
@@ -87,3 +90,37 @@ def test_both_halves_of_the_benchmark_hold_one_circuit(checkout, scale, drive):
         np.testing.assert_allclose(getattr(ours, field.name), getattr(nest, field.name), rtol=1e-14, atol=0, err_msg=field.name)
     if scale == 1:
         assert ours.sizes.sum() == 77_169 and ours.synapses.sum() == 298_880_968
+
+
+def imported(file: Path, seen: set[Path]) -> set[str]:
+    """Top-level modules that a script imports, also in functions and through its neighbours."""
+    seen.add(file)
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+        for name in names:
+            top = name.split(".")[0]
+            near = [folder / f"{top}.py" for folder in (file.parent, file.parent.parent)]
+            local = next((path for path in near if path.exists()), None)
+            if local is None:
+                found.add(top)
+            elif local not in seen:
+                found |= imported(local, seen)
+    return found - sys.stdlib_module_names - {"dist_sim"}
+
+
+def test_one_install_brings_what_the_benchmarks_import(checkout):
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
+    extra = project["optional-dependencies"]["benchmark"]
+    brought = {re.split(r"[^\w.-]", line)[0].lower() for line in (*project["dependencies"], *extra)}
+    scripts = sorted((checkout / "examples/benchmarks").glob("*.py"))
+    needed = {name: script.name for script in scripts for name in imported(script, set())}
+    assert {"brainpy", "nest", "optax"} <= needed.keys()
+    homes = packages_distributions()
+    for name, script in needed.items():
+        assert name in homes, f"{script} imports {name}, which is not installed"
+        assert brought & {home.lower() for home in homes[name]}, f"{script} imports {name}, which the extra leaves out"
+    # Not imported by a script: the products of brainpy.state, and the launches by mpirun.
+    assert {"numba", "mpi4py", "mpich"} <= brought
+    assert "pip install '.[benchmark]'" in (checkout / "README.md").read_text()

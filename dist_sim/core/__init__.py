@@ -8,6 +8,7 @@ from dist_sim.core import transform as transform
 from dist_sim.core.lifecycle import init_all_states as init_all_states
 from dist_sim.core.lifecycle import reset_all_states as reset_all_states
 from dist_sim.core.module import Module as Module
+from dist_sim.core.module import ParamModule as ParamModule
 from dist_sim.core.random import Random as Random
 from dist_sim.core.state import BatchState as BatchState
 from dist_sim.core.state import HiddenState as HiddenState

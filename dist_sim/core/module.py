@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dist_sim.core import rebind, walk
@@ -109,6 +110,30 @@ class Module(walk.Node):
         """The ParamStates; see :meth:`named_parameters`."""
         return (state for _, state in self.named_parameters(recurse=recurse))
 
+    def named_param_modules(self, allowed_hierarchy: tuple[int, int] = walk.WHOLE) -> Iterator[tuple[str, ParamModule]]:
+        """(dotted path, Module) of the parameters of the tree that are read through a transform: `nn.Param`."""
+        yield from _named(self.nodes(ParamModule, allowed_hierarchy=allowed_hierarchy), "")
+
+    def param_modules(self, allowed_hierarchy: tuple[int, int] = walk.WHOLE) -> Iterator[ParamModule]:
+        """See :meth:`named_param_modules`."""
+        return (module for _, module in self.named_param_modules(allowed_hierarchy))
+
+    def reg_loss(self) -> Any:
+        """The sum of what the regularisers of the tree's parameters add to a loss; 0 where there is none."""
+        return sum((module.reg_loss() for module in self.param_modules()), 0.0)
+
+    @contextmanager
+    def param_precompute(self, allowed_hierarchy: tuple[int, int] = walk.WHOLE) -> Iterator[None]:
+        """Within this context the transforms of the tree's parameters are computed only when their free numbers change."""
+        found = list(self.param_modules(allowed_hierarchy))
+        for module in found:
+            module.cache()
+        try:
+            yield
+        finally:
+            for module in found:
+                module.clear_cache()
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(dotted path, Module) of those that this Module itself holds, also in containers."""
         yield from _named(self.nodes(allowed_hierarchy=(1, 1)), "")
@@ -130,6 +155,21 @@ class Module(walk.Node):
 
     def __repr__(self) -> str:
         return outline(self)
+
+
+class ParamModule(Module):
+    """A Module that stands for one parameter, read by :meth:`value`. See `nn.Param`."""
+
+    def value(self) -> Any:
+        """The parameter."""
+        raise NotImplementedError(f"{type(self).__name__} does not define value().")
+
+    def cache(self) -> Any:
+        """Computes the value, and keeps it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define cache().")
+
+    def clear_cache(self) -> None:
+        """Forgets what :meth:`cache` has kept."""
 
 
 def adopt(module: Module, name: str, value: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, final
 
 from dist_sim.core.module import Module
@@ -24,10 +24,8 @@ class Sequential(Module):
 
     def __init__(self, first: Callable[..., Any], *layers: Callable[[Any], Any]) -> None:
         super().__init__()
-        for index, layer in enumerate((first, *layers)):
-            if not callable(layer) or isinstance(layer, type):
-                raise ParameterError(f"Sequential: layer {index} is {layer!r:.60}; give Modules, or functions of one argument.")
-        self.layers = (first, *layers)
+        self.layers: tuple[Callable[..., Any], ...] = ()
+        self.extend((first, *layers))
 
     def update(self, *args: Any) -> Any:
         """What the last layer returns; the arguments go to the first one."""
@@ -35,6 +33,28 @@ class Sequential(Module):
         for layer in self.layers[1:]:
             x = layer(x)
         return x
+
+    def append(self, layer: Callable[[Any], Any]) -> None:
+        """Puts a layer behind the last one. Errors: as of the class."""
+        self.insert(len(self.layers), layer)
+
+    def extend(self, modules: Iterable[Callable[[Any], Any]]) -> None:
+        """Puts layers behind the last one. Errors: as of the class."""
+        for layer in modules:
+            self.append(layer)
+
+    def insert(self, index: int, module: Callable[[Any], Any]) -> None:
+        """Puts a layer in front of the one at `index`, which may count from the end: -1 is behind the last one.
+
+        Raises:
+            IndexError: there is no such place. See also the class.
+        """
+        if not callable(module) or isinstance(module, type):
+            raise ParameterError(f"Sequential: layer {index} is {module!r:.60}; give Modules, or functions of one argument.")
+        place = index if index >= 0 else len(self.layers) + 1 + index
+        if not 0 <= place <= len(self.layers):
+            raise IndexError(f"Sequential.insert({index}, ...): there are {len(self.layers)} layers.")
+        self.layers = (*self.layers[:place], module, *self.layers[place:])
 
     def __len__(self) -> int:
         return len(self.layers)

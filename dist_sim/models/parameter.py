@@ -8,7 +8,7 @@ import brainunit as u
 import numpy as np
 
 from dist_sim import units
-from dist_sim.core import State
+from dist_sim.core import ParamModule, State
 from dist_sim.core.trace import has_tracer
 from dist_sim.errors import ParameterError
 
@@ -22,7 +22,8 @@ class Parameter:
     - one number: a constant of every compiled program;
     - an array that broadcasts to the model's `varshape`, or else its `in_size`: kept in a State of the present precision, so that
       no program contains it as a constant;
-    - a State that holds either, such as a ParamState to train: kept as it is, found by `states()`.
+    - a State that holds either, such as a ParamState to train: kept as it is, found by `states()`;
+    - an `nn.Param`, which is read through its transform: likewise.
 
     Args:
         unit: of the parameter.
@@ -54,9 +55,9 @@ class Parameter:
             return self
         # Under its own name: the walk over a model's attributes finds the State there.
         kept = vars(model)[self.name]
-        if not isinstance(kept, State):
+        if not isinstance(kept, State | ParamModule):
             return kept
-        value = kept.value
+        value = kept.value() if isinstance(kept, ParamModule) else kept.value
         return u.maybe_decimal(value.in_unit(self.unit)) if isinstance(value, u.Quantity) else value
 
     def __set__(self, model: Any, given: Any) -> None:
@@ -66,7 +67,12 @@ class Parameter:
                 f"{type(model).__name__}.{self.name} is set when the model is made, as compiled programs contain it. "
                 f"Give {self.name} as a State and assign the State's value, or make another model."
             )
-        value = units.checked(given.value if isinstance(given, State) else given, self.unit, where)
+        kept = given
+        if isinstance(given, ParamModule):
+            given = given.value()
+        elif isinstance(given, State):
+            given = given.value
+        value = units.checked(given, self.unit, where)
         # A model whose outputs differ in number from its inputs has a value per output.
         shape = getattr(model, "varshape", model.in_size)
         if not _broadcasts(value.shape, shape):
@@ -75,8 +81,8 @@ class Parameter:
             )
         traced = has_tracer(value)
         bare = value.to_decimal(self.unit) if traced else self._bounded(value, where)
-        if isinstance(given, State):
-            kept = given
+        if isinstance(kept, State | ParamModule):
+            pass
         elif traced:
             kept = u.maybe_decimal(bare * self.unit)
         elif bare.shape:

@@ -2,8 +2,8 @@
 
     python examples/benchmarks/brette_vs_references.py [--model coba] [--seeds 3] [--t-sim 2000] [--brian2 PYTHON]
 
-NEST 3.10 comes with `pip install '.[test]'`. Brian2 2.9 does not go with the newest NumPy: `--brian2` names the Python of an
-environment of its own (`pip install brian2 'numpy<2.3' cython setuptools`); without it, Brian2 is left out. Every run is a
+NEST 3.10 comes with `pip install '.[benchmark]'`. Brian2 2.9 does not go with the newest NumPy: `--brian2` names the Python of
+an environment of its own (`pip install brian2 'numpy<2.3' cython setuptools`); without it, Brian2 is left out. Every run is a
 process. All start alike, leave out the first 200 ms, and give every neuron 64 excitatory and 16 inhibitory sources. Below the
 seeds stand mean and standard deviation over them. A COBA network may fall silent, in any of them: that is told and left out.
 """

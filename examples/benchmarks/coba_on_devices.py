@@ -5,7 +5,7 @@
 Two devices of one process meet in memory (`memory`) or communicate by JAX's collectives (`mask`); two processes under mpirun
 gather by MPI (`mpi`) or by JAX's collectives, which are gloo's. Every figure is the least of several stretches of 200 ms in a
 process of its own, all of which run once in each round; ratios are taken within a round, and the median over rounds is shown. It
-needs two cores that nothing else uses, and mpirun of the MPI that mpi4py loads (`pip install '.[mpi]' mpich`).
+needs two cores that nothing else uses, and mpirun of the MPI that mpi4py loads (`pip install '.[benchmark]'`).
 """
 
 from __future__ import annotations

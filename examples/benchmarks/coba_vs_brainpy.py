@@ -1,6 +1,6 @@
 """The COBA network, and one training step of a recurrent network, beside brainpy.state: the same user code in both.
 
-    pip install brainpy numba
+    pip install '.[benchmark]'
     python examples/benchmarks/coba_vs_brainpy.py [--quick] [--only training] [--json FILE]
 
 Each case is a process of its own, built and warmed up first. In every round each runs once while the others sleep, so that a

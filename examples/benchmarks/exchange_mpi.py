@@ -223,7 +223,7 @@ def main() -> None:
         work(args.job, args.port, args.scale)
         return
     if shutil.which(args.mpirun) is None:
-        parser.error(f"--mpirun {args.mpirun}: there is none. pip install mpich mpi4py, or apt-get install openmpi-bin")
+        parser.error(f"--mpirun {args.mpirun}: there is none. pip install '.[benchmark]', or apt-get install openmpi-bin")
     found = measure(args.scale, args.piece, args.rounds, args.mpirun)
     print(table(found, args.scale))
     if args.out is not None:

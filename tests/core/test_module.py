@@ -319,3 +319,34 @@ def test_walks_visit_every_module_once(shape, monkeypatch):
     init_all_states(modules[0])
     assert visits == 4001
     assert repr(modules[0]).count("ParamState float32[1]") == 1000
+
+
+def test_layers_are_put_into_a_sequential():
+    net = Sequential(lambda x: x + 1)
+    double = jit(net)
+    assert double(1.0) == 2.0
+    net.append(lambda x: 2 * x)
+    net.insert(0, lambda x: x - 1)
+    net.insert(-1, lambda x: x + 10)
+    net.extend([lambda x: x / 2])
+    assert len(net) == 5 and net(3.0) == (2 * 3.0 + 10) / 2
+    with pytest.raises(IndexError, match="there are 5 layers"):
+        net.insert(7, lambda x: x)
+    with pytest.raises(ParameterError, match="give Modules"):
+        net.append(3)
+
+
+def test_a_compiled_function_sees_a_layer_that_came_later():
+    class Gain(Module):
+        def __init__(self):
+            super().__init__()
+            self.g = ParamState(2.0)
+
+        def update(self, x):
+            return self.g.value * x
+
+    net = Sequential(Gain())
+    run = jit(lambda x: net(x))
+    assert run(1.0) == 2.0
+    net.append(Gain())
+    assert run(1.0) == 4.0

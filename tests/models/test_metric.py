@@ -101,6 +101,20 @@ def test_synchrony_is_between_none_and_all():
     assert metric.cross_correlation(np.zeros((5, 1)), 0.1 * u.ms) == metric.cross_correlation(np.zeros((5, 3)), 0.1 * u.ms) == 0
 
 
+@pytest.mark.parametrize("spike_type", ["exc", "inh"])
+@pytest.mark.parametrize("location", ["soma layer", "deep layer", "superficial layer", "surface layer"])
+def test_a_field_potential_is_that_of_braintools(spike_type, location):
+    times = np.arange(203) * 0.5
+    wanted = reference("unitary_LFP")(times, SPIKES, spike_type, location=location, seed=5)
+    found = metric.unitary_LFP(times * u.ms, SPIKES, spike_type, location=location, seed=5)
+    assert np.allclose(found, wanted, rtol=1e-4, atol=1e-5) and np.abs(found).max() > 0.01
+    with_units = metric.unitary_LFP(
+        times * 1e-3 * u.second, SPIKES, spike_type, 200 * u.um, 0.2 * u.mm, 20 * u.cm / u.second, 200 * u.um, 2.1 * u.ms,
+        3.15 * u.ms, location, 5,
+    )  # fmt: skip
+    assert np.allclose(with_units, wanted, rtol=1e-3, atol=1e-4)
+
+
 def test_losses_have_the_units_of_what_they_compare():
     a, b = A * u.mV, B * u.volt
     assert u.get_unit(metric.squared_error(a, b, reduction="mean")).has_same_dim(u.mV**2)
@@ -122,6 +136,8 @@ def test_losses_have_the_units_of_what_they_compare():
         (lambda: metric.firing_rate(SPIKES, 1.0), ParameterError, "both as times"),
         (lambda: metric.cross_correlation(SPIKES, 0.01 * u.ms), ParameterError, "at least the step"),
         (lambda: metric.cross_correlation(SPIKES, 1 * u.ms, method="scan"), ParameterError, "'loop' and 'vmap'"),
+        (lambda: metric.unitary_LFP(np.arange(203.0), SPIKES, "both"), ParameterError, "allowed are 'exc', 'inh'"),
+        (lambda: metric.unitary_LFP(np.arange(20.0), SPIKES, "exc"), ParameterError, r"needs \(time,\)"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, error, message):

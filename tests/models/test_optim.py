@@ -21,7 +21,8 @@ RULES = {
     optim.RAdam: optax.radam(0.1), optim.AdaBelief: optax.adabelief(0.1, eps=1e-16), optim.Yogi: optax.yogi(0.1),
     optim.Lamb: optax.lamb(0.1), optim.Lion: optax.lion(0.1, weight_decay=0.0),
     optim.Adagrad: optax.adagrad(0.1, initial_accumulator_value=0.0, eps=1e-10), optim.Adadelta: optax.adadelta(0.1, eps=1e-6),
-    optim.RMSprop: optax.rmsprop(0.1, decay=0.99),
+    optim.RMSprop: optax.rmsprop(0.1, decay=0.99), optim.LBFGS: optax.lbfgs(0.1, linesearch=None),
+    optim.Adafactor: optax.adafactor(0.1, multiply_by_parameter_scale=False),
     optim.Lars: optax.lars(0.1, weight_decay=0.0, momentum=0.9, eps=1e-8),
 }  # fmt: skip
 every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -77,8 +78,127 @@ def test_a_rule_is_that_of_optax_on_bare_numbers(rule, unit_aware):
 def test_names_and_defaults_are_those_of_braintools(rule):
     reference = inspect.signature(getattr(pytest.importorskip("braintools").optim, rule.__name__).__init__)
     # There, beta1 and beta2 are deprecated.
-    wanted = {name: p.default for name, p in reference.parameters.items() if name not in ("beta1", "beta2")}
+    deprecated = () if rule is optim.Adafactor else ("beta1", "beta2")
+    wanted = {name: p.default for name, p in reference.parameters.items() if name not in deprecated}
     assert {name: p.default for name, p in inspect.signature(rule.__init__).parameters.items()} == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("Nadam", {}), ("Nadam", dict(momentum_decay=0.1, betas=(0.8, 0.95), weight_decay=0.02)), ("LBFGS", dict(memory_size=3))],
+)
+def test_a_rule_is_that_of_braintools(name, options):
+    braintools = pytest.importorskip("braintools")
+    import brainstate
+
+    both = []
+    for ParamState, lib in ((ds.ParamState, optim), (brainstate.ParamState, braintools.optim)):
+        weights = {"w": ParamState(jnp.asarray(START))}
+        opt = getattr(lib, name)(lr=0.1, **options)
+        opt.register_trainable_weights(weights)
+        for _ in range(5):
+            opt.update({"w": 4 * weights["w"].value ** 3})
+        both.append(weights["w"].value)
+    assert alike(*both, rtol=1e-5) and not alike(both[0], START, rtol=0.1)
+
+
+def test_adafactor_of_large_matrices_and_of_steps_relative_to_the_weights():
+    start = np.random.default_rng(0).normal(size=(130, 140)).astype(np.float32)
+
+    def trained(**options):
+        weights = {"w": ds.ParamState(jnp.asarray(start))}
+        opt = optim.Adafactor(**options).register_trainable_weights(weights)
+        for _ in range(4):
+            opt.update({"w": weights["w"].value ** 3})
+        return weights["w"].value, opt
+
+    for given, beta in ((dict(lr=0.1), None), (dict(lr=0.1, beta1=0.9, clip_threshold=0.5), 0.9)):
+        tx = optax.chain(
+            optax.scale_by_factored_rms(), optax.clip_by_block_rms(given.get("clip_threshold", 1.0)),
+            optax.ema(beta, debias=False) if beta else optax.identity(), optax.scale(-0.1),
+        )  # fmt: skip
+        wanted, memory = jnp.asarray(start), tx.init(jnp.asarray(start))
+        for _ in range(4):
+            changes, memory = tx.update(wanted**3, memory, wanted)
+            wanted = wanted + changes
+        found, opt = trained(**given)
+        assert alike(found, wanted, rtol=1e-5)
+        assert max(state.value.size for state in opt.memory.values()) <= (140 if beta is None else start.size)
+    relative, _ = trained()
+    change = np.sqrt(np.mean((np.asarray(relative) - start) ** 2)) / np.sqrt(np.mean(start**2))
+    assert 0.02 < change <= 0.0401
+
+
+@pytest.mark.parametrize("linesearch", ["zoom", "backtracking"])
+def test_lbfgs_searches_along_the_line(linesearch):
+    net = Net()
+    weights = net.states(ds.ParamState)
+    opt = optim.LBFGS(linesearch=linesearch).register_trainable_weights(weights)
+
+    def loss_of(values):
+        return ((values[("w",)] / u.mV) ** 4).sum() + sum((x**2).sum() for x in values[("layers", 0, "weight")].values())
+
+    @transform.jit
+    def step():
+        grads, loss = transform.grad(net, weights, return_value=True)()
+        opt.update(grads, value=loss, value_fn=loss_of)
+        return loss
+
+    losses = [step() for _ in range(12)]
+    assert losses[-1] < 1e-2 * losses[0] and (np.diff(losses) <= 1e-6).all()
+    with pytest.raises(ParameterError, match="needs the loss"):
+        opt.update(transform.grad(net, weights)())
+    with pytest.raises(ParameterError, match="allowed are 'zoom'"):
+        optim.LBFGS(linesearch="golden")
+
+
+def test_what_an_optimizer_remembers_is_handed_to_another():
+    def make():
+        net = Net()
+        return net, optim.Adam(optim.StepLR(0.1, 2)).register_trainable_weights(net.states(ds.ParamState))
+
+    def step(net, opt, times):
+        for _ in range(times):
+            opt.update(transform.grad(net, net.states(ds.ParamState))())
+            opt.lr.step_epoch()
+
+    (net, opt), (other, later) = make(), make()
+    step(net, opt, 3)
+    saved = jax.tree.map(np.asarray, opt.state_dict())
+    assert saved["step_count"] == 3 and np.isclose(saved["lr"], 0.01) and saved["base_lr"] == 0.1
+    assert opt.lr.current_lrs.value == opt.lr.get_lr() and np.isclose(opt.lr.current_lrs.value[0], 0.01)
+    for path, state in net.states().items():
+        other.states()[path].value = state.value
+    later.load_state_dict(saved)
+    step(net, opt, 2)
+    step(other, later, 2)
+    assert alike(bare(net), bare(other)) and later.current_lr == opt.current_lr
+    with pytest.raises(ParameterError, match="opt_state and this optimizer differ in"):
+        optim.SGD().register_trainable_weights(Net().states(ds.ParamState)).load_state_dict(saved)
+    with pytest.raises(ParameterError, match="there is no 'opt_state'"):
+        later.load_state_dict({"step_count": 0})
+
+
+def test_the_states_of_a_tree_each_once():
+    braintools = pytest.importorskip("braintools")
+    import brainstate
+
+    both = []
+    for State, lib in ((ds.ParamState, optim), (brainstate.ParamState, braintools.optim)):
+        manager = lib.UniqueStateManager
+        a, b, c, d = (State(jnp.ones(n + 1)) for n in range(4))
+        found = manager({"x": {"a": a, "b": b}, "y": [a, c]})
+        assert found.to_pytree() == {"x": {"a": a, "b": b}, "y": {1: c}}
+        path = found.unique_paths[1]
+        assert found.get_state_by_path(path) is b and found.update_state(path, d) and found.get_state_by_path(path) is d
+        found = manager().merge_with([a, {"k": b}]).merge_with([a])
+        both.append((found.to_dict().keys(), jax.tree.map(np.shape, found.to_dict_value()), len(found), found.num_unique_states))
+    assert both[0] == both[1]
+    net = Net()
+    opt = optim.SGD()
+    assert len(opt.param_states) == 0
+    opt.register_trainable_weights(net.states(ds.ParamState))
+    assert {*map(id, opt.param_states.unique_states)} == {*map(id, net.states(ds.ParamState).values())}
 
 
 def test_a_loop_of_updates_is_the_updates_one_by_one():

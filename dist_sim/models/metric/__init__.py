@@ -1,5 +1,6 @@
 """`ds.metric`: statistics of spike trains, and losses."""
 
+from dist_sim.models.metric.field import unitary_LFP as unitary_LFP
 from dist_sim.models.metric.losses import absolute_error as absolute_error
 from dist_sim.models.metric.losses import cosine_similarity as cosine_similarity
 from dist_sim.models.metric.losses import huber_loss as huber_loss

@@ -2,11 +2,13 @@
 
 from dist_sim.models.optim.adaptive import AdaBelief as AdaBelief
 from dist_sim.models.optim.adaptive import Adadelta as Adadelta
+from dist_sim.models.optim.adaptive import Adafactor as Adafactor
 from dist_sim.models.optim.adaptive import Adagrad as Adagrad
 from dist_sim.models.optim.adaptive import Adam as Adam
 from dist_sim.models.optim.adaptive import Adamax as Adamax
 from dist_sim.models.optim.adaptive import AdamW as AdamW
 from dist_sim.models.optim.adaptive import Lamb as Lamb
+from dist_sim.models.optim.adaptive import Nadam as Nadam
 from dist_sim.models.optim.adaptive import RAdam as RAdam
 from dist_sim.models.optim.adaptive import RMSprop as RMSprop
 from dist_sim.models.optim.adaptive import Yogi as Yogi
@@ -19,6 +21,7 @@ from dist_sim.models.optim.cycles import OneCycleLR as OneCycleLR
 from dist_sim.models.optim.cycles import WarmupCosineSchedule as WarmupCosineSchedule
 from dist_sim.models.optim.optimizer import Optimizer as Optimizer
 from dist_sim.models.optim.plateau import ReduceLROnPlateau as ReduceLROnPlateau
+from dist_sim.models.optim.quasi_newton import LBFGS as LBFGS
 from dist_sim.models.optim.rules import SGD as SGD
 from dist_sim.models.optim.rules import Lars as Lars
 from dist_sim.models.optim.rules import Lion as Lion
@@ -37,3 +40,4 @@ from dist_sim.models.optim.schedules import PiecewiseConstantSchedule as Piecewi
 from dist_sim.models.optim.schedules import PolynomialLR as PolynomialLR
 from dist_sim.models.optim.schedules import StepLR as StepLR
 from dist_sim.models.optim.schedules import WarmupScheduler as WarmupScheduler
+from dist_sim.models.optim.unique import UniqueStateManager as UniqueStateManager

@@ -12,11 +12,15 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from dist_sim.core import Module, State
+from dist_sim.core.filters import Path
+from dist_sim.core.lifecycle import restore
 from dist_sim.core.placement import ByName, Given
 from dist_sim.core.state import StateInfo
+from dist_sim.core.walk import dotted
 from dist_sim.errors import ParameterError, UnitError
 from dist_sim.models.optim.scheduler import LRScheduler, OptimState, checked
 from dist_sim.models.optim.schedules import ConstantLR
+from dist_sim.models.optim.unique import UniqueStateManager
 
 Rate = float | LRScheduler
 Limit = float | None
@@ -68,9 +72,52 @@ class Optimizer(Module):
         self._scaled = scaled
         self.weights: dict[str, State] = {}
         self.memory: dict[str, OptimState] = {}
-        self._structure: Any = None
+        self._structure: Any = None  # of what was registered
         self._memory_structure: Any = None
         self.step_count = OptimState(jnp.zeros((), jnp.int32))
+
+    @property
+    def param_states(self) -> UniqueStateManager:
+        """The States that it moves, in the structure in which they were registered."""
+        return UniqueStateManager(self._structure.unflatten(self.weights.values()) if self.weights else None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it remembers, as PyTrees of arrays: step_count, lr (the present learning rate), base_lr, opt_state (what the
+        rule remembers) and scheduler, by name. The weights are not in it; `checkpoint.save(optimizer)` saves both."""
+        return {
+            "step_count": self.step_count.value,
+            "lr": self.current_lr,
+            "base_lr": self.lr.base_lr,
+            "opt_state": {name: state.value for name, state in self.memory.items()},
+            "scheduler": {dotted(path): state.value for path, state in self.lr.states().items()},
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on where another optimizer of the same kind and the same weights was: what its :meth:`state_dict` gave.
+
+        Either all fits and is taken over, or nothing is.
+
+        Raises:
+            ParameterError: something is missing, or is remembered by another rule or of other weights.
+            StateValueError: another shape or dtype.
+        """
+        where = f"{type(self).__name__}.load_state_dict"
+        missing = [name for name in ("step_count", "opt_state", "scheduler") if name not in state_dict]
+        if missing:
+            raise ParameterError(f"{where}: there is no {missing[0]!r}. Give what state_dict() gave.")
+        scheduler = {dotted(path): state for path, state in self.lr.states().items()}
+        states: dict[Path, State] = {("step_count",): self.step_count}
+        values: dict[Path, Any] = {("step_count",): state_dict["step_count"]}
+        for part, own in (("opt_state", self.memory), ("scheduler", scheduler)):
+            given = state_dict[part]
+            if given.keys() != own.keys():
+                odd = sorted(given.keys() ^ own.keys())[0]
+                raise ParameterError(
+                    f"{where}: {part} and this optimizer differ in {odd!r}; it is of another rule or of other weights."
+                )
+            states |= {(part, name): state for name, state in own.items()}
+            values |= {(part, name): given[name] for name in own}
+        restore(states, values)
 
     @property
     def current_lr(self) -> jax.Array:
@@ -120,6 +167,23 @@ class Optimizer(Module):
             ParameterError: nothing was registered; gradients of another structure or shape.
             UnitError: units of neither kind, or of different losses.
         """
+        gradients = self.bare(grads)
+        before = self._memory_structure.unflatten([state.value for state in self.memory.values()])
+        values = _bare_values(self.weights)
+        changes: Any
+        changes, after = self.tx.update(gradients, before, values, **extra_args)
+        rate = 1.0 if self._scaled else -self.lr.rate()
+        moved = {name: (x + rate * changes[name]).astype(x.dtype) for name, x in values.items()}
+        for state, value in zip(self.weights.values(), self._structure.flatten_up_to(self.whole(moved)), strict=True):
+            state.value = value
+        for state, value in zip(self.memory.values(), self._memory_structure.flatten_up_to(after), strict=True):
+            state.value = value
+        self.step_count.value = self.step_count.value + 1
+
+    step = update
+
+    def bare(self, grads: Any) -> dict[str, jax.Array]:
+        """Gradients as the rule takes them: bare numbers by the name of the weight. Errors: as :meth:`update`."""
         where = f"{type(self).__name__}.update"
         if not self.weights:
             raise ParameterError(f"{where}: no weights yet. Call register_trainable_weights(net.states(ds.ParamState)) first.")
@@ -129,20 +193,14 @@ class Optimizer(Module):
             raise ParameterError(
                 f"{where}: the gradients are not structured as the States that were registered: {error}"
             ) from None
-        before = self._memory_structure.unflatten([state.value for state in self.memory.values()])
-        values = _bare_values(self.weights)
-        changes: Any
-        changes, after = self.tx.update(_bare_gradients(self.weights, trees, where), before, values, **extra_args)
-        rate = 1.0 if self._scaled else -self.lr.rate()
-        moved = {name: (x + rate * changes[name]).astype(x.dtype) for name, x in values.items()}
-        for name, state in self.weights.items():
-            structure = jax.tree.structure(state.value)
-            state.value = structure.unflatten([moved[leaf] for leaf in _leaf_names(name, state)])
-        for state, value in zip(self.memory.values(), self._memory_structure.flatten_up_to(after), strict=True):
-            state.value = value
-        self.step_count.value = self.step_count.value + 1
+        return _bare_gradients(self.weights, trees, where)
 
-    step = update
+    def whole(self, bare: Mapping[str, jax.Array]) -> Any:
+        """Values of the weights from bare numbers by name, in the structure in which the States were registered."""
+        return self._structure.unflatten(
+            jax.tree.structure(state.value).unflatten([bare[leaf] for leaf in _leaf_names(name, state)])
+            for name, state in self.weights.items()
+        )
 
 
 def _is_state(x: Any) -> bool:

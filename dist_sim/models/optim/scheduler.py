@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,12 @@ from dist_sim.errors import ParameterError
 
 class OptimState(State):
     """What an optimizer remembers between updates."""
+
+
+class Rates(NamedTuple):
+    """Learning rates, read as a State is."""
+
+    value: list[jax.Array]
 
 
 class LRScheduler(Module, ABC):
@@ -46,6 +52,15 @@ class LRScheduler(Module, ABC):
         return [self.rate()]
 
     get_last_lr = get_lr
+
+    @property
+    def current_lrs(self) -> Rates:
+        """The same, as `current_lrs.value`."""
+        return Rates(self.get_lr())
+
+    def step_epoch(self) -> None:
+        """The next epoch; :meth:`step` without arguments."""
+        self.step()
 
 
 class Schedule(LRScheduler):
