@@ -4,8 +4,8 @@
 is drawn. Networks and their noise are drawn so, and it is the one to use inside `shard_map`.
 
 `RandomState(seed)` is sequential, as in numpy: each draw gives the next numbers. The functions here draw from one that all
-share, `DEFAULT`. It starts with the seed 0, so that a script gives the same numbers at every run and in every process. Keys are those
-of `jax.random` (threefry2x32), and so are the numbers but for Poisson counts.
+share, `DEFAULT`. It starts with the seed 0, so that a script gives the same numbers at every run and in every process. Keys are
+those of `jax.random` (threefry2x32), and so are the numbers but for Poisson counts.
 
     ds.random.seed(42)
     V = ds.random.normal(-60 * u.mV, 5 * u.mV, size=100)
