@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding
 from dist_sim.core.hooks import CANCELLED, Hookable, any_hooks, before_write, observe
 from dist_sim.core.placement import ByName, Given, Placement
 from dist_sim.core.slot import Slot, slot_for, unbound
-from dist_sim.core.trace import Birth, birth, check_read, check_write, enter, is_eager, note_write
+from dist_sim.core.trace import Birth, birth, check_read, check_write, enter, is_eager, is_left_behind, note_write
 from dist_sim.errors import StateValueError
 from dist_sim.partition.mesh import Axes, current_mesh
 
@@ -151,6 +151,12 @@ class State(Hookable):
 
         Compiled functions notice and compile again. The State stays placed as it was: by its sharding, or by its named axes.
         """
+        if is_left_behind(self):
+            # No program knows it, and nothing of it is left: it begins anew, here. So a function that allocates its model's
+            # States may be compiled again, for a batch of another size.
+            self._slot, value = slot_for(_bare(value, self), self._placement, self)
+            self._birth, self._value = birth(self), self._slot.place(value)
+            return
         enter(self)
         slot, value = slot_for(_bare(value, self), self._placement, self)
         # An equal slot stays the same object: compiled functions compare by identity first.

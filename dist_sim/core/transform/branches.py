@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dist_sim.core.trace import runs_as_python
 from dist_sim.core.transform.checks import jit_error_if, running
 from dist_sim.core.transform.staging import Leaves, Staged, keep, value_of
 from dist_sim.errors import ParameterError
@@ -21,6 +22,8 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     Raises:
         StateValueError: a branch that makes a State another slot.
     """
+    if runs_as_python(pred, operands):
+        return (true_fun if pred else false_fun)(*operands)
     return _choose(lambda *branches: jax.lax.cond(pred, *branches), (true_fun, false_fun), operands, "cond")
 
 
@@ -32,6 +35,8 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     """
     if not branches:
         raise ParameterError("switch: needs at least one branch.")
+    if runs_as_python(index, operands):
+        return branches[max(0, min(int(index), len(branches) - 1))](*operands)
     return _choose(lambda *chosen: jax.lax.switch(index, chosen[:-2], *chosen[-2:]), tuple(branches), operands, "switch")
 
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from dist_sim.core.state import State
-from dist_sim.core.trace import is_eager
+from dist_sim.core.trace import is_eager, runs_as_python
 from dist_sim.core.transform.checks import running
 from dist_sim.core.transform.jit import Jit
 from dist_sim.core.transform.progress import Pbar, followed
@@ -72,6 +72,8 @@ def scan(
     Arguments and errors: see :func:`for_loop`.
     """
     length = loop_length(xs, length)
+    if runs_as_python(init, xs) and length:
+        return _python_scan(f, init, xs, length, reverse)
     step, states, init = stage_step(f, init, slice_of(xs))
     if states.is_spread:
         return Jit(lambda init, xs: scan(f, init, xs, length, reverse=reverse, unroll=unroll, pbar=pbar), donate=False)(init, xs)
@@ -106,16 +108,20 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
         return jax.lax.map(lambda x: staged(inputs, *x)[0], xs, batch_size=batch_size)
 
 
-def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any) -> Any:
-    """`while cond(x): x = body(x)`. The body may write States; the condition may read them.
+def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
+    """`while cond_fun(x): x = body_fun(x)`, from `init_val`. The body may write States; the condition may read them.
 
     Raises:
         TraceContextError: the condition writes a State.
         StateValueError: the body makes a State another slot.
     """
-    test, step, states, init = stage_while(cond, body, init)
+    if runs_as_python(init_val):
+        while cond_fun(init_val):
+            init_val = body_fun(init_val)
+        return init_val
+    test, step, states, init = stage_while(cond_fun, body_fun, init_val)
     if states.is_spread:
-        return Jit(lambda init: while_loop(cond, body, init), donate=False)(init)
+        return Jit(lambda init: while_loop(cond_fun, body_fun, init), donate=False)(init)
     with states.running():
         values, out = jax.lax.while_loop(test, step, (states.values, init))
     states.keep(values)
@@ -140,6 +146,13 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any
         return i + 1, body(i, x)
 
     return while_loop(lambda carry: carry[0] < last, step, (first, init))[1]
+
+
+def _python_scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+    ys: list[Any] = [None] * length
+    for n in reversed(range(length)) if reverse else range(length):
+        carry, ys[n] = f(carry, jax.tree.map(lambda x, n=n: x[n], xs))
+    return carry, jax.tree.map(lambda *y: jnp.stack(y), *ys)
 
 
 class Carried:
