@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 
 from dist_sim.core.hooks import CANCELLED, Hookable, any_hooks, before_write, observe
 from dist_sim.core.placement import ByName, Given, Placement
 from dist_sim.core.slot import Slot, slot_for, unbound
 from dist_sim.core.trace import Birth, birth, check_read, check_write, enter, is_eager, is_left_behind, note_write
 from dist_sim.errors import StateValueError
-from dist_sim.partition.mesh import Axes, current_mesh
+from dist_sim.partition.mesh import Axes, automatic, current_mesh
 
 S = TypeVar("S", bound="State")
 
@@ -319,4 +319,6 @@ def _bare(value: Any, state: State) -> Any:
 
 def _given(sharding: NamedSharding, value: Any, state: State) -> Given:
     slot, _ = slot_for(value, None, state)
+    if isinstance(sharding.mesh, Mesh):
+        sharding = NamedSharding(automatic(sharding.mesh), sharding.spec, memory_kind=sharding.memory_kind)
     return Given(sharding, tuple(len(shape) for shape, _ in slot.avals))

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
+from dist_sim.core.transform.jit import numbered
 from dist_sim.core.transform.staging import Staged
 
 
-def make_jaxpr(fun: Callable[..., Any], *, return_shape: bool = False) -> Callable[..., tuple[Any, ...]]:
+def make_jaxpr(
+    fun: Callable[..., Any],
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    *,
+    return_shape: bool = False,
+) -> Callable[..., tuple[Any, ...]]:
     """A function of the arguments of `fun` that returns its program and its States.
+
+    Args:
+        static_argnums, static_argnames: arguments that are Python values for the function, and not part of the program.
 
     Returns:
         A function that returns `(jaxpr, states)`, or `(jaxpr, states, shapes of what fun returns)`. The program takes the values
         of the States (and of environment entries) that `fun` reads, in that order, and the arguments; it returns what `fun`
         does, and the values of the States that it writes. `states` are those it reads, then the others that it writes.
     """
+    nums, names = numbered(fun, static_argnums, static_argnames)
 
     @functools.wraps(fun, updated=())
     def made(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        staged = _staged(fun, args, kwargs)
-        jaxpr = jax.make_jaxpr(staged)(staged.gather(), args, kwargs)
+        fixed = {n: arg for n, arg in enumerate(args) if n in nums}
+        named = {name: kwargs.pop(name) for name in names if name in kwargs}
+        size, rest = len(args), tuple(arg for n, arg in enumerate(args) if n not in nums)
+
+        def dynamic(*rest: Any, **kwargs: Any) -> Any:
+            left = iter(rest)
+            return fun(*(fixed[n] if n in fixed else next(left) for n in range(size)), **kwargs, **named)
+
+        staged = _staged(dynamic, rest, kwargs)
+        jaxpr = jax.make_jaxpr(staged)(staged.gather(), rest, kwargs)
         states = tuple(dict.fromkeys((*staged.touched.read, *staged.touched.written)))
         return (jaxpr, states, staged.out) if return_shape else (jaxpr, states)
 

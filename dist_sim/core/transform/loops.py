@@ -81,7 +81,7 @@ def scan(
     unroll = 1 if pbar else unroll
     loop = functools.partial(jax.lax.scan, xs=xs, length=length, reverse=reverse, unroll=unroll)
     with states.running():
-        (values, user), ys = followed(pbar, length, step, (states.values, init), loop)
+        (values, user), ys = followed(pbar, length, step, (states.values, init), loop, watch=states.watched)
     states.keep(values)
     return user, ys
 
@@ -183,6 +183,20 @@ class Carried:
     def step(self, values: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
         """One step; returns what the function returns and the new values."""
         return self._staged(self._staged.replaced(self._inputs, self.written, values), *args)
+
+    def watched(self, look: Callable[[dict[str, Any]], Any]) -> Callable[[list[Leaves], Any, Any, Any], Any]:
+        """A function of `{"i": ..., "carry": ..., "y": ...}` that may read States, as one of (values of the States, i, carry, y).
+
+        Raises:
+            TraceContextError: it writes a State.
+        """
+        seen = Staged(
+            lambda i, carry, y: look({"i": i, "carry": carry, "y": y}), jax.ShapeDtypeStruct((), jnp.int32), *self._staged.out
+        )
+        if seen.touched.written:
+            raise TraceContextError(f"ProgressBar(desc=...): the function writes {seen.touched.written[0].label}. It may only read.")
+        constants = seen.gather()
+        return lambda values, i, carry, y: seen(seen.replaced(constants, self.written, values), i, carry, y)[0]
 
     def running(self) -> AbstractContextManager[None]:
         """What the loop is run in: raises where a check in it fails."""
