@@ -6,7 +6,7 @@ from typing import Any, final
 import brainunit as u
 import jax.numpy as jnp
 
-from dist_sim.models.init.initializer import Initializer, shape_of
+from dist_sim.models.init.initializer import Initializer, shape_of, shape_of
 
 
 @final
@@ -20,5 +20,5 @@ class ZeroInit(Initializer):
 
     unit: Any = u.UNITLESS
 
-    def __call__(self, size: int | tuple[int, ...]) -> Any:
+    def __call__(self, size: int | tuple[int, ...], *, rng: Any = None) -> Any:
         return u.maybe_decimal(u.Quantity(jnp.zeros(shape_of(size)), unit=self.unit))
