@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, final
 
 from dist_sim.core.module import Module
@@ -24,10 +24,7 @@ class Sequential(Module):
 
     def __init__(self, first: Callable[..., Any], *layers: Callable[[Any], Any]) -> None:
         super().__init__()
-        for index, layer in enumerate((first, *layers)):
-            if not callable(layer) or isinstance(layer, type):
-                raise ParameterError(f"Sequential: layer {index} is {layer!r:.60}; give Modules, or functions of one argument.")
-        self.layers = (first, *layers)
+        self.layers = _checked((first, *layers))
 
     def update(self, *args: Any) -> Any:
         """What the last layer returns; the arguments go to the first one."""
@@ -36,8 +33,31 @@ class Sequential(Module):
             x = layer(x)
         return x
 
+    def append(self, layer: Callable[[Any], Any]) -> Sequential:
+        """Puts a layer at the end, in place. Returns this. Errors: as the class."""
+        return self.insert(len(self.layers), layer)
+
+    def insert(self, index: int, layer: Callable[[Any], Any]) -> Sequential:
+        """Puts a layer in front of the layer `index`, in place, as a list does. Returns this. Errors: as the class."""
+        layers = list(self.layers)
+        layers.insert(index, layer)
+        self.layers = _checked(tuple(layers))
+        return self
+
+    def extend(self, layers: Iterable[Callable[[Any], Any]]) -> Sequential:
+        """Puts layers at the end, in place. Returns this. Errors: as the class."""
+        self.layers = _checked((*self.layers, *layers))
+        return self
+
     def __len__(self) -> int:
         return len(self.layers)
 
     def __getitem__(self, index: int | slice) -> Any:
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+
+def _checked(layers: tuple[Callable[..., Any], ...]) -> tuple[Callable[..., Any], ...]:
+    for index, layer in enumerate(layers):
+        if not callable(layer) or isinstance(layer, type):
+            raise ParameterError(f"Sequential: layer {index} is {layer!r:.60}; give Modules, or functions of one argument.")
+    return layers

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import jax
 from jax.sharding import Mesh, NamedSharding
 
+from dist_sim.core.caught import created, taken_over
 from dist_sim.core.hooks import CANCELLED, Hookable, any_hooks, before_write, observe
 from dist_sim.core.placement import ByName, Given, Placement
 from dist_sim.core.slot import Slot, slot_for, unbound
@@ -103,6 +104,7 @@ class State(Hookable):
         self._placement = placement
         self._slot, value = slot_for(value, placement, self)
         self._value = self._slot.place(value) if self._slot.is_sharded else value
+        created(self)
         if any_hooks(self):
             observe("init", self, self._value)
 
@@ -174,6 +176,7 @@ class State(Hookable):
             raise StateValueError(f"{self.label}: the sharding cannot change inside a transform. Set it before.")
         self._placement = placement
         self.reset_value(new.value)
+        taken_over(new, self)
 
     def value_call(self, func: Callable[[Any], Any]) -> Any:
         """`func` of every leaf of the value (of arrays, without units), as a PyTree like the value. Changes nothing."""
@@ -281,6 +284,10 @@ class ShortTermState(State):
     """A value that lives for a single step, such as a synaptic current."""
 
     axes = ("batch", ..., "neuron")
+
+
+class DelayState(ShortTermState):
+    """The last values of something, kept for delays; its first axis is the past."""
 
 
 class LongTermState(State):

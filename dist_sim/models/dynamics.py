@@ -106,13 +106,13 @@ class Dynamics(Module, Described):
             ParameterError: another function has this key.
         """
         key = _labelled(key, label)
-        known = self._current_inputs.get(key)
+        known, where = self._current_inputs.get(key), f"{type(self).__name__}.add_current_input({key!r})"
         if callable(inp):
             if known is not None and known is not inp:
-                raise ParameterError(f"{type(self).__name__}.add_current_input({key!r}): the key is taken. Give each input its own.")
+                raise ParameterError(f"{where}: the key is taken. Give each input its own.")
             self._current_inputs[key] = inp
         elif known is not None and not isinstance(known, State | Handover):
-            raise ParameterError(f"{type(self).__name__}.add_current_input({key!r}): a function has this key. Take another one.")
+            raise ParameterError(f"{where}: a function has this key. Take another one.")
         elif not is_eager():
             left = known if isinstance(known, Handover) else Handover()
             left.put(inp)
@@ -251,7 +251,7 @@ class Dynamics(Module, Described):
         """
         if isinstance(dyn, Descriptor) and issubclass(dyn.kind, Dynamics):
             if not dyn.args and "in_size" not in dyn.kwargs:
-                dyn = Descriptor(dyn.kind, (), {"in_size": self.varshape, **dyn.kwargs})
+                dyn = Descriptor(dyn.kind, in_size=self.varshape, **dyn.kwargs)
             if dyn.text not in self.after_updates:
                 self.add_after_update(dyn.text, dyn())
             return self.after_updates[dyn.text]

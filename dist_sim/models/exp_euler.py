@@ -54,10 +54,8 @@ def exp_euler_step(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if g is not None:
         spread = g(x, *rest, **kwargs) * u.math.sqrt(dt)
         if not u.have_same_dim(spread, x):
-            wanted = unit / dt.unit**0.5
-            raise UnitError(
-                f"exp_euler_step: the diffusion of a quantity in {unit} must be in {wanted}; got {u.get_unit(spread) / dt.unit**0.5}."
-            )
+            wanted, found = unit / dt.unit**0.5, u.get_unit(spread) / dt.unit**0.5
+            raise UnitError(f"exp_euler_step: the diffusion of a quantity in {unit} must be in {wanted}; got {found}.")
         moved = moved + _bare(spread, unit) * random.normal(0.0, 1.0, x.shape, dtype=x.dtype)
     return u.maybe_decimal(moved * unit)
 

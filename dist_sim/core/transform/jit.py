@@ -190,7 +190,7 @@ def put(values: Any, shardings: Any) -> Any:
     try:
         wanted = jax.tree.broadcast(shardings, values, is_leaf=lambda x: x is None)
     except ValueError as error:
-        raise ParameterError(f"jit(in_shardings=..., out_shardings=...): {shardings} does not fit what is given: {error}") from None
+        raise ParameterError(f"jit(in_shardings=..., out_shardings=...): {shardings} does not fit the values: {error}") from None
     leaves, treedef = jax.tree.flatten(values)
     places = jax.tree.leaves(wanted, is_leaf=lambda x: x is None)
     moved = [x if place is None or isinstance(x, Module) else _put(x, place) for x, place in zip(leaves, places, strict=True)]

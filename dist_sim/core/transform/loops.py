@@ -194,7 +194,7 @@ class Carried:
             lambda i, carry, y: look({"i": i, "carry": carry, "y": y}), jax.ShapeDtypeStruct((), jnp.int32), *self._staged.out
         )
         if seen.touched.written:
-            raise TraceContextError(f"ProgressBar(desc=...): the function writes {seen.touched.written[0].label}. It may only read.")
+            raise TraceContextError(f"ProgressBar(desc=...): the function writes {seen.touched.written[0].label}. It may read.")
         constants = seen.gather()
         return lambda values, i, carry, y: seen(seen.replaced(constants, self.written, values), i, carry, y)[0]
 

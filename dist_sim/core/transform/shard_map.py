@@ -202,4 +202,4 @@ def _spec(specs: StateSpecs, state: State) -> PartitionSpec | None:
 
 
 def _fits(which: Any, name: str, state: State) -> bool:
-    return fnmatchcase(name, which) if isinstance(which, str) else to_predicate(which, "state_in_specs, state_out_specs")((), state)
+    return fnmatchcase(name, which) if isinstance(which, str) else to_predicate(which, "states of shard_map")((), state)

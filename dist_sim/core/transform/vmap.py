@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from dist_sim.core.trace import StateTrace, adopt, enter
 from dist_sim.core.transform.checks import surfacing
 from dist_sim.core.transform.declared import Declared, States
 from dist_sim.core.transform.staging import Leaves, keep, refuse_states, value_of
-from dist_sim.errors import BatchAxisError
+from dist_sim.errors import BatchAxisError, ParameterError
 
 LANE = Primitive("lane")
 """What one lane sees of an array with lanes along an axis: under vmap, the array is the lanes. No copy, no gather."""
@@ -85,6 +86,52 @@ def vmap(
     return mapped
 
 
+POLICIES = ("auto", "warn", "ignore", "raise")
+
+
+def vmap2(
+    fn: Callable[..., Any] | None = None,
+    *,
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    axis_name: Hashable | None = None,
+    axis_size: int | None = None,
+    spmd_axis_name: Hashable | tuple[Hashable, ...] | None = None,
+    state_in_axes: States = None,
+    state_out_axes: States = None,
+    unexpected_out_state_mapping: str = "auto",
+) -> Any:
+    """As :func:`vmap`; a State that is declared nowhere and that lanes write different values to gets an axis of lanes in front.
+
+    It has that axis from then on, and every lane sees the whole of it at the next call: declare it in `state_in_axes` to let each
+    lane go on from its own value.
+
+    Args:
+        in_axes, out_axes, axis_name, axis_size, spmd_axis_name: as for :func:`vmap`.
+        state_in_axes, state_out_axes: `in_states` and `out_states` of :func:`vmap`.
+        unexpected_out_state_mapping: "auto" or "ignore" to let it be so, "warn" to be told of it, "raise" for what :func:`vmap`
+            does.
+
+    Raises: as :func:`vmap`; ParameterError: another policy.
+    """
+    if unexpected_out_state_mapping not in POLICIES:
+        allowed = ", ".join(map(repr, POLICIES))
+        raise ParameterError(f"vmap2(unexpected_out_state_mapping={unexpected_out_state_mapping!r}): allowed are {allowed}.")
+    options = {"in_axes": in_axes, "out_axes": out_axes, "axis_name": axis_name, "axis_size": axis_size}
+    options |= {"spmd_axis_name": spmd_axis_name}
+    if fn is None:
+        options |= {"state_in_axes": state_in_axes, "state_out_axes": state_out_axes}
+        return functools.partial(vmap2, unexpected_out_state_mapping=unexpected_out_state_mapping, **options)
+    in_states, out_states = Declared(state_in_axes, "state_in_axes"), Declared(state_out_axes, "state_out_axes")
+    options |= {"in_states": in_states, "out_states": out_states, "unexpected": unexpected_out_state_mapping}
+
+    @functools.wraps(fn, updated=())
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        return _Lanes(fn, args, kwargs, **options).run()
+
+    return mapped
+
+
 def vmap_new_states(
     fun: Callable[..., Any] | None = None,
     *,
@@ -130,6 +177,7 @@ class _Lanes:
     Args:
         shared: States that stay one for all lanes, where the others that are written or created get an axis; None: those
             that are created are gone afterwards, and the others are as declared.
+        unexpected: what becomes of a State that is not declared and that lanes write different values to; one of `POLICIES`.
 
     Attributes:
         born: the States created, if they are kept.
@@ -149,9 +197,11 @@ class _Lanes:
         in_states: Declared,
         out_states: Declared,
         shared: Predicate | None = None,
+        unexpected: str = "raise",
     ) -> None:
         self._fun, self._args, self._kwargs = fun, args, kwargs
         self._in_states, self._out_states, self._shared = in_states, out_states, shared
+        self._unexpected = unexpected
         in_axes = tuple(in_axes) if isinstance(in_axes, list) else in_axes
         self._size = _count_lanes(args, in_axes, kwargs, in_states, axis_size)
         self._axes = in_states.axes | out_states.axes | {0}
@@ -229,10 +279,17 @@ class _Lanes:
         return axis
 
     def _refuse_different(self, index: Any, values: dict[State, Leaves]) -> None:
-        for state in self._same:
+        for state in list(self._same):
             answer: list[bool] = []
             SAME.bind(index, *values[state], answer=answer)
-            if not all(answer):
+            if all(answer):
+                continue
+            if self._unexpected != "raise":
+                self._same.remove(state)
+                self._split[0].append(state)
+                if self._unexpected == "warn":
+                    warnings.warn(f"vmap2: {state.label} gets an axis of {self._size} lanes in front.", stacklevel=2)
+            else:
                 raise BatchAxisError(
                     f"vmap: the {self._size} lanes write different values to {state.label}, which they share. Declare it: in "
                     "in_states if each lane has its own value already, in out_states if it gets the axis of lanes by this; or "

@@ -5,7 +5,9 @@ from typing import Any, final
 import brainunit as u
 import numpy as np
 
+from dist_sim.core.trace import has_tracer
 from dist_sim.models.init.initializer import Initializer, in_unit, refuse_unless, shape_of, source
+from dist_sim.units import magnitude
 
 
 @final
@@ -23,7 +25,10 @@ class Uniform(Initializer):
 
     def __init__(self, low: Any, high: Any, unit: Any = None) -> None:
         self.low, self.high = in_unit("Uniform", unit, low=low, high=high)
-        refuse_unless(np.asarray(self.low <= self.high), f"Uniform({low}, {high})", "low must not be above high")
+        where = f"Uniform({low}, {high})"
+        if not has_tracer((self.low, self.high)):
+            below = magnitude(self.low, self.unit, where) <= magnitude(self.high, self.unit, where)
+            refuse_unless(np.asarray(below), where, "low must not be above high")
 
     @property
     def unit(self) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, final
 import brainunit as u
 import jax.numpy as jnp
 
-from dist_sim.models.init.initializer import Initializer, shape_of, shape_of
+from dist_sim.models.init.initializer import Initializer, shape_of
 
 
 @final

@@ -12,8 +12,10 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from dist_sim.core import Module, State
+from dist_sim.core.lifecycle import restore
 from dist_sim.core.placement import ByName, Given
 from dist_sim.core.state import StateInfo
+from dist_sim.core.walk import dotted
 from dist_sim.errors import ParameterError, UnitError
 from dist_sim.models.optim.scheduler import LRScheduler, OptimState, checked
 from dist_sim.models.optim.schedules import ConstantLR
@@ -143,6 +145,35 @@ class Optimizer(Module):
         self.step_count.value = self.step_count.value + 1
 
     step = update
+
+    @property
+    def param_states(self) -> dict[str, State]:
+        """The States that were registered, by name."""
+        return dict(self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it and its scheduler remember, by path: values for :meth:`load_state_dict`. The weights are not among them."""
+        return {dotted(path): state.value for path, state in self._own_states().items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on from what :meth:`state_dict` of such an optimizer gave; the weights are registered before.
+
+        Raises:
+            ParameterError: it is of another optimizer, or of other weights.
+            StateValueError: a value of another shape. Nothing is loaded then.
+        """
+        own = {dotted(path): path for path in self._own_states()}
+        if own.keys() != state_dict.keys():
+            differ = ", ".join(sorted(own.keys() ^ state_dict.keys())[:5])
+            raise ParameterError(
+                f"{type(self).__name__}.load_state_dict: what is given and what it remembers differ in {differ}. First register "
+                "the same weights, with the same kind of optimizer and scheduler."
+            )
+        restore(self._own_states(), {path: state_dict[name] for name, path in own.items()})
+
+    def _own_states(self) -> dict[Any, State]:
+        weights = {id(state) for state in self.weights.values()}
+        return {path: state for path, state in self.states().items() if id(state) not in weights}
 
 
 def _is_state(x: Any) -> bool:

@@ -41,6 +41,15 @@ class LRScheduler(Module, ABC):
     def step(self, *args: Any) -> None:
         """The next epoch."""
 
+    def step_epoch(self) -> None:
+        """As :meth:`step`."""
+        self.step()
+
+    @property
+    def current_lrs(self) -> list[jax.Array]:
+        """A list of the present learning rate."""
+        return [self.rate()]
+
     def get_lr(self) -> list[jax.Array]:
         """A list of the present learning rate, as in braintools and PyTorch."""
         return [self.rate()]

@@ -34,7 +34,7 @@ class DeltaProj(Connected):
         unit, wanted = unit_of_weights(comm), getattr(post, "delta_unit", None)
         if unit is not None and wanted is not None and not u.have_same_dim(unit, wanted):
             raise UnitError(
-                f"DeltaProj: the weights are in {unit}; {type(post).__name__} adds them to a sum in {wanted}. Give them in {wanted}."
+                f"DeltaProj: the weights are in {unit}; {type(post).__name__} sums them up in {wanted}. Give them in {wanted}."
             )
         self.label = label
         self._key = post.new_delta_input("DeltaProj", label)

@@ -19,8 +19,8 @@ class Surrogate(ABC):
     """A spike function: 1 where x >= 0, else 0, with :meth:`surrogate_grad` in the place of its derivative.
 
     A surrogate is one frozen dataclass that writes `surrogate_grad`. x is a bare array: the distance to threshold, scaled
-    by the model. The parameters may be traced, and differentiated by: the derivative of spikes by one is, as in braintools, that of
-    `surrogate_grad`.
+    by the model. The parameters may be traced, and differentiated by: the derivative of spikes by one is that of
+    `surrogate_grad`, as in braintools.
     """
 
     def __call__(self, x: jax.Array | float) -> jax.Array:
