@@ -10,6 +10,7 @@ import numpy as np
 
 from dist_sim.core import random
 from dist_sim.errors import ParameterError, UnitError
+from dist_sim.units import magnitude
 
 
 class Initializer(ABC):
@@ -41,6 +42,11 @@ def in_unit(where: str, unit: Any, **given: Any) -> list[Any]:
         told = ", ".join(f"{name}={x}" for name, x in given.items())
         raise UnitError(f"{where}({told}, unit={unit}): give quantities of one unit, or numbers and the unit.")
     return found
+
+
+def numbers(x: Any, unit: Any, where: str) -> np.ndarray:
+    """The bare numbers of something in this unit, by numpy: defaults are made while the package is imported."""
+    return magnitude(x, unit, where) if isinstance(x, u.Quantity) else np.asarray(x, np.float64)
 
 
 def source(rng: Any) -> Any:

@@ -6,8 +6,7 @@ import brainunit as u
 import numpy as np
 
 from dist_sim.core.trace import has_tracer
-from dist_sim.models.init.initializer import Initializer, in_unit, refuse_unless, shape_of, source
-from dist_sim.units import magnitude
+from dist_sim.models.init.initializer import Initializer, in_unit, numbers, refuse_unless, shape_of, source
 
 
 @final
@@ -25,10 +24,9 @@ class Uniform(Initializer):
 
     def __init__(self, low: Any, high: Any, unit: Any = None) -> None:
         self.low, self.high = in_unit("Uniform", unit, low=low, high=high)
-        where = f"Uniform({low}, {high})"
         if not has_tracer((self.low, self.high)):
-            below = magnitude(self.low, self.unit, where) <= magnitude(self.high, self.unit, where)
-            refuse_unless(np.asarray(below), where, "low must not be above high")
+            least, most = (numbers(x, self.unit, "Uniform") for x in (self.low, self.high))
+            refuse_unless(np.asarray(least <= most), f"Uniform({least}, {most}, {self.unit})", "low must not be above high")
 
     @property
     def unit(self) -> Any:
