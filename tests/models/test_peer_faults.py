@@ -231,9 +231,10 @@ def test_param_gives_what_an_argument_means(given, sizes, batch, wanted):
 def test_param_takes_states_and_refuses_what_does_not_fit():
     state = ds.State(jnp.arange(3.0))
     assert ds.init.param(state, 3, 2) is state and state.value.shape == (2, 3)
-    for bad in ({"init": jnp.arange(4.0)}, {"init": None, "allow_none": False}, {"init": 1.0, "allow_scalar": False}, {"init": "x"}):
+    bad = [{"init": jnp.arange(4.0)}, {"init": None, "allow_none": False}, {"init": 1.0, "allow_scalar": False}, {"init": "x"}]
+    for given in bad:
         with pytest.raises(ParameterError, match="init.param"):
-            ds.init.param(sizes=3, **bad)
+            ds.init.param(sizes=3, **given)
 
 
 def test_adam_takes_its_betas_one_by_one():

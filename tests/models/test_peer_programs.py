@@ -4,9 +4,9 @@ import importlib
 
 import numpy as np
 import pytest
-from models import peer_programs
 
 import dist_sim as ds
+from models import peer_programs
 
 # By the numbers of the examples of brainpy.state that have the same constructs.
 PROGRAMS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -103,8 +104,7 @@ def vmap2(
 ) -> Any:
     """As :func:`vmap`; a State that is declared nowhere and that lanes write different values to gets an axis of lanes in front.
 
-    It has that axis from then on, and every lane sees the whole of it at the next call: declare it in `state_in_axes` to let each
-    lane go on from its own value.
+    It has that axis from then on, and at the next call each lane goes on from its own value.
 
     Args:
         in_axes, out_axes, axis_name, axis_size, spmd_axis_name: as for :func:`vmap`.
@@ -125,9 +125,15 @@ def vmap2(
     in_states, out_states = Declared(state_in_axes, "state_in_axes"), Declared(state_out_axes, "state_out_axes")
     options |= {"in_states": in_states, "out_states": out_states, "unexpected": unexpected_out_state_mapping}
 
+    split: weakref.WeakKeyDictionary[State, int] = weakref.WeakKeyDictionary()  # States that got lanes here, and how many
+
     @functools.wraps(fn, updated=())
     def mapped(*args: Any, **kwargs: Any) -> Any:
-        return _Lanes(fn, args, kwargs, **options).run()
+        own = [state for state, size in split.items() if all(shape[:1] == (size,) for shape, _ in state._slot.avals)]
+        lanes = _Lanes(fn, args, kwargs, **{**options, "in_states": in_states.joined(own)})
+        out = lanes.run()
+        split.update(dict.fromkeys(lanes.got_lanes, lanes.size))
+        return out
 
     return mapped
 
@@ -181,6 +187,8 @@ class _Lanes:
 
     Attributes:
         born: the States created, if they are kept.
+        got_lanes: those that were declared nowhere, and got an axis of lanes.
+        size: how many lanes there are.
     """
 
     def __init__(
@@ -203,17 +211,18 @@ class _Lanes:
         self._in_states, self._out_states, self._shared = in_states, out_states, shared
         self._unexpected = unexpected
         in_axes = tuple(in_axes) if isinstance(in_axes, list) else in_axes
-        self._size = _count_lanes(args, in_axes, kwargs, in_states, axis_size)
+        self.size = _count_lanes(args, in_axes, kwargs, in_states, axis_size)
         self._axes = in_states.axes | out_states.axes | {0}
         self._vmap = functools.partial(
             jax.vmap,
             in_axes=(0, in_axes, 0),
             out_axes=(out_axes, {axis: axis for axis in self._axes}, None),
             axis_name=axis_name,
-            axis_size=self._size,
+            axis_size=self.size,
             spmd_axis_name=spmd_axis_name,
         )
         self.born: list[State] = []
+        self.got_lanes: list[State] = []
         self._entered: dict[State, tuple[Slot, int]] = {}  # mapped States in use: their slots outside, the axes
         self._drawn: dict[State, None] = {}  # sources of random numbers in use
         self._split: dict[int, list[State]] = {axis: [] for axis in self._axes}
@@ -223,7 +232,7 @@ class _Lanes:
     def run(self) -> Any:
         """Calls the function, writes the States, returns its result."""
         with surfacing():
-            out, split, same = self._vmap(self._lane)(jnp.arange(self._size), self._args, self._kwargs)
+            out, split, same = self._vmap(self._lane)(jnp.arange(self.size), self._args, self._kwargs)
         written = [(state, self._whole(state, axis)) for axis, states in self._split.items() for state in states]
         written += [(state, self._slots[state]) for state in self._same]
         values = [leaves for axis in self._split for leaves in split[axis]] + same
@@ -259,7 +268,7 @@ class _Lanes:
         axis = self._in_states.axis(state)
         if axis is not None:
             slot = state._slot
-            _count(state.label, slot, axis, self._size)
+            _count(state.label, slot, axis, self.size)
             leaves = slot.leaves(frame.read_outside(state))
             lane = slot.without_axis(axis)
             self._entered[state] = slot, axis
@@ -287,11 +296,12 @@ class _Lanes:
             if self._unexpected != "raise":
                 self._same.remove(state)
                 self._split[0].append(state)
+                self.got_lanes.append(state)
                 if self._unexpected == "warn":
-                    warnings.warn(f"vmap2: {state.label} gets an axis of {self._size} lanes in front.", stacklevel=2)
+                    warnings.warn(f"vmap2: {state.label} gets an axis of {self.size} lanes in front.", stacklevel=2)
             else:
                 raise BatchAxisError(
-                    f"vmap: the {self._size} lanes write different values to {state.label}, which they share. Declare it: in "
+                    f"vmap: the {self.size} lanes write different values to {state.label}, which they share. Declare it: in "
                     "in_states if each lane has its own value already, in out_states if it gets the axis of lanes by this; or "
                     "write the same in all lanes, as a mean over them. The States keep their values."
                 )
@@ -301,9 +311,9 @@ class _Lanes:
         lane = self._slots[state]
         if state in self._entered:
             before, in_axis = self._entered[state]
-            slot = lane.with_axis(axis, self._size, before.split_of(in_axis))
+            slot = lane.with_axis(axis, self.size, before.split_of(in_axis))
             return before if slot == before else slot
-        slot = lane.with_axis(axis, self._size)
+        slot = lane.with_axis(axis, self.size)
         return slot.placed(state._placement, state) if axis == 0 else slot
 
 

@@ -33,7 +33,8 @@ def run(brainstate, brainpy, braintools):
         net = SNN(25, 20, 4)
         encoder = braintools.LatencyEncoder(tau=40 * u.ms)
         y = jnp.asarray(rng.integers(0, 4, 48), jnp.int32)
-        x = jnp.asarray(np.clip(rng.random((48, 25)) * 0.3 + (np.arange(25) % 4 == np.asarray(y)[:, None]) * 0.6, 0, 1), jnp.float32)
+        own = np.arange(25) % 4 == np.asarray(y)[:, None]
+        x = jnp.asarray(rng.random((48, 25)) * 0.3 + own * 0.6, jnp.float32)
         weights = net.states(brainstate.ParamState)
         optimizer = braintools.optim.Adam(lr=braintools.optim.StepLR(1e-2, step_size=2, gamma=0.5))
         optimizer.register_trainable_weights(weights)

@@ -20,7 +20,11 @@ NETWORKS = {
         [(a, b, 8) for a in ("RS", "CH") for b in ("RS", "FS", "CH")] + [("FS", b, 40) for b in ("RS", "FS", "CH")],
     ),
     "ING": ({"RS": (RS, 200), "FS": (FS, 50)}, (5.0, 5.0), [("FS", "RS", 50), ("FS", "FS", 50)]),
-    "PING": ({"RS": (RS, 200), "FS": (FS, 50)}, (1.5, 7.5), [("RS", "RS", 20), ("RS", "FS", 20), ("FS", "RS", 26), ("FS", "FS", 26)]),
+    "PING": (
+        {"RS": (RS, 200), "FS": (FS, 50)},
+        (1.5, 7.5),
+        [("RS", "RS", 20), ("RS", "FS", 20), ("FS", "RS", 26), ("FS", "FS", 26)],
+    ),
 }  # fmt: skip
 
 
