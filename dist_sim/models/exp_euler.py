@@ -36,7 +36,9 @@ def exp_euler_step(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         ParameterError: no x, or one that is no float.
         KeyError: no dt in the environment.
     """
-    g, args = (args[0], args[1:]) if args and callable(args[0]) else (None, args)
+    g: Callable[..., Any] | None = None
+    if args and callable(args[0]):
+        g, args = args[0], args[1:]
     if not args:
         raise ParameterError("exp_euler_step: no x. Call it as exp_euler_step(f, x, ...) or exp_euler_step(f, g, x, ...).")
     x, *rest = args

@@ -8,6 +8,7 @@ from dist_sim.core.lifecycle import assign_state_values as assign_state_values
 from dist_sim.core.lifecycle import call_order as call_order
 from dist_sim.core.lifecycle import vmap_init_all_states as vmap_init_all_states
 from dist_sim.core.sequential import Sequential as Sequential
+from dist_sim.models import init as init
 from dist_sim.models.communication import AllToAll as AllToAll
 from dist_sim.models.communication import EventFixedNumConn as EventFixedNumConn
 from dist_sim.models.communication import EventFixedProb as EventFixedProb

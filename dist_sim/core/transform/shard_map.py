@@ -87,9 +87,10 @@ def shard_map(
     @functools.wraps(fun, updated=())
     def mapped(*args: Any, **kwargs: Any) -> Any:
         rules = current_mesh()
-        if mesh is None and rules is None:
+        used = mesh if mesh is not None or rules is None else rules.mesh
+        if used is None:
             raise ParameterError("shard_map: no mesh. Give mesh=..., or call it inside `with use_mesh(...):`.")
-        return compiled(args, kwargs, mesh=automatic(rules.mesh if mesh is None and rules is not None else mesh))
+        return compiled(args, kwargs, mesh=automatic(used))
 
     return mapped
 
