@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -10,12 +13,15 @@ __version__ = "0.1.0"
 # Where each public name lives.
 _NAMES = {
     "dist_sim.core": (
-        "State", "ParamState", "HiddenState", "ShortTermState", "LongTermState", "BatchState", "Module",
-        "environ", "filters", "graph", "transform", "random",
+        "State", "ParamState", "HiddenState", "HiddenGroupState", "HiddenTreeState", "ShortTermState", "DelayState",
+        "LongTermState", "BatchState", "Module", "catch_new_states", "register_state_hook", "unregister_state_hook",
+        "clear_state_hooks", "list_state_hooks", "has_state_hooks",
     ),
+    "dist_sim.errors": ("TraceContextError",),
     "dist_sim.models.dynamics": ("Dynamics",),
     "dist_sim.models.inputs": (
-        "ConstantInput", "OUProcessInput", "PoissonEncoder", "PoissonInput", "PoissonSpike", "RampInput", "SectionInput",
+        "ConstantInput", "LatencyEncoder",
+        "OUProcessInput", "PoissonEncoder", "PoissonInput", "PoissonSpike", "RampInput", "SectionInput",
         "SinusoidalInput", "SpikeTime", "StepInput", "WienerProcessInput", "poisson_input",
     ),
     "dist_sim.models.neurons": (
@@ -68,14 +74,21 @@ _NAMES = {
 _MODULES = {
     "checkpoint": "dist_sim.run.tree_checkpoint",
     "dist": "dist_sim.network.distributions",
+    "environ": "dist_sim.core.environ",
     "errors": "dist_sim.errors",
+    "filters": "dist_sim.core.filters",
+    "graph": "dist_sim.core.graph",
     "init": "dist_sim.models.init",
     "metric": "dist_sim.models.metric",
+    "mixin": "dist_sim.models.mixin",
     "nn": "dist_sim.models.nn",
     "optim": "dist_sim.models.optim",
+    "random": "dist_sim.core.random",
     # This namespace itself: after `import dist_sim as brainpy`, `brainpy.state.LIF` is found where the models are.
     "state": "dist_sim",
     "surrogate": "dist_sim.models.surrogate",
+    "transform": "dist_sim.core.transform",
+    "util": "dist_sim.core.util",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -85,8 +98,11 @@ if TYPE_CHECKING:
     import dist_sim as state
     from dist_sim import errors as errors
     from dist_sim.core import *
+    from dist_sim.core import util as util
+    from dist_sim.errors import TraceContextError as TraceContextError
     from dist_sim.models import init as init
     from dist_sim.models import metric as metric
+    from dist_sim.models import mixin as mixin
     from dist_sim.models import optim as optim
     from dist_sim.models import surrogate as surrogate
     from dist_sim.models.dynamics import Dynamics as Dynamics
@@ -112,6 +128,29 @@ if TYPE_CHECKING:
     from dist_sim.run.sweep import SweepTable as SweepTable
     from dist_sim.run.sweep import sweep as sweep
     from dist_sim.simulator import *
+
+
+class _Namespaces(MetaPathFinder, Loader):
+    """Lets `from dist_sim.nn import Linear` find the module that `dist_sim.nn` is: the one object, under its second name."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        package, _, name = fullname.partition(".")
+        first, _, rest = name.partition(".")
+        if package != __name__ or first not in _MODULES or _MODULES[first] == f"{__name__}.{first}":
+            return None
+        return ModuleSpec(fullname, self, origin=".".join(filter(None, (_MODULES[first], rest))))
+
+    def create_module(self, spec: ModuleSpec) -> Any:
+        module = importlib.import_module(str(spec.origin))
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: Any) -> None:
+        # The import system gave it the spec of its second name.
+        module.__spec__ = module.__spec__.loader_state
+
+
+sys.meta_path.insert(0, _Namespaces())
 
 
 def __getattr__(name: str) -> Any:

@@ -57,7 +57,7 @@ def open_meeting(processes: int, devices: int, allgather: Allgather | None) -> M
 
 
 def gather(place: jax.Array, mine: jax.Array, turn: jax.Array, meeting: Meeting) -> tuple[jax.Array, jax.Array]:
-    """Inside `shard_map`, on every device: (processes * devices, *shape of mine), what each device gives, in order of places.
+    """Inside `shard_map`, on every device: what each device gives, joined along the first axis in order of places.
 
     Args:
         place: () int32, of the device in the mesh; the devices of a process lie one after the other.
@@ -77,8 +77,9 @@ def gather(place: jax.Array, mine: jax.Array, turn: jax.Array, meeting: Meeting)
             "network over more processes, or use exchange='mask'."
         )
     results = [
-        jax.ShapeDtypeStruct((meeting.processes * meeting.devices, *mine.shape), mine.dtype), jax.ShapeDtypeStruct((), "int32")
-    ]  # fmt: skip
+        jax.ShapeDtypeStruct((meeting.processes * meeting.devices * mine.shape[0], *mine.shape[1:]), mine.dtype),
+        jax.ShapeDtypeStruct((), "int32"),
+    ]
     number = jnp.asarray(meeting.number, jnp.int32)
     return backends.call("gather", results, place, number, mine, turn, has_side_effect=True, source="gather")
 

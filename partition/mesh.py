@@ -24,6 +24,13 @@ from dist_sim.partition.processes import refuse_copies, refuse_forked
 NEURON = "neuron"  # the mesh axis over which neurons, and the synapses that end on them, are spread
 
 
+def automatic(mesh: Mesh) -> Mesh:
+    """The same mesh with Auto axes: the Explicit ones of `jax.make_mesh` refuse the slices and gathers of ordinary code."""
+    if all(kind == AxisType.Auto for kind in mesh.axis_types):
+        return mesh
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+
+
 def neuron_mesh(devices: int | Sequence[Any] | Mesh | None = None) -> Mesh:
     """A one-dimensional mesh with the axis `neuron`.
 

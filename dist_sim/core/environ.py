@@ -139,6 +139,19 @@ def pop(key: str, default: Any = MISSING) -> Any:
     raise KeyError(f"environ.pop({key!r}): not set. Set for the whole process: {', '.join(sorted(_GLOBAL)) or 'nothing'}.")
 
 
+def reset() -> None:
+    """Removes all that was :func:`set` for the whole process, and with it a precision of 64; platform and devices stay.
+
+    Raises:
+        ParameterError: inside a context.
+    """
+    if _CONTEXT.get():
+        raise ParameterError("environ.reset(): a context around here is open. Reset outside of it.")
+    if "precision" in _GLOBAL:
+        jax.config.update("jax_enable_x64", False)
+    _GLOBAL.clear()
+
+
 def get_dt() -> Any:
     """The time step, a quantity.
 

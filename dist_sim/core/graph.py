@@ -38,6 +38,8 @@ from dist_sim.core.walk import states as states
 from dist_sim.errors import ParameterError, StateValueError
 
 M = TypeVar("M")
+Node = Module
+"""What holds States: here every such thing is a Module, which need not define `update`."""
 Tree = dict[str | int, Any]
 """Dicts inside dicts with a :class:`TreefyState` for each State: `{"layers": {0: {"w": TreefyState(...)}}}`."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from dist_sim.core.filters import Filter, Path, to_predicate
+from dist_sim.core.calls import call_all
+from dist_sim.core.calls import call_order as call_order
+from dist_sim.core.filters import Filter, Path
 from dist_sim.core.module import Module
 from dist_sim.core.state import State
 from dist_sim.core.transform.vmap import vmap_new_states
@@ -14,32 +15,6 @@ from dist_sim.core.walk import dotted
 from dist_sim.errors import ParameterError
 
 M = TypeVar("M", bound=Module)
-F = TypeVar("F", bound=Callable[..., Any])
-
-LEVELS = 10
-
-
-def call_order(level: int = 0, check_order_boundary: bool = True) -> Callable[[F], F]:
-    """Says when an `init_state` or `reset_state` is called, among those of a model.
-
-    First those without it, then by ascending level; among equals in the order of definition.
-
-    Args:
-        level: from 0 to 9.
-        check_order_boundary: False allows any number.
-
-    Raises:
-        ParameterError: another level.
-    """
-    if check_order_boundary and not 0 <= level < LEVELS:
-        raise ParameterError(f"call_order({level}): allowed are 0 to {LEVELS - 1}.")
-
-    def mark(method: F) -> F:
-        method.call_order = level  # type: ignore[attr-defined]
-        return method
-
-    return mark
-
 
 def init_all_states(target: M, *init_args: Any, node_to_exclude: Filter = None, **init_kwargs: Any) -> M:
     """Allocates the States of a model: calls `init_state` of every Module in the tree. For the order see :func:`call_order`.
@@ -58,7 +33,8 @@ def init_all_states(target: M, *init_args: Any, node_to_exclude: Filter = None, 
     Raises:
         ParameterError: an `init_state` that does not take these arguments, such as one without batches. Nothing was called.
     """
-    return _call_all(target, "init_state", init_args, init_kwargs, node_to_exclude)
+    call_all(target, "init_state", init_args, init_kwargs, node_to_exclude)
+    return target
 
 
 def reset_all_states(target: M, *reset_args: Any, node_to_exclude: Filter = None, **reset_kwargs: Any) -> M:
@@ -67,7 +43,8 @@ def reset_all_states(target: M, *reset_args: Any, node_to_exclude: Filter = None
     Arguments and errors: as :func:`init_all_states`; `batch_size`, left out, stays what it was there. What was allocated by
     :func:`vmap_init_all_states` is refused: that, called again, starts all lanes anew.
     """
-    return _call_all(target, "reset_state", reset_args, reset_kwargs, node_to_exclude)
+    call_all(target, "reset_state", reset_args, reset_kwargs, node_to_exclude)
+    return target
 
 
 def vmap_init_all_states(
@@ -94,7 +71,7 @@ def vmap_init_all_states(
 
     @vmap_new_states(axis_size=axis_size, state_tag=state_tag, state_to_exclude=state_to_exclude)
     def each_lane() -> None:
-        _call_all(target, "init_state", init_args, init_kwargs, node_to_exclude, lanes=axis_size)
+        call_all(target, "init_state", init_args, init_kwargs, node_to_exclude, lanes=axis_size)
 
     each_lane()
     return target
@@ -145,58 +122,3 @@ class _At(NamedTuple):
     label: str
 
 
-def _call_all(
-    target: M, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], node_to_exclude: Filter, lanes: int | None = None
-) -> M:
-    excluded = to_predicate(node_to_exclude, "node_to_exclude")
-    nodes = {path: node for path, node in target.nodes().items() if not excluded(path, node)}
-    calls = [call for path, node in nodes.items() if (call := _call(path, node, name, args, kwargs)) is not None]
-    for call in sorted(calls, key=lambda call: call.order):
-        getattr(call.node, call.method)(*call.bound.args, **call.bound.kwargs)
-        call.node._batch_size, call.node._lanes = call.batch_size, lanes
-    return target
-
-
-class _Call(NamedTuple):
-    node: Module
-    method: str
-    order: tuple[bool, float]
-    bound: inspect.BoundArguments
-    batch_size: int | None
-
-
-def _call(path: Path, node: Module, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
-    """The call of `init_state` or `reset_state` of one Module; None where there is nothing to call."""
-    again = name == "reset_state"
-    if again and type(node).reset_state is Module.reset_state:
-        name = "init_state"
-    method = getattr(node, name)
-    if getattr(type(node), name) is Module.init_state:
-        return None
-    where = f"{type(node).__name__} ({dotted(path)})"
-    if again and node._lanes is not None:
-        raise ParameterError(
-            f"{where} was allocated by vmap_init_all_states for {node._lanes} lanes, which a reset would drop. Call that again."
-        )
-    signature = inspect.signature(method)
-    takes_batch = "batch_size" in signature.parameters or any(
-        parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()
-    )
-    batch_size = kwargs.get("batch_size")
-    given = {key: x for key, x in kwargs.items() if key != "batch_size"}
-    if again and not args and "batch_size" not in kwargs and takes_batch:
-        batch_size = node._batch_size
-    if batch_size is not None:
-        given["batch_size"] = batch_size
-    try:
-        bound = signature.bind(*args, **given)
-    except TypeError as error:
-        if (args or batch_size is not None) and not takes_batch:
-            raise ParameterError(
-                f"{where} does not support batches: its {name} takes no batch_size. "
-                f"Define {name}(self, batch_size=None), or leave it out with node_to_exclude."
-            ) from None
-        raise ParameterError(f"{where}: {name}{signature} does not take what it was given: {error}.") from None
-    size = bound.arguments.get("batch_size", batch_size) if takes_batch else node._batch_size
-    level = getattr(method, "call_order", None)
-    return _Call(node, name, (level is not None, level or 0), bound, size)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from dist_sim.core import rebind, walk
+from dist_sim.core.calls import call_all, does_nothing
+from dist_sim.core.caught import NewStates, catch_new_states
 from dist_sim.core.filters import Filter, Path
 from dist_sim.core.outline import outline
 from dist_sim.core.state import ParamState, State
@@ -38,15 +40,32 @@ class Module(walk.Node):
             if name in vars(cls):
                 setattr(cls, name, rebind.in_place(vars(cls)[name]))
 
+    @does_nothing
     def init_state(self, batch_size: int | None = None) -> None:
         """Allocates the States of this Module (not of those inside it). To be defined by models; see init_all_states.
 
         Assigning a new State to an attribute that holds one gives the old one the new value.
         """
 
+    @does_nothing
     def reset_state(self, batch_size: int | None = None) -> None:
         """Sets the States back to their start; as :meth:`init_state`, unless a model says otherwise."""
         self.init_state() if batch_size is None else self.init_state(batch_size)
+
+    def init_all_states(
+        self, *args: Any, state_tag: str | None = None, node_to_exclude: Filter = None, **kwargs: Any
+    ) -> NewStates:
+        """Allocates the States of the whole tree: see :func:`dist_sim.nn.init_all_states`, whose arguments and errors it has.
+
+        Args:
+            state_tag: becomes the tag of the States allocated.
+
+        Returns:
+            These States.
+        """
+        with catch_new_states(state_tag) as caught:
+            call_all(self, "init_state", args, kwargs, node_to_exclude)
+        return caught
 
     def update(self, *args: Any, **kwargs: Any) -> Any:
         """One step of the model. To be defined by models."""

@@ -24,8 +24,7 @@ class Sequential(Module):
 
     def __init__(self, first: Callable[..., Any], *layers: Callable[[Any], Any]) -> None:
         super().__init__()
-        self.layers: tuple[Callable[..., Any], ...] = ()
-        self.extend((first, *layers))
+        self.layers = _checked((first, *layers))
 
     def update(self, *args: Any) -> Any:
         """What the last layer returns; the arguments go to the first one."""
@@ -36,28 +35,32 @@ class Sequential(Module):
 
     def append(self, layer: Callable[[Any], Any]) -> None:
         """Puts a layer behind the last one. Errors: as of the class."""
-        self.insert(len(self.layers), layer)
+        self.layers = _checked((*self.layers, layer))
 
     def extend(self, modules: Iterable[Callable[[Any], Any]]) -> None:
         """Puts layers behind the last one. Errors: as of the class."""
-        for layer in modules:
-            self.append(layer)
+        self.layers = _checked((*self.layers, *modules))
 
     def insert(self, index: int, module: Callable[[Any], Any]) -> None:
-        """Puts a layer in front of the one at `index`, which may count from the end: -1 is behind the last one.
+        """Puts a layer in front of the one at `index`, as a list does: -1 is in front of the last one.
 
         Raises:
             IndexError: there is no such place. See also the class.
         """
-        if not callable(module) or isinstance(module, type):
-            raise ParameterError(f"Sequential: layer {index} is {module!r:.60}; give Modules, or functions of one argument.")
-        place = index if index >= 0 else len(self.layers) + 1 + index
+        place = index if index >= 0 else len(self.layers) + index
         if not 0 <= place <= len(self.layers):
             raise IndexError(f"Sequential.insert({index}, ...): there are {len(self.layers)} layers.")
-        self.layers = (*self.layers[:place], module, *self.layers[place:])
+        self.layers = _checked((*self.layers[:place], module, *self.layers[place:]))
 
     def __len__(self) -> int:
         return len(self.layers)
 
     def __getitem__(self, index: int | slice) -> Any:
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+
+def _checked(layers: tuple[Callable[..., Any], ...]) -> tuple[Callable[..., Any], ...]:
+    for index, layer in enumerate(layers):
+        if not callable(layer) or isinstance(layer, type):
+            raise ParameterError(f"Sequential: layer {index} is {layer!r:.60}; give Modules, or functions of one argument.")
+    return layers

@@ -274,7 +274,7 @@ def _vary(leaf: Leaf, axes: frozenset[str], owner: Labelled) -> Leaf:
         raise StateValueError(
             f"{owner.label}: the value written may differ between devices along the mesh axis {along}, along which the State is "
             "not split. Reduce it first (jax.lax.psum, pmax, ...), or split the State: give it a sharding, or name it in "
-            "state_specs."
+            "state_in_specs."
         )
     missing = tuple(sorted(axes - varies))
     return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf

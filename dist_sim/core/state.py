@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 
+from dist_sim.core.caught import created, taken_over
 from dist_sim.core.hooks import CANCELLED, Hookable, any_hooks, before_write, observe
 from dist_sim.core.placement import ByName, Given, Placement
 from dist_sim.core.slot import Slot, slot_for, unbound
-from dist_sim.core.trace import Birth, birth, check_read, check_write, enter, is_eager, note_write
+from dist_sim.core.trace import Birth, birth, check_read, check_write, enter, is_eager, is_left_behind, note_write
 from dist_sim.errors import StateValueError
-from dist_sim.partition.mesh import Axes, current_mesh
+from dist_sim.partition.mesh import Axes, automatic, current_mesh
 
 S = TypeVar("S", bound="State")
 
@@ -103,6 +104,7 @@ class State(Hookable):
         self._placement = placement
         self._slot, value = slot_for(value, placement, self)
         self._value = self._slot.place(value) if self._slot.is_sharded else value
+        created(self)
         if any_hooks(self):
             observe("init", self, self._value)
 
@@ -151,6 +153,12 @@ class State(Hookable):
 
         Compiled functions notice and compile again. The State stays placed as it was: by its sharding, or by its named axes.
         """
+        if is_left_behind(self):
+            # No program knows it, and nothing of it is left: it begins anew, here. So a function that allocates its model's
+            # States may be compiled again, for a batch of another size.
+            self._slot, value = slot_for(_bare(value, self), self._placement, self)
+            self._birth, self._value = birth(self), self._slot.place(value)
+            return
         enter(self)
         slot, value = slot_for(_bare(value, self), self._placement, self)
         # An equal slot stays the same object: compiled functions compare by identity first.
@@ -168,6 +176,7 @@ class State(Hookable):
             raise StateValueError(f"{self.label}: the sharding cannot change inside a transform. Set it before.")
         self._placement = placement
         self.reset_value(new.value)
+        taken_over(new, self)
 
     def value_call(self, func: Callable[[Any], Any]) -> Any:
         """`func` of every leaf of the value (of arrays, without units), as a PyTree like the value. Changes nothing."""
@@ -277,6 +286,10 @@ class ShortTermState(State):
     axes = ("batch", ..., "neuron")
 
 
+class DelayState(ShortTermState):
+    """The last values of something, kept for delays; its first axis is the past."""
+
+
 class LongTermState(State):
     """A buffer that accumulates over steps, such as running statistics."""
 
@@ -313,4 +326,6 @@ def _bare(value: Any, state: State) -> Any:
 
 def _given(sharding: NamedSharding, value: Any, state: State) -> Given:
     slot, _ = slot_for(value, None, state)
+    if isinstance(sharding.mesh, Mesh):
+        sharding = NamedSharding(automatic(sharding.mesh), sharding.spec, memory_kind=sharding.memory_kind)
     return Given(sharding, tuple(len(shape) for shape, _ in slot.avals))

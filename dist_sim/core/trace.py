@@ -65,6 +65,11 @@ def is_eager() -> bool:
     return not _FRAMES.open and current_trace() is EAGER
 
 
+def runs_as_python(*args: Any) -> bool:
+    """`jax.disable_jit()` holds, and the values are there: the user's Python runs step by step, on numbers."""
+    return bool(jax.config.jax_disable_jit) and is_eager() and not has_tracer(args)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 class Birth(NamedTuple):
     """Where a State was created, when that was inside a trace."""
 
@@ -260,6 +265,11 @@ def check_read(state: State) -> None:
     elif born is None and _is_staged(trace):
         # jax.jit and jax.lax loops keep compiled programs by function identity: the value read now would be there for ever.
         raise TraceContextError(_compiled_in(state))
+
+
+def is_left_behind(state: State) -> bool:
+    """It was created inside a transform that has finished, and holds a value that existed only there."""
+    return state._birth is not None and _is_dead(state, current_trace())
 
 
 def check_write(state: State) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, final
 
 import brainunit as u
@@ -16,17 +15,32 @@ T = TypeVar("T")
 
 
 @final
-@dataclass(frozen=True)
 class Descriptor(Generic[T]):
-    """A class and the arguments to make it with. Descriptors with equal :attr:`text` describe the same model."""
+    """A class and the arguments to make it with. Descriptors with equal :attr:`text` describe the same model.
 
-    kind: type[T]
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    Args:
+        kind: the class.
+        args, kwargs: its arguments, or some of them.
+    """
 
-    def __call__(self) -> T:
-        """The model. Raises what its class raises."""
-        return self.kind(*self.args, **self.kwargs)
+    def __init__(self, kind: type[T], *args: Any, **kwargs: Any) -> None:
+        self.kind, self.args, self.kwargs = kind, args, kwargs
+
+    def __call__(self, *args: Any, **kwargs: Any) -> T:
+        """The model, with more arguments behind those it has, or others by name. Raises what its class raises."""
+        return self.kind(*self.args, *args, **{**self.kwargs, **kwargs})
+
+    init = __call__
+
+    @property
+    def cls(self) -> type[T]:
+        """The class, as brainstate calls it."""
+        return self.kind
+
+    @property
+    def identifier(self) -> str:
+        """The text, as brainstate calls it."""
+        return self.text
 
     @property
     def text(self) -> str:
@@ -41,7 +55,7 @@ class Described:
     @classmethod
     def desc(cls: type[T], *args: Any, **kwargs: Any) -> Descriptor[T]:
         """A description of this model with these arguments, for a projection to make, or to share with an equal one."""
-        return Descriptor(cls, args, kwargs)
+        return Descriptor(cls, *args, **kwargs)
 
 
 def _shown(x: Any) -> str:

@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim import units
-from dist_sim.core import HiddenState, Module
-from dist_sim.core.trace import current_trace, is_open
+from dist_sim.core import HiddenState, Module, State
+from dist_sim.core.trace import current_trace, is_eager, is_open
 from dist_sim.errors import ParameterError, UnitError, UnknownAttributeError
 from dist_sim.models.delays import OutputDelayAt, Prefetch, PrefetchDelayAt
-from dist_sim.models.describe import Described
+from dist_sim.models.describe import Described, Descriptor
 from dist_sim.models.init import Constant, Initializer
 from dist_sim.models.subpopulation import Subpopulation
 
 Input = Callable[..., Any]
+"""A current: called at every step with what :meth:`Dynamics.sum_current_inputs` is given."""
 
 
 @final
@@ -60,7 +61,7 @@ class Dynamics(Module, Described):
 
     Attributes:
         in_size, out_size, varshape: the shape of the population, a tuple.
-        before_updates, after_updates: Modules by key.
+        before_updates, after_updates: Modules (or functions) by key.
 
     Raises:
         ParameterError: a size below 1.
@@ -72,9 +73,9 @@ class Dynamics(Module, Described):
     def __init__(self, in_size: int | tuple[int, ...], name: str | None = None) -> None:
         super().__init__(name)
         self.in_size = self.out_size = self.varshape = shape_of(in_size, f"{type(self).__name__}(in_size={in_size!r})")
-        self.before_updates: dict[str, Module] = {}
-        self.after_updates: dict[str, Module] = {}
-        self._current_inputs: dict[str, Input] = {}
+        self.before_updates: dict[str, Any] = {}
+        self.after_updates: dict[str, Any] = {}
+        self._current_inputs: dict[str, Input | State | Handover] = {}
         self._delta_inputs: dict[str, Handover] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -99,18 +100,34 @@ class Dynamics(Module, Described):
         """Some of them, for projections: see :class:`~dist_sim.models.subpopulation.Subpopulation`."""
         return Subpopulation(self, index)
 
-    def add_current_input(self, key: str, current: Input, label: str | None = None) -> None:
-        """Adds a current: a function of what :meth:`sum_current_inputs` is given, called at every step.
+    def add_current_input(self, key: str, inp: Any, label: str | None = None) -> None:
+        """Adds a current: a function of what :meth:`sum_current_inputs` is given, called at every step; or a value.
+
+        A value that is given outside of compiled code is a constant current, until another one is given under its key: a State
+        of the population, so that compiled code sees the new one. A value of a step, given while the step is traced, flows in
+        that step alone.
 
         Raises:
-            ParameterError: another one has this key.
+            ParameterError: another function has this key.
         """
         key = _labelled(key, label)
-        if self._current_inputs.get(key, current) is not current:
-            raise ParameterError(f"{type(self).__name__}.add_current_input({key!r}): the key is taken. Give each input its own.")
-        self._current_inputs[key] = current
+        known, where = self._current_inputs.get(key), f"{type(self).__name__}.add_current_input({key!r})"
+        if callable(inp):
+            if known is not None and known is not inp:
+                raise ParameterError(f"{where}: the key is taken. Give each input its own.")
+            self._current_inputs[key] = inp
+        elif known is not None and not isinstance(known, State | Handover):
+            raise ParameterError(f"{where}: a function has this key. Take another one.")
+        elif not is_eager():
+            left = known if isinstance(known, Handover) else Handover()
+            left.put(inp)
+            self._current_inputs[key] = left
+        elif isinstance(known, State):
+            known.reset_value(inp)
+        else:
+            self._current_inputs[key] = State(inp, axes=(..., "neuron") if u.math.ndim(inp) else ())
 
-    def add_delta_input(self, key: str, value: Any, label: str | None = None) -> None:
+    def add_delta_input(self, key: str, inp: Any, label: str | None = None) -> None:
         """Adds a value to what :meth:`sum_delta_inputs` sums next, in this step: the value, or what adds it to a total.
 
         Raises:
@@ -122,7 +139,7 @@ class Dynamics(Module, Described):
                 f"{type(self).__name__}: {key} gives its input a second time before the first was used. In one step call each "
                 "projection once, and then the population it leads to."
             )
-        handover.put(value)
+        handover.put(inp)
 
     def new_delta_input(self, name: str, label: str | None = None) -> str:
         """A key for :meth:`add_delta_input` that nobody else has."""
@@ -133,20 +150,138 @@ class Dynamics(Module, Described):
         self._delta_inputs[_labelled(key, label)] = Handover()
         return key
 
-    def sum_current_inputs(self, start: Any, *args: Any, label: str | None = None) -> Any:
-        """`start` and all currents, each called with `args`; those with a label, if one is given."""
+    @property
+    def current_inputs(self) -> dict[str, Any]:
+        """The currents by key, a label in front of it: functions as they are, values as they were given."""
+        found = {}
         for key, current in self._current_inputs.items():
-            if _has(key, label):
-                start = start + current(*args)
-        return start
+            if isinstance(current, State):
+                found[key] = current.value
+            elif not isinstance(current, Handover):
+                found[key] = current
+            elif current.is_there:
+                found[key] = current.look()
+        return found
 
-    def sum_delta_inputs(self, start: Any, label: str | None = None) -> Any:
-        """`start` and all values that were added since the last time; those with a label, if one is given."""
+    @property
+    def delta_inputs(self) -> dict[str, Any]:
+        """What was added since the last :meth:`sum_delta_inputs`, by key, a label in front of it."""
+        return {key: handover.look() for key, handover in self._delta_inputs.items() if handover.is_there}
+
+    def sum_current_inputs(self, init: Any, *args: Any, label: str | None = None, pop: bool = True, **kwargs: Any) -> Any:
+        """`init` and all currents, functions called with the arguments; those with a label, if one is given.
+
+        Args:
+            pop: values of this step are used up by it.
+
+        Raises:
+            UnitError: a current in another unit than `init`.
+        """
+        for key, current in self._current_inputs.items():
+            if not _has(key, label):
+                continue
+            if isinstance(current, State):
+                value = current.value
+            elif not isinstance(current, Handover):
+                value = current(*args, **kwargs)
+            elif current.is_there:
+                value = current.take() if pop else current.look()
+            else:
+                continue
+            init = self._added(init, value, key)
+        return init
+
+    def sum_delta_inputs(self, init: Any, *, label: str | None = None, pop: bool = True) -> Any:
+        """`init` and all values that were added since the last time; those with a label, if one is given.
+
+        Args:
+            pop: they are used up by it.
+
+        Raises:
+            UnitError: a value in another unit than `init`.
+        """
         for key, handover in self._delta_inputs.items():
             if _has(key, label) and handover.is_there:
-                value = handover.take()
-                start = value(start) if callable(value) else start + value
-        return start
+                value = handover.take() if pop else handover.look()
+                init = self._added(init, value, key)
+        return init
+
+    def _added(self, total: Any, value: Any, key: str) -> Any:
+        try:
+            return value(total) if callable(value) else total + value
+        except u.UnitMismatchError:
+            what = "what it adds" if callable(value) else f"{u.get_unit(value)}"
+            raise UnitError(
+                f"{type(self).__name__}: the input {key!r} gives {what}, added to a sum in {u.get_unit(total)}. Give its weights "
+                "in that unit, or a label, and sum those of this label alone."
+            ) from None
+
+    # ---- what runs before and after a step ----
+
+    def add_before_update(self, key: Any, fun: Any) -> None:
+        """Runs a Module or function, without arguments, before every step.
+
+        Raises:
+            ParameterError: the key is taken, or something that cannot be called.
+        """
+        self._add_update("before", self.before_updates, key, fun)
+
+    def add_after_update(self, key: Any, fun: Any) -> None:
+        """Runs a Module or function after every step, with what the step returned. Errors: as :meth:`add_before_update`."""
+        self._add_update("after", self.after_updates, key, fun)
+
+    def get_before_update(self, key: Any) -> Any:
+        """What was added under this key."""
+        return self._get_update("before", self.before_updates, key)
+
+    def get_after_update(self, key: Any) -> Any:
+        """What was added under this key."""
+        return self._get_update("after", self.after_updates, key)
+
+    def has_before_update(self, key: Any) -> bool:
+        return _written(key) in self.before_updates
+
+    def has_after_update(self, key: Any) -> bool:
+        return _written(key) in self.after_updates
+
+    def align_pre(self, dyn: Any) -> Any:
+        """Runs a synapse (or any Dynamics) after every step with what the step returned. Returns it.
+
+        Args:
+            dyn: the synapse; or its description, such as `ds.Expon.desc(100)`: equal ones are one synapse, and one without a size
+                gets that of this population.
+
+        Raises:
+            ParameterError: something else.
+        """
+        if isinstance(dyn, Descriptor) and issubclass(dyn.kind, Dynamics):
+            if not dyn.args and "in_size" not in dyn.kwargs:
+                dyn = Descriptor(dyn.kind, in_size=self.varshape, **dyn.kwargs)
+            if dyn.text not in self.after_updates:
+                self.add_after_update(dyn.text, dyn())
+            return self.after_updates[dyn.text]
+        if not isinstance(dyn, Dynamics):
+            raise ParameterError(f"{type(self).__name__}.align_pre({dyn!r:.60}): needs a synapse, or the description of one.")
+        if dyn not in self.after_updates.values():
+            count = sum(isinstance(module, Dynamics) for module in self.after_updates.values())
+            self.add_after_update(f"{type(dyn).__name__} {count + 1}", dyn)
+        return dyn
+
+    def _add_update(self, when: str, updates: dict[str, Any], key: Any, fun: Any) -> None:
+        where = f"{type(self).__name__}.add_{when}_update({key!r})"
+        if not callable(fun):
+            raise ParameterError(f"{where}: {fun!r:.60} cannot be called. Give a Module or a function.")
+        if _written(key) in updates:
+            raise ParameterError(f"{where}: the key is taken. Give each its own.")
+        updates[_written(key)] = fun
+
+    def _get_update(self, when: str, updates: dict[str, Any], key: Any) -> Any:
+        if _written(key) not in updates:
+            known = ", ".join(updates) or "nothing"
+            raise ParameterError(f"{type(self).__name__}.get_{when}_update({key!r}): there is none. Known: {known}.")
+        return updates[_written(key)]
+
+    # ---- what projections read ----
 
     def prefetch(self, item: str) -> Prefetch:
         """The value of an attribute that may not exist yet, when called; `.delay.at(time)` that of a State some time ago."""
@@ -212,6 +347,11 @@ def shape_of(size: Any, where: str) -> tuple[int, ...]:
     if not shape or min(shape) < 1:
         raise ParameterError(f"{where}: needs a whole number of at least 1, or a tuple of such.")
     return shape
+
+
+def _written(key: Any) -> str:
+    """A key as paths have it."""
+    return key if isinstance(key, str) else repr(key)
 
 
 def _labelled(key: str, label: str | None) -> str:

@@ -11,34 +11,55 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dist_sim.core import environ
-from dist_sim.errors import UnitError
+from dist_sim.core import environ, random
+from dist_sim.errors import ParameterError, UnitError
 
 
-def exp_euler_step(f: Callable[..., Any], x: Any, *args: Any) -> Any:
+def exp_euler_step(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     r"""One step of :math:`\dot x = f(x, ...)` over the environment's dt, exact where f is linear in x.
 
     .. math:: x(t + \Delta t) = x + \Delta t \, \varphi(\Delta t f'(x)) \, f(x), \qquad \varphi(z) = (e^z - 1) / z
 
-    f acts elementwise: each element is linearised by itself.
+    With a diffusion g, as in `exp_euler_step(f, g, x, ...)`, of :math:`dx = f(x, ...) dt + g(x, ...) dW`: the step adds
+    :math:`g(x, ...) \sqrt{\Delta t} \, \xi`, with normal numbers xi from `ds.random`, one for each element of x.
+
+    f and g act elementwise: each element is linearised by itself.
 
     Args:
         f: gives the derivative, of the shape of x, in the unit of x per time.
-        x: an array or a quantity.
-        args: handed to f, held fixed over the step.
+        args: g, if there is noise: in the unit of x per square root of time; then x, an array or a quantity; then what f and g
+            are handed besides, held fixed over the step.
+        kwargs: handed to f and g.
 
     Raises:
-        UnitError: f gives something else than x per time.
+        UnitError: f gives something else than x per time, g something else than x per square root of time.
+        ParameterError: no x, or one that is no float.
         KeyError: no dt in the environment.
     """
+    g: Callable[..., Any] | None = None
+    if args and callable(args[0]):
+        g, args = args[0], args[1:]
+    if not args:
+        raise ParameterError("exp_euler_step: no x. Call it as exp_euler_step(f, x, ...) or exp_euler_step(f, g, x, ...).")
+    x, *rest = args
+    x = u.math.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ParameterError(f"exp_euler_step: x holds {x.dtype}; a derivative is by floats.")
     dt, unit = environ.get_dt(), u.get_unit(x)
-    drift, slope = jax.jvp(lambda x: f(x, *args), (x,), (u.math.ones_like(x),))
+    drift, slope = jax.jvp(lambda x: f(x, *rest, **kwargs), (x,), (u.math.ones_like(x),))
     if not u.have_same_dim(dt * drift, x):
         raise UnitError(
             f"exp_euler_step: the derivative of a quantity in {unit} must be in {unit / dt.unit}; got {u.get_unit(drift)}."
         )
     start, change, z = (_bare(part, unit) for part in (x, dt * drift, dt * slope))
-    return u.maybe_decimal((start + change * exprel(z)) * unit)
+    moved = start + change * exprel(z)
+    if g is not None:
+        spread = g(x, *rest, **kwargs) * u.math.sqrt(dt)
+        if not u.have_same_dim(spread, x):
+            wanted, found = unit / dt.unit**0.5, u.get_unit(spread) / dt.unit**0.5
+            raise UnitError(f"exp_euler_step: the diffusion of a quantity in {unit} must be in {wanted}; got {found}.")
+        moved = moved + _bare(spread, unit) * random.normal(0.0, 1.0, x.shape, dtype=x.dtype)
+    return u.maybe_decimal(moved * unit)
 
 
 def _bare(x: Any, unit: Any) -> Any:

@@ -3,10 +3,12 @@
 from dist_sim.core import Module as Module
 from dist_sim.core import init_all_states as init_all_states
 from dist_sim.core import reset_all_states as reset_all_states
+from dist_sim.core.environ_context import EnvironContext as EnvironContext
 from dist_sim.core.lifecycle import assign_state_values as assign_state_values
 from dist_sim.core.lifecycle import call_order as call_order
 from dist_sim.core.lifecycle import vmap_init_all_states as vmap_init_all_states
 from dist_sim.core.sequential import Sequential as Sequential
+from dist_sim.models import init as init
 from dist_sim.models.communication import AllToAll as AllToAll
 from dist_sim.models.communication import EventFixedNumConn as EventFixedNumConn
 from dist_sim.models.communication import EventFixedProb as EventFixedProb
@@ -23,6 +25,8 @@ from dist_sim.models.delays import PrefetchDelayAt as PrefetchDelayAt
 from dist_sim.models.delays import StateWithDelay as StateWithDelay
 from dist_sim.models.dynamics import Dynamics as Dynamics
 from dist_sim.models.exp_euler import exp_euler_step as exp_euler_step
+from dist_sim.models.functions import clip_grad_norm as clip_grad_norm
+from dist_sim.models.functions import count_parameters as count_parameters
 from dist_sim.models.layers import CELU as CELU
 from dist_sim.models.layers import ELU as ELU
 from dist_sim.models.layers import GELU as GELU
@@ -156,3 +160,6 @@ from dist_sim.models.params import TotalVariationReg as TotalVariationReg
 from dist_sim.models.params import Transform as Transform
 from dist_sim.models.params import UniformReg as UniformReg
 from dist_sim.models.params import UnitVectorT as UnitVectorT
+
+# A group of populations is a Module that holds them.
+DynamicsGroup = Module

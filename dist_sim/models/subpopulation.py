@@ -60,11 +60,11 @@ class Subpopulation(Module):
 
     # ---- what projections ask of their targets ----
 
-    def add_current_input(self, key: str, current: Callable[..., Any], label: str | None = None) -> None:
-        """As that of a population: the function is given what is theirs, and its current flows into them."""
+    def add_current_input(self, key: str, inp: Any, label: str | None = None) -> None:
+        """As that of a population: a function is given what is theirs, and its current, or the value, flows into them."""
 
         def flowing(*args: Any) -> Any:
-            mine = current(*map(self.of, args))
+            mine = inp(*map(self.of, args)) if callable(inp) else inp
             shape = (*u.math.shape(args[0])[: u.math.ndim(args[0]) - len(self.whole.in_size)], *self.whole.in_size)
             bare = jnp.zeros(shape, u.get_mantissa(mine).dtype).at[(..., *self._index)].set(u.get_mantissa(mine))
             return u.maybe_decimal(u.Quantity(bare, unit=u.get_unit(mine)))

@@ -97,7 +97,7 @@ def bare_exchange(sim: Any, number: int) -> float:
             if sim.exchange.name == "mask":
                 found = jax.lax.all_gather(mine, NEURON)
             else:
-                found, _turn = gather(jax.lax.axis_index(NEURON), mine, jnp.int32(n), projection.exchange.meeting)
+                found, _turn = gather(jax.lax.axis_index(NEURON), mine[None], jnp.int32(n), projection.exchange.meeting)
             return found[0] + found[-1]
 
         return jax.lax.fori_loop(0, number, again, mine)

@@ -132,7 +132,7 @@ extern "C" int64_t dist_sim_open_meeting(int64_t processes, int64_t devices, dis
   return int64_t(dist_sim::meetings().size()) - 1;
 }
 
-// `place` of the device in the mesh; `meeting` by number; `all` (devices of all processes, *shape of `mine`); `turn` orders the
+// `place` of the device in the mesh; `meeting` by number; `all`: `mine` of all devices of all processes; `turn` orders the
 // calls of a program.
 // @BE gather
 void gather(const Tensor place, const Tensor meeting, const Tensor mine, const Tensor turn, Tensor all, Tensor next) {

@@ -49,8 +49,14 @@ class OnDevice(Blocks):
             bits = self.everywhere(jax.random.key_data(x), axis)
             return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(x))
         assert self.turn is not None
-        found, self.turn = gather(jax.lax.axis_index(NEURON), x, self.turn, self._meeting)
-        return jnp.moveaxis(found, 0, axis).reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+        place = jax.lax.axis_index(NEURON)
+        if axis == 0:
+            found, self.turn = gather(place, x, self.turn, self._meeting)
+            return found
+        found, self.turn = gather(place, x[None], self.turn, self._meeting)
+        joined = jnp.moveaxis(found, 0, axis).reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+        # A compiler that saw how it was joined would take a sum part by part, and so in another order.
+        return jax.lax.optimization_barrier(joined)
 
     def places(self, dtype: Any, shape: Sequence[int], along: int, kind: Kind) -> jax.Array:
         block = self.length(kind.size)

@@ -69,5 +69,5 @@ def push_gathered(meeting: Meeting | None, step, outbox, *then: Any, **options: 
         masks = outbox[None]
     else:
         assert meeting is not None, "`on` comes first"
-        masks, _ = gather(jax.lax.axis_index(NEURON), outbox, step, meeting)
+        masks, _ = gather(jax.lax.axis_index(NEURON), outbox[None], step, meeting)
     return kernels.push_masks(step, masks, *then, **options)

@@ -190,7 +190,7 @@ def test_state_specs(which):
         shapes.append(box.w.value.shape)
         box.w.value = box.w.value + jax.lax.axis_index("neuron")
 
-    transform.shard_map(step, mesh, state_specs=specs[which])()
+    transform.shard_map(step, mesh, state_in_specs=specs[which])()
     assert set(shapes) == {(2,)}
     np.testing.assert_array_equal(box.w.value, np.arange(8.0) + np.repeat(np.arange(4), 2))
 
@@ -257,7 +257,7 @@ class TestRefused:
 
     def test_specs_that_do_not_divide(self, net):
         odd = ds.State(jnp.zeros(7), "odd")
-        self.refused(net, lambda: odd.value, StateValueError, "'odd'.*does not divide", state_specs=SPLIT, out_specs=SPLIT)
+        self.refused(net, lambda: odd.value, StateValueError, "'odd'.*does not divide", state_in_specs=SPLIT, out_specs=SPLIT)
 
     @pytest.mark.parametrize("draw", [lambda: ds.random.normal(), lambda: ds.random.seed(1)], ids=["draw", "seed"])
     def test_random_numbers_that_would_depend_on_the_devices(self, net, draw):

@@ -103,7 +103,7 @@ def test_it_has_the_arguments_of_brainpy_state(name):
         mine, theirs = parameter.default, reference[key].default
         if key.endswith("_initializer") and mine is not None:
             if isinstance(mine, ds.init.Uniform):
-                assert u.math.allclose(mine.min_val, theirs.low) and u.math.allclose(mine.max_val, theirs.high)
+                assert u.math.allclose(mine.low, theirs.low) and u.math.allclose(mine.high, theirs.high)
             else:
                 assert u.math.allclose(mine(2), theirs(2))
         elif key == "spk_fun":

@@ -77,9 +77,7 @@ def test_a_rule_is_that_of_optax_on_bare_numbers(rule, unit_aware):
 @every_rule
 def test_names_and_defaults_are_those_of_braintools(rule):
     reference = inspect.signature(getattr(pytest.importorskip("braintools").optim, rule.__name__).__init__)
-    # There, beta1 and beta2 are deprecated.
-    deprecated = () if rule is optim.Adafactor else ("beta1", "beta2")
-    wanted = {name: p.default for name, p in reference.parameters.items() if name not in deprecated}
+    wanted = {name: p.default for name, p in reference.parameters.items()}
     assert {name: p.default for name, p in inspect.signature(rule.__init__).parameters.items()} == wanted
 
 

@@ -34,5 +34,7 @@ from dist_sim.core.transform.remat import remat as remat
 from dist_sim.core.transform.shard_map import shard_map as shard_map
 from dist_sim.core.transform.shared import SharedJit as SharedJit
 from dist_sim.core.transform.shared import forget_programs as forget_programs
+from dist_sim.core.transform.stateful import StatefulFunction as StatefulFunction
 from dist_sim.core.transform.vmap import vmap as vmap
+from dist_sim.core.transform.vmap import vmap2 as vmap2
 from dist_sim.core.transform.vmap import vmap_new_states as vmap_new_states

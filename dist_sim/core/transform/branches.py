@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dist_sim.core.trace import is_eager
+from dist_sim.core.trace import is_eager, runs_as_python
 from dist_sim.core.transform.checks import jit_error_if, running
 from dist_sim.core.transform.eager import run_compiled
 from dist_sim.core.transform.staging import Leaves, Staged, keep, value_of
@@ -23,6 +23,8 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     Raises:
         StateValueError: a branch that makes a State another slot.
     """
+    if runs_as_python(pred, operands):
+        return (true_fun if pred else false_fun)(*operands)
     if is_eager():
         return run_compiled(lambda pred, *operands: cond(pred, true_fun, false_fun, *operands), pred, *operands)
     return _choose(lambda *branches: jax.lax.cond(pred, *branches), (true_fun, false_fun), operands, "cond")
@@ -36,6 +38,8 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     """
     if not branches:
         raise ParameterError("switch: needs at least one branch.")
+    if runs_as_python(index, operands):
+        return branches[max(0, min(int(index), len(branches) - 1))](*operands)
     if is_eager():
         return run_compiled(lambda index, *operands: switch(index, branches, *operands), index, *operands)
     return _choose(lambda *chosen: jax.lax.switch(index, chosen[:-2], *chosen[-2:]), tuple(branches), operands, "switch")

@@ -56,7 +56,7 @@ def checkpointed_scan(
 
     chunks = Chunks(told=length - 1 if cuts[-1] == [1] and length > 1 else length, again=len(cuts[0]) > 1)
     with states.running():
-        (values, user), ys = followed(pbar, length, step, (states.values, init), loop, chunks)
+        (values, user), ys = followed(pbar, length, step, (states.values, init), loop, chunks, watch=states.watched)
     states.keep(values)
     return user, ys
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -46,6 +47,13 @@ class Declared:
         if isinstance(state, RandomState):
             return None
         return next((axis for fits, axis in self._filters if fits((), state)), None)
+
+    def joined(self, states: Iterable[State]) -> Declared:
+        """These, and other States along axis 0 where they are declared nowhere."""
+        other = copy.copy(self)
+        other.states = {**{state: 0 for state in states if self.axis(state) is None}, **self.states}
+        other.axes = self.axes | set(other.states.values())
+        return other
 
     def _add(self, item: State | Filter, axis: int) -> None:
         if not isinstance(item, State):

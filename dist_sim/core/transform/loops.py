@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from dist_sim.core.state import State
-from dist_sim.core.trace import is_eager
+from dist_sim.core.trace import is_eager, runs_as_python
 from dist_sim.core.transform.checks import running
 from dist_sim.core.transform.eager import run_compiled
 from dist_sim.core.transform.progress import Pbar, followed
@@ -73,6 +73,8 @@ def scan(
     Arguments and errors: see :func:`for_loop`.
     """
     length = loop_length(xs, length)
+    if runs_as_python(init, xs) and length:
+        return _python_scan(f, init, xs, length, reverse)
     if is_eager():
         return run_compiled(lambda init, xs: scan(f, init, xs, length, reverse=reverse, unroll=unroll, pbar=pbar), init, xs)
     step, states, init = stage_step(f, init, slice_of(xs))
@@ -80,7 +82,7 @@ def scan(
     unroll = 1 if pbar else unroll
     loop = functools.partial(jax.lax.scan, xs=xs, length=length, reverse=reverse, unroll=unroll)
     with states.running():
-        (values, user), ys = followed(pbar, length, step, (states.values, init), loop)
+        (values, user), ys = followed(pbar, length, step, (states.values, init), loop, watch=states.watched)
     states.keep(values)
     return user, ys
 
@@ -109,16 +111,20 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
         return jax.lax.map(lambda x: staged(inputs, *x)[0], xs, batch_size=batch_size)
 
 
-def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any) -> Any:
-    """`while cond(x): x = body(x)`. The body may write States; the condition may read them.
+def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
+    """`while cond_fun(x): x = body_fun(x)`, from `init_val`. The body may write States; the condition may read them.
 
     Raises:
         TraceContextError: the condition writes a State.
         StateValueError: the body makes a State another slot.
     """
+    if runs_as_python(init_val):
+        while cond_fun(init_val):
+            init_val = body_fun(init_val)
+        return init_val
     if is_eager():
-        return run_compiled(lambda init: while_loop(cond, body, init), init)
-    test, step, states, init = stage_while(cond, body, init)
+        return run_compiled(lambda init: while_loop(cond_fun, body_fun, init), init_val)
+    test, step, states, init = stage_while(cond_fun, body_fun, init_val)
     with states.running():
         values, out = jax.lax.while_loop(test, step, (states.values, init))
     states.keep(values)
@@ -145,6 +151,13 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any
     return while_loop(lambda carry: carry[0] < last, step, (first, init))[1]
 
 
+def _python_scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+    ys: list[Any] = [None] * length
+    for n in reversed(range(length)) if reverse else range(length):
+        carry, ys[n] = f(carry, jax.tree.map(lambda x, n=n: x[n], xs))
+    return carry, jax.tree.map(lambda *y: jnp.stack(y), *ys)
+
+
 class Carried:
     """The States that one step of a loop writes, and the step as a function of their values.
 
@@ -168,6 +181,20 @@ class Carried:
     def step(self, values: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
         """One step; returns what the function returns and the new values."""
         return self._staged(self._staged.replaced(self._inputs, self.written, values), *args)
+
+    def watched(self, look: Callable[[dict[str, Any]], Any]) -> Callable[[list[Leaves], Any, Any, Any], Any]:
+        """A function of `{"i": ..., "carry": ..., "y": ...}` that may read States, as one of (values of the States, i, carry, y).
+
+        Raises:
+            TraceContextError: it writes a State.
+        """
+        seen = Staged(
+            lambda i, carry, y: look({"i": i, "carry": carry, "y": y}), jax.ShapeDtypeStruct((), jnp.int32), *self._staged.out
+        )
+        if seen.touched.written:
+            raise TraceContextError(f"ProgressBar(desc=...): the function writes {seen.touched.written[0].label}. It may read.")
+        constants = seen.gather()
+        return lambda values, i, carry, y: seen(seen.replaced(constants, self.written, values), i, carry, y)[0]
 
     def running(self) -> AbstractContextManager[None]:
         """What the loop is run in: raises where a check in it fails."""

@@ -27,11 +27,15 @@ class Program:
         fixed: positions of the arguments that are Modules, and no inputs.
         donate: the program may reuse the memory of the States that it writes.
         name: what profiles and compiled programs show.
+        gone: positions among the arguments it is called with whose memory it may reuse.
     """
 
-    def __init__(self, staged: Staged, fixed: frozenset[int], donate: bool, name: str) -> None:
+    def __init__(
+        self, staged: Staged, fixed: frozenset[int], donate: bool, name: str, gone: frozenset[int] = frozenset()
+    ) -> None:
         self.staged = staged
         self.fixed = fixed
+        self._gone = gone
         written = staged.touched.written
         self._states = tuple(dict.fromkeys((*written, *staged.touched.read)))
         self._slots = tuple(state._slot for state in self._states)
@@ -41,9 +45,9 @@ class Program:
         self._order = self._reused_first(dict(zip(written, staged.slots, strict=True)) if donate and not staged.checks else {})
 
         def compiled(run: Callable[..., Any], **options: Any) -> Any:
-            def pure(reused: list[Leaves], others: list[Leaves], leaves: list[Any]) -> Any:
+            def pure(reused: list[Leaves], others: list[Leaves], leaves: list[Any], given: list[Any]) -> Any:
                 inputs = dict(zip(self._order, (*reused, *others), strict=True))
-                return run([inputs[n] for n in range(len(inputs))], leaves)
+                return run([inputs[n] for n in range(len(inputs))], self._merged(leaves, given))
 
             pure.__name__ = name
             return jax.jit(pure, **options)
@@ -52,7 +56,8 @@ class Program:
         run = staged if spread is None else partial(staged.on, spread)
         # Told where States lie, XLA puts them there: else it says of a single device that nothing is split, and each is moved.
         placed = [list(slot.shardings) for slot in staged.slots]
-        self.donating = compiled(run, donate_argnums=(0,) if self._reused else (), out_shardings=(None, placed))
+        donated = ((0,) if self._reused else ()) + ((3,) if gone else ())
+        self.donating = compiled(run, donate_argnums=donated, out_shardings=(None, placed))
         self._inline = compiled(staged)
 
     def fits(self) -> bool:
@@ -79,12 +84,12 @@ class Program:
         other._others = [states[source] if isinstance(source, State) else source for source in self._others]
         return other
 
-    def inputs(self, leaves: list[Any]) -> tuple[list[Leaves], list[Leaves], list[Any]]:
+    def inputs(self, leaves: list[Any]) -> tuple[list[Leaves], list[Leaves], list[Any], list[Any]]:
         """What :attr:`donating` takes, as of now."""
         for state in self.staged.touched.read:
             if state._birth is not None:
                 check_read(state)
-        return [_own_leaves(state) for state in self._reused], [now(source) for source in self._others], leaves
+        return [_own_leaves(state) for state in self._reused], [now(source) for source in self._others], *self._parted(leaves)
 
     def __call__(self, leaves: list[Any]) -> Any:
         with running(self.staged):
@@ -96,9 +101,17 @@ class Program:
                 # The values belong to the function around this one: nothing is given away.
                 inputs = self.staged.gather()
                 ordered = [inputs[n] for n in self._order]
-                out, new = self._inline(ordered[: len(self._reused)], ordered[len(self._reused) :], leaves)
+                out, new = self._inline(ordered[: len(self._reused)], ordered[len(self._reused) :], *self._parted(leaves))
         keep(self.staged.touched.written, self.staged.slots, new)
         return out
+
+    def _parted(self, leaves: list[Any]) -> tuple[list[Any], list[Any]]:
+        """The arguments that stay, and those whose memory is given away."""
+        return [x for n, x in enumerate(leaves) if n not in self._gone], [leaves[n] for n in sorted(self._gone)]
+
+    def _merged(self, leaves: list[Any], given: list[Any]) -> list[Any]:
+        rest, gone = iter(leaves), iter(given)
+        return [next(gone) if n in self._gone else next(rest) for n in range(len(leaves) + len(given))]
 
     def _reused_first(self, after: dict[State, Any]) -> list[int]:
         """The order of the inputs in which States that end as they began, and can give their memory, come first."""

@@ -36,7 +36,8 @@ class ProgressBar:
         freq: steps between updates; by default, and where `count` is not given either, about a hundredth of the loop.
         count: number of updates instead.
         desc: what runs. Or a pair of a text to format, such as "loss {loss:.3f}", and a function from `{"i": steps done,
-            "carry": ..., "y": ...}` (traced values of one step) to what is put into it.
+            "carry": ..., "y": ...}` (traced values of one step) to what is put into it; it may read States, as they are after
+            the step.
 
     Raises:
         ParameterError: freq and count both, or one that is no positive number; another kind of desc.
@@ -73,8 +74,19 @@ class Chunks(NamedTuple):
     again: bool
 
 
+Look = Callable[..., Any]
+"""Of the values of States, steps done, the user's carry, y: what is put into the text."""
+
+
 def followed(
-    pbar: Pbar, length: int, step: Callable[[Any, Any], Any], carry: Any, loop: Callable[..., Any], chunks: Chunks | None = None
+    pbar: Pbar,
+    length: int,
+    step: Callable[[Any, Any], Any],
+    carry: Any,
+    loop: Callable[..., Any],
+    chunks: Chunks | None = None,
+    *,
+    watch: Callable[[Callable[[Any], Any]], Look],
 ) -> tuple[Any, Any]:
     """`loop(step, carry)`, shown as `pbar` says.
 
@@ -82,17 +94,18 @@ def followed(
         step: `carry, y = step(carry, x)`; the carry is a pair (values of States, the user's carry).
         loop: runs a step from a carry on, in a compiled loop; returns the last carry and the ys. With `chunks` it is called as
             `loop(step, carry, begin)` and calls `begin(carry)`, unless that is None, in each of its outermost steps.
+        watch: makes a function of `{"i": ..., "carry": ..., "y": ...}` that reads States one of their values, too.
     """
     extra = () if chunks is None else (None,)
     if pbar is None or pbar is False or not length:
         return loop(step, carry, *extra)
     pbar = pbar if isinstance(pbar, ProgressBar) else ProgressBar(None if pbar is True else pbar)
-    run = _Run(pbar, length, chunks or Chunks(length, False))
+    run = _Run(pbar, length, chunks or Chunks(length, False), watch)
 
     def counting(carry: Any, x: Any) -> Any:
         done, inner = carry
         inner, y = step(inner, x)
-        run.tick(done, inner[1], y)
+        run.tick(done, inner, y)
         return (done + 1, inner), y
 
     if chunks is not None and chunks.again:
@@ -110,13 +123,26 @@ def _tell(when: Any, what: Callable[..., None], *values: Any) -> None:
     jax.lax.cond(when, lambda *values: jax.debug.callback(what, *values), lambda *values: None, *values)
 
 
+def _checked(values: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def checked(seen: dict[str, Any]) -> dict[str, Any]:
+        found = values(seen)
+        if not isinstance(found, dict):
+            raise ParameterError(f"ProgressBar(desc=...): the function must return a dict; got a {type(found).__name__}.")
+        return found
+
+    return checked
+
+
 class _Run:
     """A loop with a bar, on the host; begins again each time that the compiled loop does."""
 
-    def __init__(self, pbar: ProgressBar, total: int, chunks: Chunks) -> None:
+    def __init__(
+        self, pbar: ProgressBar, total: int, chunks: Chunks, watch: Callable[[Callable[[Any], Any]], Look]
+    ) -> None:
         self.total = self.done = total
         self.began = 0.0
-        text, self._values = pbar.desc if isinstance(pbar.desc, (tuple, list)) else (pbar.desc, None)
+        text, values = pbar.desc if isinstance(pbar.desc, (tuple, list)) else (pbar.desc, None)
+        self._values = None if values is None else watch(_checked(values))
         self.text = f"{total:,} steps" if text is None or self._values else text
         self._template = text
         self._every = pbar.steps(total)
@@ -126,9 +152,7 @@ class _Run:
 
     def tick(self, done: Any, carry: Any, y: Any) -> None:
         """In the compiled step: tells the host, every so many steps."""
-        values = {} if self._values is None else self._values({"i": done, "carry": carry, "y": y})
-        if not isinstance(values, dict):
-            raise ParameterError(f"ProgressBar(desc=...): the function must return a dict; got a {type(values).__name__}.")
+        values = {} if self._values is None else self._values(carry[0], done, carry[1], y)
         self._refuse_misfit(values)
         told = self._chunks.told
         _tell((done < told) & (done % self._every == 0) | (done == told - 1), self.update, done, values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from dist_sim.core.trace import StateTrace
 from dist_sim.core.transform.jit import Jit
 from dist_sim.core.transform.staging import Leaves, keep, now, refuse_states
 from dist_sim.errors import ParameterError, StateValueError, TraceContextError
-from dist_sim.partition.mesh import current_mesh
+from dist_sim.partition.mesh import automatic, current_mesh
 
 StateSpecs = PartitionSpec | Mapping[Any, PartitionSpec] | None
 
@@ -32,7 +33,8 @@ def shard_map(
     in_specs: Any = WHOLE,
     out_specs: Any = WHOLE,
     *,
-    state_specs: StateSpecs = None,
+    state_in_specs: StateSpecs = None,
+    state_out_specs: StateSpecs = None,
     check_vma: bool = True,
 ) -> Any:
     """Runs a function on every device of a mesh, each with its part of the arguments and of the States.
@@ -48,12 +50,14 @@ def shard_map(
     Works as a decorator, with or without arguments.
 
     Args:
-        mesh: None takes that of :func:`dist_sim.use_mesh`, where the function is called.
+        mesh: None takes that of :func:`dist_sim.use_mesh`, where the function is called. Its axes are taken as Auto axes.
         in_specs, out_specs: as in `jax.shard_map`: how the arguments are cut and the results put together; a PartitionSpec for
             all, or a tuple with one (or a PyTree of them) for each. Keyword arguments are whole on every device.
-        state_specs: how States are cut, where not as they lie: a PartitionSpec for all; or a dict of PartitionSpecs keyed by
+        state_in_specs: how States are cut, where not as they lie: a PartitionSpec for all; or a dict of PartitionSpecs keyed by
             State, by a kind of State, or by a pattern such as `"Net.*.V"` for the name of a State (the class and attribute that
             first held it, as error messages show it). The first that fits counts.
+        state_out_specs: how the values written to States are put together, where not as they were cut; likewise. A State may
+            have another shape after it.
         check_vma: refuse results and writes that differ between devices where they are said not to.
 
     Raises: when called; the States keep their values:
@@ -64,12 +68,18 @@ def shard_map(
     """
     if fun is None:
         return functools.partial(
-            shard_map, mesh=mesh, in_specs=in_specs, out_specs=out_specs, state_specs=state_specs, check_vma=check_vma
+            shard_map,
+            mesh=mesh,
+            in_specs=in_specs,
+            out_specs=out_specs,
+            state_in_specs=state_in_specs,
+            state_out_specs=state_out_specs,
+            check_vma=check_vma,
         )
     in_specs = tuple(in_specs) if isinstance(in_specs, list) else in_specs
 
     def parts(args: tuple[Any, ...], kwargs: dict[str, Any], mesh: Mesh) -> Any:
-        return _Call(fun, mesh, in_specs, out_specs, state_specs, check_vma)(args, kwargs)
+        return _Call(fun, mesh, in_specs, out_specs, state_in_specs, state_out_specs, check_vma)(args, kwargs)
 
     parts.__name__ = getattr(fun, "__name__", type(fun).__name__)
     compiled = Jit(parts, static_argnames="mesh")
@@ -77,27 +87,37 @@ def shard_map(
     @functools.wraps(fun, updated=())
     def mapped(*args: Any, **kwargs: Any) -> Any:
         rules = current_mesh()
-        if mesh is None and rules is None:
+        used = mesh if mesh is not None or rules is None else rules.mesh
+        if used is None:
             raise ParameterError("shard_map: no mesh. Give mesh=..., or call it inside `with use_mesh(...):`.")
-        return compiled(args, kwargs, mesh=rules.mesh if mesh is None and rules is not None else mesh)
+        return compiled(args, kwargs, mesh=automatic(used))
 
     return mapped
 
 
 class _Part(NamedTuple):
-    """A State on one device: its slot, and how its leaves are cut."""
+    """A State on one device: its slot, how its leaves are cut, and how they are put together."""
 
     slot: Slot
     specs: list[PartitionSpec]
+    out_specs: list[PartitionSpec]
 
 
 class _Call:
     """One call of a function on the devices of a mesh, inside a trace."""
 
     def __init__(
-        self, fun: Callable[..., Any], mesh: Mesh, in_specs: Any, out_specs: Any, state_specs: StateSpecs, check_vma: bool
+        self,
+        fun: Callable[..., Any],
+        mesh: Mesh,
+        in_specs: Any,
+        out_specs: Any,
+        state_in_specs: StateSpecs,
+        state_out_specs: StateSpecs,
+        check_vma: bool,
     ) -> None:
-        self._fun, self._mesh, self._state_specs, self._check_vma = fun, mesh, state_specs, check_vma
+        self._fun, self._mesh, self._check_vma = fun, mesh, check_vma
+        self._state_in_specs, self._state_out_specs = state_in_specs, state_out_specs
         self._in_specs, self._out_specs = in_specs, out_specs
         self._parts: dict[State, _Part] = {}
         self._sources: list[State | str] = []  # what it reads, besides the arguments: see Staged.sources
@@ -107,11 +127,16 @@ class _Call:
         self._explore(args, kwargs)
         inputs = [now(source) for source in self._sources]
         specs = [self._parts[x].specs if isinstance(x, State) else WHOLE for x in self._sources]
-        out_specs = self._out_specs, [self._parts[state].specs for state in self._written]
+        out_specs = self._out_specs, [self._parts[state].out_specs for state in self._written]
         run = self._mapped(self._run, (specs, self._in_specs, WHOLE), out_specs)
         out, new = run(inputs, args, kwargs)
-        keep(self._written, [state._slot for state in self._written], new)
+        keep(self._written, [self._after(state, leaves) for state, leaves in zip(self._written, new, strict=True)], new)
         return out
+
+    def _after(self, state: State, leaves: Leaves) -> Slot:
+        """What a written State is after the call."""
+        avals = tuple((x.shape, x.dtype) for x in leaves)
+        return state._slot if avals == state._slot.avals else replace(state._slot, avals=avals).placed(state._placement, state)
 
     def _mapped(self, fun: Callable[..., Any], in_specs: Any, out_specs: Any) -> Callable[..., Any]:
         return jax.shard_map(fun, mesh=self._mesh, in_specs=in_specs, out_specs=out_specs, check_vma=self._check_vma)
@@ -125,8 +150,14 @@ class _Call:
                     f"{state.label} is used inside shard_map, where its numbers would be the same on every device, and depend on "
                     "how many there are. Use dist_sim.random.Random(seed) with global ids, or draw outside."
                 )
-            slot, specs = state._slot.shard(self._mesh, self._spec(state), state, check_vma=self._check_vma)
-            self._parts[state] = _Part(slot, specs)
+            given = _spec(self._state_in_specs, state)
+            slot, specs = state._slot.shard(self._mesh, given, state, check_vma=self._check_vma)
+            put = _spec(self._state_out_specs, state)
+            out_specs = specs if put is None else [put] * len(specs)
+            if out_specs != specs:
+                # What is read and what is written differ along other axes: the results are checked, not each write.
+                slot = replace(slot, varying=None)
+            self._parts[state] = _Part(slot, specs, out_specs)
             return slot.value(frame.make_inputs(state, slot.shapes())), slot
 
         def probe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[()]:
@@ -159,16 +190,17 @@ class _Call:
             out = refuse_states(self._fun(*args, **kwargs))
             return out, [state._slot.leaves(state._value) for state in self._written]
 
-    def _spec(self, state: State) -> PartitionSpec | None:
-        """How a State is cut; None: as it lies."""
-        if self._state_specs is None or isinstance(self._state_specs, PartitionSpec):
-            return self._state_specs
-        name = state.name or state._attribute or ""
-        for which, spec in self._state_specs.items():
-            if which is state if isinstance(which, State) else _fits(which, name, state):
-                return spec
-        return None
+
+def _spec(specs: StateSpecs, state: State) -> PartitionSpec | None:
+    """What is said of a State; None: nothing."""
+    if specs is None or isinstance(specs, PartitionSpec):
+        return specs
+    name = state.name or state._attribute or ""
+    for which, spec in specs.items():
+        if which is state if isinstance(which, State) else _fits(which, name, state):
+            return spec
+    return None
 
 
 def _fits(which: Any, name: str, state: State) -> bool:
-    return fnmatchcase(name, which) if isinstance(which, str) else to_predicate(which, "state_specs")((), state)
+    return fnmatchcase(name, which) if isinstance(which, str) else to_predicate(which, "states of shard_map")((), state)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import warnings
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -19,7 +21,7 @@ from dist_sim.core.trace import StateTrace, adopt, enter
 from dist_sim.core.transform.checks import surfacing
 from dist_sim.core.transform.declared import Declared, States
 from dist_sim.core.transform.staging import Leaves, keep, refuse_states, value_of
-from dist_sim.errors import BatchAxisError
+from dist_sim.errors import BatchAxisError, ParameterError
 
 LANE = Primitive("lane")
 """What one lane sees of an array with lanes along an axis: under vmap, the array is the lanes. No copy, no gather."""
@@ -85,6 +87,57 @@ def vmap(
     return mapped
 
 
+POLICIES = ("auto", "warn", "ignore", "raise")
+
+
+def vmap2(
+    fn: Callable[..., Any] | None = None,
+    *,
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    axis_name: Hashable | None = None,
+    axis_size: int | None = None,
+    spmd_axis_name: Hashable | tuple[Hashable, ...] | None = None,
+    state_in_axes: States = None,
+    state_out_axes: States = None,
+    unexpected_out_state_mapping: str = "auto",
+) -> Any:
+    """As :func:`vmap`; a State that is declared nowhere and that lanes write different values to gets an axis of lanes in front.
+
+    It has that axis from then on, and at the next call each lane goes on from its own value.
+
+    Args:
+        in_axes, out_axes, axis_name, axis_size, spmd_axis_name: as for :func:`vmap`.
+        state_in_axes, state_out_axes: `in_states` and `out_states` of :func:`vmap`.
+        unexpected_out_state_mapping: "auto" or "ignore" to let it be so, "warn" to be told of it, "raise" for what :func:`vmap`
+            does.
+
+    Raises: as :func:`vmap`; ParameterError: another policy.
+    """
+    if unexpected_out_state_mapping not in POLICIES:
+        allowed = ", ".join(map(repr, POLICIES))
+        raise ParameterError(f"vmap2(unexpected_out_state_mapping={unexpected_out_state_mapping!r}): allowed are {allowed}.")
+    options = {"in_axes": in_axes, "out_axes": out_axes, "axis_name": axis_name, "axis_size": axis_size}
+    options |= {"spmd_axis_name": spmd_axis_name}
+    if fn is None:
+        options |= {"state_in_axes": state_in_axes, "state_out_axes": state_out_axes}
+        return functools.partial(vmap2, unexpected_out_state_mapping=unexpected_out_state_mapping, **options)
+    in_states, out_states = Declared(state_in_axes, "state_in_axes"), Declared(state_out_axes, "state_out_axes")
+    options |= {"in_states": in_states, "out_states": out_states, "unexpected": unexpected_out_state_mapping}
+
+    split: weakref.WeakKeyDictionary[State, int] = weakref.WeakKeyDictionary()  # States that got lanes here, and how many
+
+    @functools.wraps(fn, updated=())
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        own = [state for state, size in split.items() if all(shape[:1] == (size,) for shape, _ in state._slot.avals)]
+        lanes = _Lanes(fn, args, kwargs, **{**options, "in_states": in_states.joined(own)})
+        out = lanes.run()
+        split.update(dict.fromkeys(lanes.got_lanes, lanes.size))
+        return out
+
+    return mapped
+
+
 def vmap_new_states(
     fun: Callable[..., Any] | None = None,
     *,
@@ -130,9 +183,12 @@ class _Lanes:
     Args:
         shared: States that stay one for all lanes, where the others that are written or created get an axis; None: those
             that are created are gone afterwards, and the others are as declared.
+        unexpected: what becomes of a State that is not declared and that lanes write different values to; one of `POLICIES`.
 
     Attributes:
         born: the States created, if they are kept.
+        got_lanes: those that were declared nowhere, and got an axis of lanes.
+        size: how many lanes there are.
     """
 
     def __init__(
@@ -149,21 +205,24 @@ class _Lanes:
         in_states: Declared,
         out_states: Declared,
         shared: Predicate | None = None,
+        unexpected: str = "raise",
     ) -> None:
         self._fun, self._args, self._kwargs = fun, args, kwargs
         self._in_states, self._out_states, self._shared = in_states, out_states, shared
+        self._unexpected = unexpected
         in_axes = tuple(in_axes) if isinstance(in_axes, list) else in_axes
-        self._size = _count_lanes(args, in_axes, kwargs, in_states, axis_size)
+        self.size = _count_lanes(args, in_axes, kwargs, in_states, axis_size)
         self._axes = in_states.axes | out_states.axes | {0}
         self._vmap = functools.partial(
             jax.vmap,
             in_axes=(0, in_axes, 0),
             out_axes=(out_axes, {axis: axis for axis in self._axes}, None),
             axis_name=axis_name,
-            axis_size=self._size,
+            axis_size=self.size,
             spmd_axis_name=spmd_axis_name,
         )
         self.born: list[State] = []
+        self.got_lanes: list[State] = []
         self._entered: dict[State, tuple[Slot, int]] = {}  # mapped States in use: their slots outside, the axes
         self._drawn: dict[State, None] = {}  # sources of random numbers in use
         self._split: dict[int, list[State]] = {axis: [] for axis in self._axes}
@@ -173,7 +232,7 @@ class _Lanes:
     def run(self) -> Any:
         """Calls the function, writes the States, returns its result."""
         with surfacing():
-            out, split, same = self._vmap(self._lane)(jnp.arange(self._size), self._args, self._kwargs)
+            out, split, same = self._vmap(self._lane)(jnp.arange(self.size), self._args, self._kwargs)
         written = [(state, self._whole(state, axis)) for axis, states in self._split.items() for state in states]
         written += [(state, self._slots[state]) for state in self._same]
         values = [leaves for axis in self._split for leaves in split[axis]] + same
@@ -209,7 +268,7 @@ class _Lanes:
         axis = self._in_states.axis(state)
         if axis is not None:
             slot = state._slot
-            _count(state.label, slot, axis, self._size)
+            _count(state.label, slot, axis, self.size)
             leaves = slot.leaves(frame.read_outside(state))
             lane = slot.without_axis(axis)
             self._entered[state] = slot, axis
@@ -229,12 +288,20 @@ class _Lanes:
         return axis
 
     def _refuse_different(self, index: Any, values: dict[State, Leaves]) -> None:
-        for state in self._same:
+        for state in list(self._same):
             answer: list[bool] = []
             SAME.bind(index, *values[state], answer=answer)
-            if not all(answer):
+            if all(answer):
+                continue
+            if self._unexpected != "raise":
+                self._same.remove(state)
+                self._split[0].append(state)
+                self.got_lanes.append(state)
+                if self._unexpected == "warn":
+                    warnings.warn(f"vmap2: {state.label} gets an axis of {self.size} lanes in front.", stacklevel=2)
+            else:
                 raise BatchAxisError(
-                    f"vmap: the {self._size} lanes write different values to {state.label}, which they share. Declare it: in "
+                    f"vmap: the {self.size} lanes write different values to {state.label}, which they share. Declare it: in "
                     "in_states if each lane has its own value already, in out_states if it gets the axis of lanes by this; or "
                     "write the same in all lanes, as a mean over them. The States keep their values."
                 )
@@ -244,9 +311,9 @@ class _Lanes:
         lane = self._slots[state]
         if state in self._entered:
             before, in_axis = self._entered[state]
-            slot = lane.with_axis(axis, self._size, before.split_of(in_axis))
+            slot = lane.with_axis(axis, self.size, before.split_of(in_axis))
             return before if slot == before else slot
-        slot = lane.with_axis(axis, self._size)
+        slot = lane.with_axis(axis, self.size)
         return slot.placed(state._placement, state) if axis == 0 else slot
 
 

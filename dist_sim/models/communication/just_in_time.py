@@ -59,7 +59,7 @@ class JITFixedNumConn(Module):
         if isinstance(conn_weight, Normal):
             conn_weight = {"loc": conn_weight.mean, "scale": conn_weight.std}
         elif isinstance(conn_weight, Uniform):
-            conn_weight = {"loc": conn_weight.min_val, "scale": conn_weight.max_val - conn_weight.min_val}
+            conn_weight = {"loc": conn_weight.low, "scale": conn_weight.high - conn_weight.low}
         elif callable(conn_weight) or u.math.ndim(conn_weight.value if isinstance(conn_weight, State) else conn_weight):
             raise ParameterError(
                 f"{where}(conn_weight={conn_weight!r:.60}): needs one number, ds.init.Uniform or ds.init.Normal."

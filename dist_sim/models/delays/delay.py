@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim import units
-from dist_sim.core import Module, ShortTermState, State, environ
+from dist_sim.core import DelayState, Module, ShortTermState, State, environ
 from dist_sim.core.lifecycle import call_order
 from dist_sim.core.trace import has_tracer
 from dist_sim.errors import ParameterError
@@ -112,10 +112,13 @@ class Delay(Module):
         shape = (self.max_length, *(() if batch_size is None else (batch_size,)), *info.shape)
         dtype = jnp.result_type(float) if jnp.issubdtype(info.dtype, jnp.floating) else info.dtype
         start = self.init(shape) if callable(self.init) else 0.0 * unit if self.init is None else self.init
-        bare = units.checked(start, unit, f"{self.where}(init=...)").to_decimal(unit)
+        if info.dtype == bool:
+            bare = start
+        else:
+            bare = units.checked(start, unit, f"{self.where}(init=...)").to_decimal(unit)
         history = u.maybe_decimal(jnp.broadcast_to(jnp.asarray(bare, dtype), shape) * unit)
         batch = () if batch_size is None else ("batch",)
-        self.history = ShortTermState(history, axes=(None, *batch, ..., "neuron"))
+        self.history = DelayState(history, axes=(None, *batch, ..., "neuron"))
         self.newest = ShortTermState(jnp.zeros((), jnp.int32))
         self.dt = _dt()
 

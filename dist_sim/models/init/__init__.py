@@ -7,6 +7,7 @@ from dist_sim.models.init.initializer import Initializer as Initializer
 from dist_sim.models.init.log_normal import LogNormal as LogNormal
 from dist_sim.models.init.normal import Normal as Normal
 from dist_sim.models.init.orthogonal import Orthogonal as Orthogonal
+from dist_sim.models.init.param import param as param
 from dist_sim.models.init.truncated_normal import TruncatedNormal as TruncatedNormal
 from dist_sim.models.init.uniform import Uniform as Uniform
 from dist_sim.models.init.variance_scaling import KaimingNormal as KaimingNormal

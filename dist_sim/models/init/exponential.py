@@ -4,8 +4,7 @@ from typing import Any, final
 
 import brainunit as u
 
-from dist_sim.core import random
-from dist_sim.models.init.initializer import Initializer, in_unit, shape_of
+from dist_sim.models.init.initializer import Initializer, in_unit, shape_of, source
 
 
 @final
@@ -27,8 +26,8 @@ class Exponential(Initializer):
     def unit(self) -> Any:
         return u.get_unit(self.scale)
 
-    def __call__(self, size: int | tuple[int, ...]) -> Any:
-        return random.exponential(self.scale, shape_of(size))
+    def __call__(self, size: int | tuple[int, ...], *, rng: Any = None) -> Any:
+        return source(rng).exponential(self.scale, shape_of(size))
 
     def __repr__(self) -> str:
         return f"Exponential({self.scale})"

@@ -5,8 +5,7 @@ from typing import Any, final
 import brainunit as u
 import numpy as np
 
-from dist_sim.core import random
-from dist_sim.models.init.initializer import Initializer, in_unit, refuse_unless, shape_of
+from dist_sim.models.init.initializer import Initializer, in_unit, refuse_unless, shape_of, source
 
 
 @final
@@ -32,8 +31,8 @@ class Gamma(Initializer):
     def unit(self) -> Any:
         return u.get_unit(self.scale)
 
-    def __call__(self, size: int | tuple[int, ...]) -> Any:
-        return random.gamma(self.shape, self.scale, shape_of(size))
+    def __call__(self, size: int | tuple[int, ...], *, rng: Any = None) -> Any:
+        return source(rng).gamma(self.shape, self.scale, shape_of(size))
 
     def __repr__(self) -> str:
         return f"Gamma({self.shape}, {self.scale})"

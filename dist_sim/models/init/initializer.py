@@ -8,7 +8,9 @@ from typing import Any
 import brainunit as u
 import numpy as np
 
+from dist_sim.core import random
 from dist_sim.errors import ParameterError, UnitError
+from dist_sim.units import magnitude
 
 
 class Initializer(ABC):
@@ -20,8 +22,12 @@ class Initializer(ABC):
         """Of what it gives: models check it when they are made."""
 
     @abstractmethod
-    def __call__(self, size: int | tuple[int, ...]) -> Any:
-        """Values of the shape `size`: a quantity, or a bare array where there is no unit."""
+    def __call__(self, size: int | tuple[int, ...], *, rng: Any = None) -> Any:
+        """Values of the shape `size`: a quantity, or a bare array where there is no unit.
+
+        Args:
+            rng: a `random.RandomState` to draw from, instead of `ds.random`.
+        """
 
 
 def in_unit(where: str, unit: Any, **given: Any) -> list[Any]:
@@ -36,6 +42,16 @@ def in_unit(where: str, unit: Any, **given: Any) -> list[Any]:
         told = ", ".join(f"{name}={x}" for name, x in given.items())
         raise UnitError(f"{where}({told}, unit={unit}): give quantities of one unit, or numbers and the unit.")
     return found
+
+
+def numbers(x: Any, unit: Any, where: str) -> np.ndarray:
+    """The bare numbers of something in this unit, by numpy: defaults are made while the package is imported."""
+    return magnitude(x, unit, where) if isinstance(x, u.Quantity) else np.asarray(x, np.float64)
+
+
+def source(rng: Any) -> Any:
+    """What random numbers are drawn from."""
+    return random if rng is None else rng
 
 
 def shape_of(size: int | tuple[int, ...]) -> tuple[int, ...]:

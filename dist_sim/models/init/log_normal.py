@@ -5,8 +5,7 @@ from typing import Any, final
 import brainunit as u
 import numpy as np
 
-from dist_sim.core import random
-from dist_sim.models.init.initializer import Initializer, in_unit, refuse_unless, shape_of
+from dist_sim.models.init.initializer import Initializer, in_unit, refuse_unless, shape_of, source
 
 
 @final
@@ -31,10 +30,10 @@ class LogNormal(Initializer):
     def unit(self) -> Any:
         return u.get_unit(self.mean)
 
-    def __call__(self, size: int | tuple[int, ...]) -> Any:
+    def __call__(self, size: int | tuple[int, ...], *, rng: Any = None) -> Any:
         variance = np.log1p(np.asarray(u.maybe_decimal(self.std / self.mean)) ** 2)
         # exp of a normal number with this variance and the mean -variance / 2 has the mean 1.
-        return random.lognormal(-variance / 2, np.sqrt(variance), shape_of(size)) * self.mean
+        return source(rng).lognormal(-variance / 2, np.sqrt(variance), shape_of(size)) * self.mean
 
     def __repr__(self) -> str:
         return f"LogNormal({self.mean}, {self.std})"

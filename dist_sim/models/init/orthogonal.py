@@ -6,9 +6,8 @@ from typing import Any, final
 import brainunit as u
 import jax.numpy as jnp
 
-from dist_sim.core import random
 from dist_sim.errors import ParameterError
-from dist_sim.models.init.initializer import Initializer, shape_of
+from dist_sim.models.init.initializer import Initializer, shape_of, source
 
 
 @final
@@ -34,12 +33,12 @@ class Orthogonal(Initializer):
     def unit(self) -> Any:
         return self._unit
 
-    def __call__(self, size: int | tuple[int, ...]) -> Any:
+    def __call__(self, size: int | tuple[int, ...], *, rng: Any = None) -> Any:
         shape = shape_of(size)
         if len(shape) < 2:
             raise ParameterError(f"Orthogonal: called with the shape {shape}; rows and columns are needed.")
         rows, columns = math.prod(shape[:-1]), shape[-1]
-        q, r = jnp.linalg.qr(random.normal(0.0, 1.0, (max(rows, columns), min(rows, columns))))
+        q, r = jnp.linalg.qr(source(rng).normal(0.0, 1.0, (max(rows, columns), min(rows, columns))))
         # Uniform only with the signs of r's diagonal made positive; 0 has none.
         q = q * jnp.where(jnp.diag(r) < 0, -1.0, 1.0)
         drawn = self.scale * (q if rows >= columns else q.T).reshape(shape)

@@ -5,8 +5,7 @@ from typing import Any, final
 import brainunit as u
 import numpy as np
 
-from dist_sim.core import random
-from dist_sim.models.init.initializer import Initializer, in_unit, refuse_unless, shape_of
+from dist_sim.models.init.initializer import Initializer, in_unit, refuse_unless, shape_of, source
 
 
 @final
@@ -37,8 +36,8 @@ class TruncatedNormal(Initializer):
     def unit(self) -> Any:
         return u.get_unit(self.mean)
 
-    def __call__(self, size: int | tuple[int, ...]) -> Any:
-        return random.truncated_normal(self.low, self.high, shape_of(size), self.mean, self.std)
+    def __call__(self, size: int | tuple[int, ...], *, rng: Any = None) -> Any:
+        return source(rng).truncated_normal(self.low, self.high, shape_of(size), self.mean, self.std)
 
     def __repr__(self) -> str:
         return f"TruncatedNormal({self.mean}, {self.std}, {self.low}, {self.high})"

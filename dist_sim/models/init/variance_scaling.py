@@ -7,9 +7,8 @@ from typing import Any
 
 import brainunit as u
 
-from dist_sim.core import random
 from dist_sim.errors import ParameterError
-from dist_sim.models.init.initializer import Initializer, shape_of
+from dist_sim.models.init.initializer import Initializer, shape_of, source
 
 MODES = ("fan_in", "fan_out", "fan_avg")
 DISTRIBUTIONS = ("uniform", "normal", "truncated_normal")
@@ -49,18 +48,18 @@ class VarianceScaling(Initializer):
     def unit(self) -> Any:
         return self._unit
 
-    def __call__(self, size: int | tuple[int, ...]) -> Any:
+    def __call__(self, size: int | tuple[int, ...], *, rng: Any = None) -> Any:
         shape = shape_of(size)
         ahead = math.prod(shape[:-2])
         fan_in, fan_out = ahead * math.prod(shape[-2:-1] or shape), ahead * math.prod(shape[-1:])
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         std = math.sqrt(self.scale / max(fan, 1))
         if self.distribution == "uniform":
-            drawn = random.uniform(-std * 3**0.5, std * 3**0.5, shape)
+            drawn = source(rng).uniform(-std * 3**0.5, std * 3**0.5, shape)
         elif self.distribution == "normal":
-            drawn = random.normal(0.0, std, shape)
+            drawn = source(rng).normal(0.0, std, shape)
         else:
-            drawn = random.truncated_normal(-2.0, 2.0, shape) * (std / _TRUNCATED_STD)
+            drawn = source(rng).truncated_normal(-2.0, 2.0, shape) * (std / _TRUNCATED_STD)
         return u.maybe_decimal(u.Quantity(drawn, unit=self.unit))
 
     def __repr__(self) -> str:

@@ -20,5 +20,5 @@ class ZeroInit(Initializer):
 
     unit: Any = u.UNITLESS
 
-    def __call__(self, size: int | tuple[int, ...]) -> Any:
+    def __call__(self, size: int | tuple[int, ...], *, rng: Any = None) -> Any:
         return u.maybe_decimal(u.Quantity(jnp.zeros(shape_of(size)), unit=self.unit))

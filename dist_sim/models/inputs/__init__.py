@@ -1,5 +1,6 @@
 """BrainPy-style inputs: spike trains, waveforms and noise."""
 
+from dist_sim.models.inputs.latency import LatencyEncoder as LatencyEncoder
 from dist_sim.models.inputs.piecewise import ConstantInput as ConstantInput
 from dist_sim.models.inputs.piecewise import SectionInput as SectionInput
 from dist_sim.models.inputs.piecewise import StepInput as StepInput

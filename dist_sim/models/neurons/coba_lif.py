@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import brainunit as u
 
@@ -27,6 +27,7 @@ class CobaLIF(IntegrateAndFire):
     Source: Brette et al. (2007), doi:10.1007/s10827-007-0038-6. Names and defaults are those of brainpy.state 0.1.
     """
 
+    delta_unit: ClassVar[Any] = u.mS
     tau_syn = Parameter(u.ms, positive=True)
     E = Parameter(u.mV)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from abc import abstractmethod
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import brainunit as u
 import jax
@@ -30,6 +30,7 @@ class ContinuousNeuron(Neuron):
     States: V, and V_before, where it was a step ago.
     """
 
+    delta_unit: ClassVar[Any] = u.mV
     V_th: Any
     V: HiddenState
 

@@ -30,6 +30,7 @@ class FitzHughNagumo(ContinuousNeuron):
     """
 
     input_unit: ClassVar[Any] = u.UNITLESS
+    delta_unit: ClassVar[Any] = u.UNITLESS
 
     a = Parameter(u.UNITLESS)
     b = Parameter(u.UNITLESS)

@@ -32,6 +32,7 @@ class HindmarshRose(ContinuousNeuron):
     """
 
     input_unit: ClassVar[Any] = u.UNITLESS
+    delta_unit: ClassVar[Any] = u.UNITLESS
 
     a = Parameter(u.UNITLESS)
     b = Parameter(u.UNITLESS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -37,12 +37,14 @@ class Neuron(Dynamics, ABC):
 
     Attributes:
         input_unit: of what `update` takes, and of the currents that projections add.
+        delta_unit: of what `sum_delta_inputs` sums, whatever the labels; None where that is for `update` to say.
 
     Raises:
         ParameterError: a size below 1, another spk_reset, a spk_fun that cannot be called.
     """
 
     input_unit: ClassVar[Any] = u.mA
+    delta_unit: ClassVar[Any] = None
 
     def __init__(
         self,
@@ -60,9 +62,9 @@ class Neuron(Dynamics, ABC):
         self.spk_fun = spk_fun
         self.spk_reset = spk_reset
 
-    @abstractmethod
     def get_spike(self, V: Any = None) -> jax.Array:
-        """Spikes 0. or 1. at the potential V, by default the present one; of its shape."""
+        """Spikes 0. or 1. at the potential V, by default the present one; of its shape. To be defined by models that have it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define get_spike().")
 
     # ---- shared ----
 

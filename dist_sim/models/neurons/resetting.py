@@ -27,6 +27,7 @@ class ResettingNeuron(Neuron):
             is cut off one height V_th - V_reset above V_th, and a spike leaves it at V_reset, also by the soft reset.
     """
 
+    delta_unit: ClassVar[Any] = u.mV
     upstroke: ClassVar[bool] = False
     V: HiddenState
 

@@ -21,7 +21,7 @@ Betas = tuple[float, float]
 @final
 class Adam(Optimizer):
     r"""Gradients over their recent size: :math:`d = \hat m / (\sqrt{\hat v} + \epsilon)` with running means m of g and v of
-    :math:`g^2`, corrected for their start; with `amsgrad` over the largest v so far.
+    :math:`g^2`, corrected for their start; with `amsgrad` over the largest v so far. beta1 and beta2 count before `betas`.
 
     Source: Kingma & Ba (2015), arXiv:1412.6980; Reddi, Kale & Kumar (2018), arXiv:1904.09237.
     """
@@ -30,12 +30,15 @@ class Adam(Optimizer):
         self,
         lr: Rate = 1e-3,
         betas: Betas = (0.9, 0.999),
+        beta1: float | None = None,
+        beta2: float | None = None,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         amsgrad: bool = False,
         grad_clip_norm: Limit = None,
         grad_clip_value: Limit = None,
     ) -> None:
+        betas = betas[0] if beta1 is None else beta1, betas[1] if beta2 is None else beta2
         rule = (optax.scale_by_amsgrad if amsgrad else optax.scale_by_adam)(*betas, eps)
         super().__init__(rule, lr, weight_decay, grad_clip_norm, grad_clip_value)
 

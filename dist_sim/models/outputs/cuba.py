@@ -24,5 +24,5 @@ class CUBA(SynOut):
             raise ParameterError(f"CUBA(scale={scale!r}): needs a unit or a quantity, such as u.volt.")
         self.scale = 1.0 * scale
 
-    def update(self, conductance: Any, potential: Any) -> Any:
+    def update(self, conductance: Any, potential: Any = None) -> Any:
         return conductance * self.scale

@@ -16,13 +16,15 @@ from dist_sim.models.subpopulation import Subpopulation
 class DeltaProj(Connected):
     """A projection whose spikes make the potential of their targets jump by the weights.
 
+    With a label it is what the model of the targets makes of `sum_delta_inputs(..., label=label)`: a conductance, for instance.
+
     Args:
         prefetch, comm, post, delay: see :class:`Connected` (there: modules).
         label: in front of the name of its input.
 
     Raises:
         ParameterError: sizes that do not fit; a projection that is called twice in a step.
-        UnitError: weights that are no voltage, a delay that is no time.
+        UnitError: weights in another unit than what the targets add them to, a delay that is no time.
     Source: Brunel (2000), doi:10.1023/A:1008925309027. Names are those of brainpy.state 0.1, which has no delay here.
     """
 
@@ -31,9 +33,11 @@ class DeltaProj(Connected):
         delay: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(prefetch, comm, post, delay)
-        unit = unit_of_weights(comm)
-        if unit is not None and not u.have_same_dim(unit, u.mV):
-            raise UnitError(f"DeltaProj: the weights are in {unit}; they are added to a potential. Give them in mV.")
+        unit, wanted = unit_of_weights(comm), getattr(post, "delta_unit", None)
+        if unit is not None and wanted is not None and not u.have_same_dim(unit, wanted):
+            raise UnitError(
+                f"DeltaProj: the weights are in {unit}; {type(post).__name__} sums them up in {wanted}. Give them in {wanted}."
+            )
         self.label = label
         self._key = post.new_delta_input("DeltaProj", label)
 

@@ -82,14 +82,16 @@ class GapJunction(Projection, ABC):
         """Conductances for the currents into post, and out of pre: each one, or (junctions,)."""
 
     @final
-    def update(self, *args: Any) -> None:
-        """The currents of this step."""
+    def update(self, *args: Any) -> Any:
+        """The currents of this step. Returns those out of pre, of the shape of its State."""
         pre, post = (getattr(of, name).value for of, name in ((self.pre, self.pre_state), (self.post, self.post_state)))
         before, after = _flat(pre, self.pre), _flat(post, self.post)
         higher = before[..., self.pre_ids.value] - after[..., self.post_ids.value]
         into_post, out_of_pre = self.weights()
         self._into_post.bind_cond(_summed(higher * into_post, self.post_ids.value, post, after))
-        self._into_pre.bind_cond(-_summed(higher * out_of_pre, self.pre_ids.value, pre, before))
+        leaving = _summed(higher * out_of_pre, self.pre_ids.value, pre, before)
+        self._into_pre.bind_cond(-leaving)
+        return leaving
 
 
 def _flat(value: Any, of: Dynamics) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from typing import Any, ClassVar
 
 import brainunit as u
@@ -15,7 +15,8 @@ from dist_sim.models.init import Initializer
 class Synapse(Dynamics, ABC):
     """Synaptic dynamics with one value per neuron, of the side it is aligned with.
 
-    A synapse declares its parameters and writes `__init__`, `init_state` and `update`.
+    A synapse declares its parameters and writes `__init__`, `init_state` and `update(x=None)`: one step, with `x` arriving, which
+    returns the conductance.
 
     Attributes:
         is_align_post: linear with the same time constants for all synapses of a neuron, so that their sum obeys the same
@@ -27,10 +28,6 @@ class Synapse(Dynamics, ABC):
     is_align_post: ClassVar[bool] = False
     takes_spikes: ClassVar[bool] = False
     g_initializer: Any
-
-    @abstractmethod
-    def update(self, x: Any = None, /) -> Any:
-        """One step, with `x` arriving. Returns the conductance."""
 
     @property
     def unit(self) -> Any:
