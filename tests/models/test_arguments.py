@@ -12,6 +12,7 @@ from dist_sim.models import inputs, outputs, plasticity, projections, readouts, 
 FOLDERS = inputs, outputs, plasticity, projections, readouts, synapses
 # The contracts that a model of one's own fulfils, and what is new here.
 OURS = {"Receptor", "TwoState", "ShortTermPlasticity"}
+ELSEWHERE = {"LatencyEncoder": "braintools"}
 # What is given in a unit here and is a number of it there.
 BARE = {"MgBlock": dict(E=u.mV, cc_Mg=u.mM, alpha=u.mV**-1, beta=u.mM, V_offset=u.mV)}
 NAMES = sorted({name for folder in FOLDERS for name in vars(folder) if not name.startswith("_") and hasattr(ds, name)} - OURS)
@@ -23,7 +24,7 @@ def arguments(found):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_the_arguments_of_brainpy_state(name):
-    reference = arguments(getattr(pytest.importorskip("brainpy.state"), name))
+    reference = arguments(getattr(pytest.importorskip(ELSEWHERE.get(name, "brainpy.state")), name))
     ours = arguments(getattr(ds, name))
     assert [*ours][: len(reference)] == [*reference]
     # What is new has to be asked for.
