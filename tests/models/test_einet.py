@@ -151,7 +151,7 @@ def test_print_shows_what_is_held_where_it_lies_and_what_is_shared():
         "    )",
         "    post: LIFRef at N",
         "    line: Delay(",
-        "      history: ShortTermState float32[11,4000] S, neuron:4, 176 kB",
+        "      history: DelayState float32[11,4000] S, neuron:4, 176 kB",
         "      newest: ShortTermState int32[], whole on 4 devices, 4 B",
     ]
     # What is shown beside the tree is not in it.

@@ -261,7 +261,7 @@ def test_an_optimizer_goes_on_from_what_it_remembers():
     grads = {"w": jnp.asarray([0.3, -0.2])}
     opt.update(grads)
     opt.lr.step_epoch()
-    assert opt.lr.current_lrs[0] == pytest.approx(0.05) and list(opt.param_states.unique_states) == [w]
+    assert opt.lr.current_lrs.value[0] == pytest.approx(0.05) and list(opt.param_states.unique_states) == [w]
     again, other = made(w.value)
     other.load_state_dict(opt.state_dict())
     opt.update(grads)
