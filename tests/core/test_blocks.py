@@ -144,8 +144,10 @@ def test_gathers_in_loops_and_branches_come_in_one_order():
         run = transform.jit(lambda steps, net=net: transform.for_loop(net, steps))
         outs = [run(jnp.arange(n, n + 50)) for n in range(20)]
         found.append(jax.tree.map(np.asarray, (outs, [state.value for state in net.each])))
-        gathers = run.lower(jnp.arange(50)).compile().as_text().count("dist_sim.gather")
-        assert gathers > 10 if exchange == "memory" else gathers == 0
+        text = run.lower(jnp.arange(50)).compile().as_text()
+        own = [line for line in text.splitlines() if re.search(r" (all-|collective-|reduce-scatter)[\w-]*\(.*/while/", line)]
+        # Where devices meet, the compiler sends nothing by itself: one would wait there, and the other in a meeting.
+        assert (text.count("dist_sim.gather") > 10 and not own) if exchange == "memory" else "dist_sim.gather" not in text
     for other in found[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(other), jax.tree.leaves(found[0]), strict=True))
 
