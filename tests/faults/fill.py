@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from faults.kill import FORKS, Run, check_prefix, command
+from faults.kill import FORKS, Run, check_prefix, check_same, command
 
 # Where, and before which of its calls the disk takes no more: module, function in it, number of the call.
 POINTS = {
@@ -138,7 +138,7 @@ def campaign(folder: Path, points: Sequence[str], milliseconds: float, kind: str
             os.unlink(disk / "ballast") if kind == "full" else allow(disk)
             run.start(2)
             assert run.end() == 0, f"{point}: {run.told()}"
-            assert run.said() == wanted, f"{point}: another run than the unbroken one"
+            check_same(run, wanted)
             messages.append(f"{point}: {told[0].replace(str(folder), '')}")
             print(messages[-1], flush=True)
     return messages

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from faults.kill import FORKS, Run, command
+from faults.kill import FORKS, Run, check_same, command
 
 REFUSED = re.compile(r"OutputError: .*(is being written by process \d+|another run has just started here|already holds a run)")
 
@@ -70,7 +70,7 @@ def campaign(folder: Path, races: int, milliseconds: float) -> Counter[str]:
         said = [f for f in (run.said_file, folder / "other" / run.said_file.name, killed.said_file) if f.exists()]
         assert len(said) == 1, said
         os.replace(said[0], run.said_file)
-        assert run.said() == wanted, f"race {number}: another run than the undisturbed one"
+        check_same(run, wanted)
         told[f"{'resume' if number % 2 else 'run'}: one ran, the other was told: {refusal}"] += 1
         print(f"{number + 1} races, one writer each", flush=True)
     return told
