@@ -26,8 +26,9 @@ _CLOSED = re.compile(r"Gloo|onnection (closed|reset|refused)|Socket closed|Broke
 
 
 def speaks_of_others(error: BaseException) -> bool:
-    """Whether an error of JAX is that of a connection to another process."""
-    return type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and _CLOSED.search(str(error)) is not None
+    """Whether an error of JAX is that of a connection to another process. Which type it has depends on what Gloo calls it."""
+    of_jax = type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") or "Gloo" in str(error)
+    return of_jax and isinstance(error, RuntimeError | ValueError) and _CLOSED.search(str(error)) is not None
 
 
 def lost_processes(text: str) -> list[int]:

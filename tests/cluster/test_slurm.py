@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -158,6 +161,25 @@ def test_a_job_that_comes_to_its_end_is_not_requeued(slurm, tmp_path):
     log = (tmp_path / "out" / f"slurm-{job}.log").read_text()
     assert "JobState=COMPLETED" in shown and "Restarts=0" in shown and "ExitCode=0:0" in shown and "analysed" in log, log
     assert json.loads((tmp_path / "out" / "status.json").read_text())["state"] == "done"
+
+
+def test_a_job_of_which_a_process_is_killed_can_be_resumed(slurm, tmp_path, by_hand):
+    """What SLURM makes of it is SLURM's: it ends the step, or the other process finds itself alone."""
+    words = ("--out", "out", "--nodes", "2", "--time", "5", "--heartbeat", "12", "--checkpoint-every", "1s")
+    job = slurm.submit(str(PLASTIC), *words, *set_to({"ms": 12_000.0}), cwd=tmp_path)
+    simulating(tmp_path)
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            given = (process / "environ").read_bytes().split(b"\0")
+            if {f"SLURM_JOB_ID={job}".encode(), b"SLURM_PROCID=1"} <= set(given) and b"dist_sim" in (process / "cmdline").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+    shown = slurm.wait(job, limit_s=90.0)
+    status = json.loads((tmp_path / "out" / "status.json").read_text())
+    log = (tmp_path / "out" / f"slurm-{job}.log").read_text()
+    assert status["state"] == "stopped" and status["resumable"], (shown, log)
+    assert "process 1" in log and "Traceback" not in log, log
+    subprocess.run([sys.executable, "-m", "dist_sim", "resume", "out"], cwd=tmp_path, check=True, timeout=200)
+    assert summary(tmp_path / "out")["digest"] == by_hand(ms=12_000.0)["digest"]
 
 
 def test_a_cancelled_job_saves_and_stays_cancelled(slurm, tmp_path):
