@@ -329,7 +329,7 @@ def test_layers_are_put_into_a_sequential():
     net.insert(0, lambda x: x - 1)
     net.insert(-1, lambda x: x + 10)
     net.extend([lambda x: x / 2])
-    assert len(net) == 5 and net(3.0) == (2 * 3.0 + 10) / 2
+    assert len(net) == 5 and net(3.0) == 2 * (3.0 + 10) / 2
     with pytest.raises(IndexError, match="there are 5 layers"):
         net.insert(7, lambda x: x)
     with pytest.raises(ParameterError, match="give Modules"):

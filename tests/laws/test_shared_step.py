@@ -172,7 +172,7 @@ def test_programs_keep_no_values_of_networks():
     sim.simulate(1 * u.ms)
     ((program, states),) = shared._PROGRAMS.values()
     assert all(state._value is None for state in states)
-    largest = max((np.asarray(const).nbytes for const in program.staged._consts), default=0)
+    largest = max((np.asarray(const).nbytes for const in program.staged.consts), default=0)
     assert largest < 1000, f"a constant of {largest} bytes"
 
 
