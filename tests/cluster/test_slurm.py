@@ -170,8 +170,8 @@ def test_a_job_of_which_a_process_is_killed_can_be_resumed(slurm, tmp_path, by_h
     simulating(tmp_path)
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            given = (process / "environ").read_bytes().split(b"\0")
-            if {f"SLURM_JOB_ID={job}".encode(), b"SLURM_PROCID=1"} <= set(given) and b"dist_sim" in (process / "cmdline").read_bytes():
+            given = {*(process / "environ").read_bytes().split(b"\0"), *(process / "cmdline").read_bytes().split(b"\0")}
+            if {f"SLURM_JOB_ID={job}".encode(), b"SLURM_PROCID=1", b"dist_sim"} <= given:
                 os.kill(int(process.name), signal.SIGKILL)
     shown = slurm.wait(job, limit_s=90.0)
     status = json.loads((tmp_path / "out" / "status.json").read_text())
