@@ -9,6 +9,7 @@ import pytest
 
 import dist_sim as ds
 from dist_sim.core import HiddenState, State, transform
+from dist_sim.core.random.bits import drawing
 from dist_sim.partition.blocks import Kind, OverMesh, Split, on_devices, padded_size
 from dist_sim.partition.exchange import meeting_of
 
@@ -147,13 +148,22 @@ def test_gathers_in_loops_and_branches_come_in_one_order():
         text = run.lower(jnp.arange(50)).compile().as_text()
         own = [line for line in text.splitlines() if re.search(r" (all-|collective-|reduce-scatter)[\w-]*\(.*/while/", line)]
         # Where devices meet, the compiler sends nothing by itself: one would wait there, and the other in a meeting.
-        assert (text.count("dist_sim.gather") > 10 and not own) if exchange == "memory" else "dist_sim.gather" not in text
+        gathers = re.findall(r"custom-call\((.*)\), custom_call_target=\"dist_sim\.gather", text)
+        turns = [operands.split()[-1] for operands in gathers]
+        assert (len(turns) > 10 and not own) if exchange == "memory" else not turns
+        # By luck they meet without, too: each takes the turn of another, and results are sent after the last.
+        assert len(set(turns)) == len(turns) and not any("constant" in turn for turn in turns)
+        assert text.count("dist_sim.after") == (len(net.each) if turns else 0)
     for other in found[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(other), jax.tree.leaves(found[0]), strict=True))
 
 
 def many(x):
     return jnp.linspace(-1.0, 2.0, x.size, dtype=jnp.float32).reshape(x.shape)
+
+
+def drawn(shape):
+    return jax.random.uniform(drawing(jax.random.key(3)), shape)
 
 
 # (function, shapes and split axes of its arguments, split axis of its result or None for a whole one)
@@ -170,6 +180,9 @@ CASES = {
     "reshape of its own axis": (lambda x: x.reshape(30, 10), [((300,), 0)], None),
     "squeeze": (lambda x: x[0], [((1, 300), 1)], 0),
     "transpose": (lambda x: x.T, [((4, 300), 1)], 0),
+    "numbers of places": (lambda x: x + jnp.arange(300.0), [((300,), 0)], 0),
+    "numbers along another axis": (lambda x: x * jnp.arange(4.0)[:, None], [((4, 300), 1)], 1),
+    "random numbers": (lambda x: x + drawn(x.shape), [((300,), 0)], 0),
     "sum over others": (lambda x: x.sum(0), [((4, 300), 1)], 0),
     "sum over neurons": (lambda x: x.sum(1), [((4, 300), 1)], None),
     "count": (lambda x: (x > 0.3).sum(), [((301,), 0)], None),
@@ -263,7 +276,7 @@ def test_an_operation_on_blocks(case):
         return [out]
 
     found = {}
-    for devices, exchange in ((1, None), (3, "mask"), (2, "memory")):
+    for devices, exchange in ((1, None), (3, "mask"), (2, "mask"), (2, "memory")):
         mesh = ds.neuron_mesh(devices)
         meeting = meeting_of(mesh, exchange)
 
@@ -274,7 +287,7 @@ def test_an_operation_on_blocks(case):
             values = [x if kind is None else blocks.take(x, kind) for x, kind in zip(arrays, kinds, strict=True)]
             return blocks.plain(*outcome(blocks, values))
 
-        found[devices] = np.asarray(jax.jit(run)(*arrays))
-        assert found[devices].shape == wanted.shape
-        assert np.allclose(found[devices], wanted, rtol=1e-5, atol=1e-5)
-    assert "matrix" in case or all(np.array_equal(found[1], found[devices]) for devices in (2, 3))
+        found[devices, exchange] = np.asarray(jax.jit(run)(*arrays))
+        assert found[devices, exchange].shape == wanted.shape
+        assert np.allclose(found[devices, exchange], wanted, rtol=1e-5, atol=1e-5)
+    assert "matrix" in case or all(np.array_equal(found[1, None], other) for other in found.values())
