@@ -16,6 +16,7 @@ from dist_sim.errors import ParameterError
 
 M = TypeVar("M", bound=Module)
 
+
 def init_all_states(target: M, *init_args: Any, node_to_exclude: Filter = None, **init_kwargs: Any) -> M:
     """Allocates the States of a model: calls `init_state` of every Module in the tree. For the order see :func:`call_order`.
 
@@ -120,5 +121,3 @@ class _At(NamedTuple):
     """What error messages call a State of a model."""
 
     label: str
-
-

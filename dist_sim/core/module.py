@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -176,19 +177,24 @@ class Module(walk.Node):
         return outline(self)
 
 
-class ParamModule(Module):
+class ParamModule(Module, ABC):
     """A Module that stands for one parameter, read by :meth:`value`. See `nn.Param`."""
 
+    @abstractmethod
     def value(self) -> Any:
         """The parameter."""
-        raise NotImplementedError(f"{type(self).__name__} does not define value().")
 
+    @abstractmethod
     def cache(self) -> Any:
         """Computes the value, and keeps it."""
-        raise NotImplementedError(f"{type(self).__name__} does not define cache().")
 
+    @abstractmethod
     def clear_cache(self) -> None:
         """Forgets what :meth:`cache` has kept."""
+
+    @abstractmethod
+    def reg_loss(self) -> Any:
+        """What its regulariser adds to a loss."""
 
 
 def adopt(module: Module, name: str, value: Any) -> None:

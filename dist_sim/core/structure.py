@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 
 from dist_sim.core import walk
 from dist_sim.core.module import Module
+from dist_sim.core.recent import Same
 from dist_sim.core.state import State
 
 
@@ -39,19 +40,6 @@ def skeleton(module: Module) -> Skeleton:
     reduction = _Reduction()
     key, reduced = reduction.of(module)
     return Skeleton(key, reduced, reduction.states)
-
-
-class _Same:
-    """A value that equals only itself."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.value is self.value
 
 
 class _Reduction:
@@ -89,7 +77,7 @@ class _Reduction:
             return self._reduced(value, names, object.__new__(type(value)))
         if dataclasses.is_dataclass(value) and getattr(type(value), "__dataclass_params__").frozen:  # noqa: B009 (no public name)
             return self._reduced(value, [field.name for field in dataclasses.fields(value)], object.__new__(type(value)))
-        return _Same(value), value
+        return Same(value), value
 
     def _all(self, values: Iterable[Any]) -> tuple[tuple[Hashable, ...], list[Any]]:
         found = [self.of(value) for value in values]

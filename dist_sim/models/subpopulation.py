@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from typing import Any, final
 
 import brainunit as u
@@ -90,26 +90,20 @@ class Subpopulation(Module):
 
 
 @final
-class _Keyed(MutableMapping[str, Module]):
+class _Keyed:
     """Entries of a dict under keys that are made of other keys."""
 
     def __init__(self, entries: dict[str, Module], key: Callable[[str], str]) -> None:
         self._entries, self._key = entries, key
+
+    def __contains__(self, key: str) -> bool:
+        return self._key(key) in self._entries
 
     def __getitem__(self, key: str) -> Module:
         return self._entries[self._key(key)]
 
     def __setitem__(self, key: str, value: Module) -> None:
         self._entries[self._key(key)] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self._entries[self._key(key)]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
 
 def _picked(whole: Any, index: Any) -> tuple[Any, ...]:

@@ -154,6 +154,6 @@ def test_programs_of_a_mesh_are_compiled_once():
 
 
 def test_only_the_last_programs_are_kept():
-    for n in range(eager.MOST + 5):
+    for n in range(eager.PROGRAMS.most + 5):
         transform.for_loop(lambda i, n=n: i * n, jnp.arange(2))
-    assert len(eager._programs) == eager.MOST
+    assert len(eager.PROGRAMS.values()) == eager.PROGRAMS.most

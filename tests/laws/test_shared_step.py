@@ -170,7 +170,7 @@ def test_programs_keep_no_values_of_networks():
     transform.forget_programs()
     sim = mixed()
     sim.simulate(1 * u.ms)
-    ((program, states),) = shared._PROGRAMS.values()
+    ((program, states),) = shared.PROGRAMS.values()
     assert all(state._value is None for state in states)
     largest = max((np.asarray(const).nbytes for const in program.staged.consts), default=0)
     assert largest < 1000, f"a constant of {largest} bytes"
@@ -186,10 +186,10 @@ def test_a_step_has_what_its_structure_says_and_no_more(monkeypatch):
 
 
 def test_few_programs_are_kept(monkeypatch):
-    monkeypatch.setattr(shared, "_MOST", 3)
+    monkeypatch.setattr(shared.PROGRAMS, "most", 3)
     transform.forget_programs()
     for size in range(1, 6):
         sim = ds.Simulator()
         sim.create(ds.iaf_psc_exp, 128 * size)
         sim.simulate(0.1 * u.ms)
-    assert len(shared._PROGRAMS) == 3
+    assert len(shared.PROGRAMS.values()) == 3

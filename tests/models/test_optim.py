@@ -1,4 +1,7 @@
-"""Optimizers against optax, on States with units, on any mesh, in loops, from checkpoints."""
+"""Optimizers against optax, on States with units, on any mesh, in loops, from checkpoints.
+
+Over 400 lines: the same few programs are asked of every rule and schedule.
+"""
 
 import inspect
 

@@ -11,27 +11,22 @@ function closes over are inputs of the compiled program. It holds no States, and
 from __future__ import annotations
 
 import functools
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from threading import Lock
 from types import FunctionType, MethodType
-from typing import Any, final
+from typing import Any
 
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from dist_sim.core.recent import Recent, Same
 from dist_sim.core.transform.checks import running
 from dist_sim.core.transform.staging import Staged, keep
-
-MOST = 64
-"""So many compiled programs are kept, those used last."""
 
 # What a program says of its derivatives and its lanes; what is compiled here has neither.
 _OF_TRANSFORMS = {"jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd", "out_trees", "rule"}
 
-_programs: OrderedDict[Hashable, Callable[..., list[Any]]] = OrderedDict()
-_lock = Lock()
+PROGRAMS: Recent[Callable[..., list[Any]]] = Recent()
 
 
 def run_compiled(fun: Callable[..., Any], *args: Any) -> Any:
@@ -45,11 +40,7 @@ def run_compiled(fun: Callable[..., Any], *args: Any) -> Any:
     taken = staged.taken()
     pure, where = staged.pure(taken)
     key = where, _text(staged.jaxpr, {}), tuple(map(jax.typeof, staged.consts))
-    with _lock:
-        compiled = _programs.pop(key, None) or pure()
-        _programs[key] = compiled
-        if len(_programs) > MOST:
-            _programs.popitem(last=False)
+    compiled = PROGRAMS.keep(key, PROGRAMS.get(key) or pure())
     with running(staged):
         out, new = staged.results(compiled(staged.consts, taken, leaves))
     keep(staged.touched.written, staged.slots, new)
@@ -90,7 +81,7 @@ def _key(x: Any, known: dict[int, Hashable]) -> Hashable:
     if isinstance(x, Jaxpr):
         return _text(x, known)
     if isinstance(x, ClosedJaxpr):
-        return _text(x.jaxpr, known), tuple(map(_Same, x.consts))
+        return _text(x.jaxpr, known), tuple(map(Same, x.consts))
     if isinstance(x, (tuple, list)):
         return type(x), *map(key, x)
     if isinstance(x, dict):
@@ -109,7 +100,7 @@ def _of_python(x: Any) -> Hashable:
     if isinstance(x, functools.partial):
         return functools.partial, _of_python(x.func), _of_python(x.args), _of_python(tuple(sorted(x.keywords.items())))
     if isinstance(x, MethodType):
-        return MethodType, x.__func__, _of_python(getattr(x.__self__, "program_key", _Same(x.__self__)))
+        return MethodType, x.__func__, _of_python(getattr(x.__self__, "program_key", Same(x.__self__)))
     if isinstance(x, FunctionType):
         defaults = *(x.__defaults__ or ()), *sorted((x.__kwdefaults__ or {}).items())
         cells = tuple(cell.cell_contents for cell in x.__closure__ or ())
@@ -121,19 +112,5 @@ def _of_python(x: Any) -> Hashable:
     try:
         hash(x)
     except TypeError:
-        return _Same(x)
+        return Same(x)
     return type(x), x
-
-
-@final
-class _Same:
-    """An object that is equal to itself only. Held, so that no other one comes to lie where it lay."""
-
-    def __init__(self, held: Any) -> None:
-        self._held = held
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other._held is self._held
-
-    def __hash__(self) -> int:
-        return id(self._held)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, final
 
@@ -12,14 +10,14 @@ import jax.numpy as jnp
 
 from dist_sim.core import environ, hooks
 from dist_sim.core.module import Module
+from dist_sim.core.recent import Recent
 from dist_sim.core.state import State
 from dist_sim.core.structure import skeleton
 from dist_sim.core.transform.program import Program
 from dist_sim.core.transform.staging import Staged, Touched
 
-_MOST = 64  # programs that are kept
-_PROGRAMS: OrderedDict[Any, tuple[Program, tuple[State, ...]]] = OrderedDict()  # with the States of the skeletons
-_LOCK = threading.Lock()
+PROGRAMS: Recent[tuple[Program, tuple[State, ...]]] = Recent()
+"""Programs by structure, each with the States of its skeleton."""
 
 
 @final
@@ -65,19 +63,13 @@ class SharedJit:
                 return program
         reduced = skeleton(self.module)
         whole = self.fun, key, reduced.key
-        with _LOCK:
-            found = _PROGRAMS.get(whole)
+        found = PROGRAMS.get(whole)
         if found is None or not found[0].fits():
             staged = Staged(lambda leaves: self.fun(reduced.module, *leaves), list(args))
             found = Program(staged, frozenset(), False, self.fun.__name__), tuple(reduced.states)
             self.compilations += 1
-        with _LOCK:
-            _PROGRAMS[whole] = found
-            _PROGRAMS.move_to_end(whole)
-            while len(_PROGRAMS) > _MOST:
-                _PROGRAMS.popitem(last=False)
         # It was made on another skeleton, whose States are in the order of this one's.
-        program, states = found
+        program, states = PROGRAMS.keep(whole, found)
         program = program.on_states(dict(zip(states, reduced.states.values(), strict=True)))
         self._programs.append((key, program))
         return program
@@ -85,5 +77,4 @@ class SharedJit:
 
 def forget_programs() -> None:
     """Compiles every program anew from here on."""
-    with _LOCK:
-        _PROGRAMS.clear()
+    PROGRAMS.clear()

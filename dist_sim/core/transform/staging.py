@@ -24,7 +24,7 @@ from dist_sim.core.state import State, commit
 from dist_sim.core.trace import INPUT, StateTrace, check_read
 from dist_sim.errors import StateValueError
 from dist_sim.kernels.gather import Meeting
-from dist_sim.partition.blocks import Kind, OverMesh, on_devices
+from dist_sim.partition.blocks import Blocks, Kind, OverMesh, on_devices
 from dist_sim.partition.exchange import meeting_of
 from dist_sim.partition.mesh import NEURON
 
@@ -208,13 +208,16 @@ def _on(
 ) -> list[Any]:  # fmt: skip
     """A program with what has neurons along an axis split into blocks; the first `size` results are handed out."""
     mesh, meeting = spread
+
+    def run(blocks: Blocks, values: list[Any]) -> list[Any]:
+        return blocks.run(jaxpr, consts, values)
+
     if meeting is not None:
-        run: Any = lambda blocks, values: blocks.run(jaxpr, consts, values)  # noqa: E731
         out = on_devices(mesh, meeting, run, [*taken, *leaves], [*kinds, *(None for _ in leaves)])
     else:
         blocks = OverMesh(mesh)
         split = [blocks.take(x, kind) if isinstance(kind, Kind) else x for x, kind in zip(taken, kinds, strict=True)]
-        out = list(map(blocks.plain, blocks.run(jaxpr, consts, [*split, *leaves])))
+        out = list(map(blocks.plain, run(blocks, [*split, *leaves])))
     written = zip(out[size:], shardings, strict=True)
     handed = [_handed_out(mesh, x) for x in out[:size]]
     return [*handed, *(x if sharding is None else placed(x, sharding) for x, sharding in written)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, final
 
 import brainunit as u
@@ -22,9 +23,9 @@ class Penalty(Regularization):
     def loss(self, value: Any) -> Any:
         return u.maybe_decimal(self.weight * self.total(value))
 
+    @abstractmethod
     def total(self, value: Any) -> Any:
         """What the weight multiplies."""
-        raise NotImplementedError(f"{type(self).__name__} does not define total().")
 
     def sample_init(self, shape: Any) -> Any:
         """Normal, of the variance 1 / weight."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any, final
 
 import jax.numpy as jnp
@@ -24,9 +25,9 @@ class Prior(Regularization):
     def loss(self, value: Any) -> Any:
         return self.weight * self.surprise(jnp.asarray(value))
 
+    @abstractmethod
     def surprise(self, value: Any) -> Any:
         """Minus the logarithm of the density."""
-        raise NotImplementedError(f"{type(self).__name__} does not define surprise().")
 
     def reset_value(self) -> Any:
         return 0.0

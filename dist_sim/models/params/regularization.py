@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, final
 
 import brainunit as u
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from dist_sim.core import Module, ParamState, State, environ
 
 
-class Regularization(Module):
+class Regularization(Module, ABC):
     """A regulariser: :meth:`loss` of the values of a parameter, where they may start, and what they are without data.
 
     Args:
@@ -21,9 +22,9 @@ class Regularization(Module):
         super().__init__()
         self.fit_hyper = fit_hyper
 
+    @abstractmethod
     def loss(self, value: Any) -> Any:
         """What is added to the loss, one number."""
-        raise NotImplementedError(f"{type(self).__name__} does not define loss().")
 
     def sample_init(self, shape: Any) -> Any:
         """Values to start with, at random from `ds.random`, of this shape."""
