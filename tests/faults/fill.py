@@ -79,10 +79,12 @@ def allow(disk: Path) -> None:
 
 
 def striking(words: Sequence[str], log: str, kind: str, point: str, disk: str) -> None:
-    """`dist-sim WORDS` on a disk that takes no more from a point on."""
+    """`dist-sim WORDS` on a disk that takes no more from a point on. Every block is saved, however fast it is simulated."""
     from dist_sim.run.checkpoint import Checkpoints
     from dist_sim.run.progress import Progress
 
+    due = Checkpoints.due
+    Checkpoints.due = lambda self: self.wait() or due(self)
     module, names, number = POINTS[point]
     *owners, name = names.split(".")
     owner = functools.reduce(getattr, owners, importlib.import_module(module))
