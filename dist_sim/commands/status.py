@@ -20,6 +20,10 @@ def status(directory: Directory, debug: Debug = False) -> None:
         typer.echo("\n\n".join(_shown(_lines(run)) for run in overviews(directory)))
 
 
+def _long(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
 def _shown(lines: list[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
@@ -28,7 +32,7 @@ def _shown(lines: list[tuple[str, str]]) -> str:
 def _lines(run: Overview) -> list[tuple[str, str]]:
     details = {"phase": run.phase, "exit code": run.exit_code}
     known = ", ".join(f"{name} {value}" for name, value in details.items() if value is not None)
-    silent = None if run.silent_s is None else f"no sign of life for {run.silent_s / 60:.0f} min"
+    silent = None if run.silent_s is None else f"no sign of life for {_long(run.silent_s)}"
     lines = [
         ("run", f"{run.path} {run.name or ''}".rstrip()),
         ("state", ", ".join(part for part in (run.state, silent, known) if part)),

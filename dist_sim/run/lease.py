@@ -149,6 +149,14 @@ class Lease:
         os._exit(LOST)
 
 
+def holder_is_gone(path: Path) -> bool:
+    """Whether the process that a lock file names is seen, from here, to be none any more. False where nobody can tell."""
+    if (found := _look(path)) is None:
+        return False
+    holder = _holder(found)
+    return _visible(holder) and _gone(holder)
+
+
 @contextmanager
 def _guarded(path: Path) -> Iterator[None]:
     """Within this context no other process is, where the file system has locks; exclusive creation is what is left elsewhere."""

@@ -12,7 +12,7 @@ from typing import Any, final
 
 from dist_sim.errors import OutputError
 from dist_sim.run.directory import RunDirectory
-from dist_sim.run.lease import EXPIRES
+from dist_sim.run.lease import EXPIRES, holder_is_gone
 from dist_sim.run.provenance import script_checksum
 
 _MARKS = ("provenance.json", "status.json")  # every run has one of them; other programs too have a config.json or spikes
@@ -168,7 +168,7 @@ def _silent_s(path: Path) -> float | None:
         # Without its lock nobody runs it: since when, the last file that it wrote tells.
         written = [file.stat().st_mtime for file in path.glob("*.json")]
         return time.time() - max(written) if written else 0.0
-    return age if age > _SILENT else None
+    return age if age > _SILENT or holder_is_gone(path / "run.lock") else None
 
 
 def _natural(path: Path) -> list[str | int]:

@@ -11,6 +11,7 @@ import pytest
 
 from dist_sim.cluster.aborted import lost_processes
 from dist_sim.run.directory import RunDirectory
+from dist_sim.run.overview import overviews
 
 from . import raising, stalling
 
@@ -59,6 +60,16 @@ def test_a_lost_process_ends_all_with_a_sentence(tmp_path, stage, kind, culprit)
         whole = raising.struck(tmp_path / "whole", "plain", "none", processes=1)
         digests = [json.loads((out / "summary.json").read_text())["digest"] for out in (found.out, whole.out)]
         assert digests[0] == digests[1]
+
+
+def test_a_run_that_mpirun_has_killed_is_seen_to_be_gone(tmp_path):
+    """mpirun kills the others of a process that is killed before they can say a word."""
+    pytest.importorskip("mpi4py", reason="mpirun needs it: pip install mpi4py mpich")
+    found = raising.struck(tmp_path / "run", "mpirun", "late chunk", kind="kill", culprit=1)
+    assert found.codes == [9], found
+    [seen] = overviews(found.out)
+    assert seen.state == "silent" and seen.silent_s < 30.0
+    assert dist_sim("resume", found.out) == 0
 
 
 def dist_sim(command, folder):

@@ -17,7 +17,7 @@ import pytest
 
 from dist_sim.errors import OutputError
 from dist_sim.run import lease
-from dist_sim.run.lease import Lease
+from dist_sim.run.lease import Lease, holder_is_gone
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
 HAS_NAMESPACES = shutil.which("unshare") is not None and subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode == 0
@@ -59,10 +59,13 @@ def test_a_lock_of_a_killed_process_does_not_count(tmp_path):
         assert process.stdout is not None and process.stdout.readline() == "held\n"
         with pytest.raises(OutputError, match=f"is being written by process {process.pid}"):
             Lease(path)
+        assert not holder_is_gone(path)
     finally:
         process.kill()
         process.communicate()
+    assert holder_is_gone(path)
     Lease(path).release()
+    assert not holder_is_gone(path)
 
 
 ELSEWHERE = {"host": "elsewhere", "pid": 1, "processes": "boot pid:[1]", "started": "1", "job": "7", "restart": 0}
