@@ -12,8 +12,8 @@ from dist_sim.commands.options import Debug, Directory
 from dist_sim.errors import OutputError, ParameterError, UnknownNameError
 from dist_sim.io.sonata import write_spikes
 from dist_sim.run.directory import RunDirectory
+from dist_sim.run.disk_errors import made
 from dist_sim.run.recorded import Spikes
-from dist_sim.run.room import made
 from dist_sim.run.segment_reader import SegmentReader
 
 Target = Annotated[Path | None, typer.Option("--file", help="What to write.  [default: DIR/results/spikes.h5]")]

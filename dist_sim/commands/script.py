@@ -24,8 +24,8 @@ from dist_sim.io.sonata import write_spikes
 from dist_sim.kernels import compiler_failed
 from dist_sim.partition.processes import Processes
 from dist_sim.run.directory import RunDirectory, write_atomically
+from dist_sim.run.disk_errors import made, unwritten
 from dist_sim.run.provenance import provenance
-from dist_sim.run.room import made, unwritten
 from dist_sim.run.session import Outcome, Session
 from dist_sim.run.stop import STOPPED, Stop, Stopped
 from dist_sim.run.summary import print_summary
@@ -60,7 +60,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
         directory.close()
 
     def leave(code: int) -> None:
-        with session.pulse.within("end"):
+        with session.heartbeat.within("end"):
             close(code)
         watch.close()
         if aborted is not None:
@@ -72,7 +72,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
 
     end = together()
     end.last, end.well = close, partial(leave, DONE)
-    watch = Watch(here.count, here.index, session.pulse, seconds=stall, folder=directory.path, tell=tell, end=end.abandon)
+    watch = Watch(here.count, here.index, session.heartbeat, seconds=stall, folder=directory.path, tell=tell, end=end.abandon)
     if stall:
         watch.start()
 
@@ -103,7 +103,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             if code not in (STOPPED, OUTPUT):
                 # Also after an error: hours of spikes must not be lost to a mistake in the last line of a script.
                 if here.index == 0:
-                    with session.pulse.within("results"):
+                    with session.heartbeat.within("results"):
                         _write_results(session)
             if code == DONE:
                 session.check_all_asked()
@@ -118,7 +118,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             leave(code)
     if code == STOPPED and here.index == 0:
         complain(f"stopped. Go on with it: dist-sim resume {directory}")
-    session.pulse.beat("its end")
+    session.heartbeat.beat("its end")
     return code
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from dist_sim.errors import OutputError
 from dist_sim.io.sonata import spikes_of
-from dist_sim.run.room import remove_quietly, unwritten
+from dist_sim.run.disk_errors import remove_quietly, unwritten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 
 from dist_sim.errors import OutputError, ParameterError
+from dist_sim.run.disk_errors import remove_quietly, unwritten
 from dist_sim.run.recorded import Spikes
-from dist_sim.run.room import remove_quietly, unwritten
 
 SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 MAGIC = 0x0A7A

@@ -27,8 +27,8 @@ import xxhash
 
 from dist_sim.errors import OutputError
 from dist_sim.run.directory import sync_folder, write_atomically
-from dist_sim.run.own_arrays import own_checkpointer
-from dist_sim.run.room import missing, unwritten
+from dist_sim.run.disk_errors import missing, unwritten
+from dist_sim.run.process_checkpointer import own_checkpointer
 
 VERSION = 2
 # Files beside the arrays: metadata, manifest, and what a file system needs for them.

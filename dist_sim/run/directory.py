@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any, final
 
 from dist_sim.errors import OutputError
+from dist_sim.run.disk_errors import made, remove_quietly, unwritten
 from dist_sim.run.lease import Lease
-from dist_sim.run.room import made, remove_quietly, unwritten
 
 MARKS = ("provenance.json", "status.json", "summary.json", "config.json", "run.lock", "spikes")
 SPIKES = re.compile(r"spikes(?:-(\d+))?")

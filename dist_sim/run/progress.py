@@ -221,14 +221,14 @@ class _Standing(ProgressColumn):
 def in_phase(name: str) -> Iterator[None]:
     """Within this context (or a function that it decorates) the signs of life of `dist-sim run` tell of this phase."""
     session = current_session()
-    with nullcontext() if session is None else session.pulse.within(name):
+    with nullcontext() if session is None else session.heartbeat.within(name):
         yield
 
 
 def _beat(at: str) -> None:
     session = current_session()
     if session is not None:
-        session.pulse.beat(at)
+        session.heartbeat.beat(at)
 
 
 def _poll() -> None:

@@ -25,7 +25,7 @@ import numpy as np
 import xxhash
 
 from dist_sim.errors import OutputError
-from dist_sim.run.room import unwritten
+from dist_sim.run.disk_errors import unwritten
 
 MAGIC = b"DSIMSPK\n"
 VERSION = 1

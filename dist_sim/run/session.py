@@ -19,8 +19,8 @@ from dist_sim.errors import DistSimError, ParameterError, UnknownNameError
 from dist_sim.partition.mesh import asked_devices
 from dist_sim.run.checkpoint import CheckpointPolicy
 from dist_sim.run.directory import RunDirectory
+from dist_sim.run.heartbeat import Heartbeat
 from dist_sim.run.provenance import script_checksum
-from dist_sim.run.pulse import Pulse
 from dist_sim.run.stop import Stop
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Session:
         allow_changed: go on from a checkpoint of another network, script or parameters.
         declared: name -> value of the parameters that the script has asked for so far.
         outcomes: name -> what each run of the script left; None of one that has not come to an end.
-        pulse: the signs of life.
+        heartbeat: the signs of life.
         folder: the working directory in which it began; a script may change it.
         foresee: called, by all processes, with the description of a network that is about to be built.
     """
@@ -75,7 +75,7 @@ class Session:
     directory: RunDirectory | None = None
     declared: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[str, Outcome | None] = field(default_factory=dict)
-    pulse: Pulse = field(default_factory=Pulse)
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
     folder: Path = field(default_factory=Path.cwd)
     foresee: Callable[[Any], None] | None = None
 

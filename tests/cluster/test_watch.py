@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dist_sim.cluster.watch import STALLED, Standing, Watch, told
-from dist_sim.run.pulse import Pulse
+from dist_sim.run.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.alone
 
@@ -15,12 +15,12 @@ SECONDS = 0.5
 
 @pytest.fixture
 def watched(tmp_path):
-    """watched(pulse): what a watch over it has said, and the code it has ended with, as lists."""
+    """watched(heartbeat): what a watch over it has said, and the code it has ended with, as lists."""
     watches = []
 
-    def start(pulse):
+    def start(heartbeat):
         said, ended = [], []
-        watch = Watch(1, 0, pulse, seconds=SECONDS, folder=tmp_path, tell=said.append, end=ended.append)
+        watch = Watch(1, 0, heartbeat, seconds=SECONDS, folder=tmp_path, tell=said.append, end=ended.append)
         watch.start()
         watches.append(watch)
         return said, ended
@@ -38,10 +38,10 @@ def until(happened, limit=20.0):
 
 
 def test_a_phase_without_a_sign_is_ended_and_its_stacks_are_kept(watched, tmp_path):
-    pulse = Pulse()
-    said, ended = watched(pulse)
-    with pulse.within("simulate"):
-        pulse.beat("12 ms")
+    heartbeat = Heartbeat()
+    said, ended = watched(heartbeat)
+    with heartbeat.within("simulate"):
+        heartbeat.beat("12 ms")
         begin = time.monotonic()
         until(lambda: ended)
     assert time.monotonic() - begin > SECONDS and ended == [STALLED]
@@ -50,11 +50,11 @@ def test_a_phase_without_a_sign_is_ended_and_its_stacks_are_kept(watched, tmp_pa
 
 
 def test_signs_keep_a_phase_alive_and_the_script_may_take_its_time(watched):
-    pulse = Pulse()
-    _, ended = watched(pulse)
-    with pulse.within("connect"):
+    heartbeat = Heartbeat()
+    _, ended = watched(heartbeat)
+    with heartbeat.within("connect"):
         for k in range(40):
-            pulse.beat(f"{k} of 40")
+            heartbeat.beat(f"{k} of 40")
             time.sleep(SECONDS / 20)
     assert not ended
     time.sleep(2 * SECONDS)
@@ -62,37 +62,37 @@ def test_signs_keep_a_phase_alive_and_the_script_may_take_its_time(watched):
 
 
 def test_a_slow_pace_is_no_standstill(watched):
-    pulse = Pulse()
-    _, ended = watched(pulse)
-    with pulse.within("simulate"):
+    heartbeat = Heartbeat()
+    _, ended = watched(heartbeat)
+    with heartbeat.within("simulate"):
         for k in range(11):
             time.sleep(SECONDS / 2)
-            pulse.beat(f"{k} ms")
+            heartbeat.beat(f"{k} ms")
         time.sleep(3 * SECONDS)
     assert not ended
 
 
 def test_only_silence_within_a_phase_tells_of_the_pace():
-    pulse = Pulse()
+    heartbeat = Heartbeat()
     time.sleep(0.3)
-    with pulse.within("simulate"):
-        pulse.beat("1 ms")
-        assert pulse.longest_silence() < 0.3
+    with heartbeat.within("simulate"):
+        heartbeat.beat("1 ms")
+        assert heartbeat.longest_silence() < 0.3
         time.sleep(0.05)
-        pulse.beat("2 ms")
-        pulse.beat("3 ms")
-    assert pulse.longest_silence() >= 0.05
-    assert pulse.longest_silence() == 0
+        heartbeat.beat("2 ms")
+        heartbeat.beat("3 ms")
+    assert heartbeat.longest_silence() >= 0.05
+    assert heartbeat.longest_silence() == 0
 
 
 def test_phases_lie_in_one_another():
-    pulse = Pulse()
-    with pulse.within("simulate"):
-        pulse.beat("1 ms")
-        with pulse.within("record"):
-            assert (pulse.phase, pulse.at) == ("record", "1 ms")
-        assert (pulse.phase, pulse.at) == ("simulate", "1 ms")
-    assert (pulse.phase, pulse.at) == ("", "")
+    heartbeat = Heartbeat()
+    with heartbeat.within("simulate"):
+        heartbeat.beat("1 ms")
+        with heartbeat.within("record"):
+            assert (heartbeat.phase, heartbeat.at) == ("record", "1 ms")
+        assert (heartbeat.phase, heartbeat.at) == ("simulate", "1 ms")
+    assert (heartbeat.phase, heartbeat.at) == ("", "")
 
 
 @pytest.mark.parametrize(

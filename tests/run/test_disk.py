@@ -16,8 +16,8 @@ from dist_sim.io.report import save
 from dist_sim.io.sonata import write_spikes
 from dist_sim.run.checkpoint_files import begin_checkpoint, mend_checkpoints, remove_checkpoint, write_checkpoint
 from dist_sim.run.directory import RunDirectory, write_atomically
+from dist_sim.run.disk_errors import made
 from dist_sim.run.recorded import Spikes
-from dist_sim.run.room import made
 from dist_sim.run.segments import SegmentWriter
 
 ERRORS = [errno.EROFS, errno.EIO, errno.ENOSPC]

@@ -11,9 +11,9 @@ import brainunit as u
 import jax
 
 from dist_sim.core import HiddenState
-from dist_sim.models.apart import apart
 from dist_sim.models.exp_euler import exp_euler_step
 from dist_sim.models.neurons.neuron import InitialValue, Neuron, SpikeFunction
+from dist_sim.models.rounded import rounded
 
 
 class ContinuousNeuron(Neuron):
@@ -72,19 +72,19 @@ class ContinuousNeuron(Neuron):
 
 def opened(gate: Any, alpha: Any, beta: Any) -> Any:
     r"""A gate one step on, exact for constant rates: :math:`\dot x = \alpha (1 - x) - \beta x`."""
-    alpha, beta = apart(alpha), apart(beta)
-    return exp_euler_step(lambda x: apart(alpha * (1.0 - x)) - beta * x, gate)
+    alpha, beta = rounded(alpha), rounded(beta)
+    return exp_euler_step(lambda x: rounded(alpha * (1.0 - x)) - beta * x, gate)
 
 
 def open_in_rest(alpha: Any, beta: Any) -> Any:
     """The fraction of open gates at constant rates."""
-    alpha, beta = apart(alpha), apart(beta)
+    alpha, beta = rounded(alpha), rounded(beta)
     return u.maybe_decimal(alpha / (alpha + beta))
 
 
 def through(V: u.Quantity, *channels: tuple[u.Quantity, u.Quantity]) -> u.Quantity:
     """The current out of a membrane at V, through channels with a conductance and a reversal potential each."""
-    return reduce(operator.add, (apart(apart(g) * (V - E)) for g, E in channels))
+    return reduce(operator.add, (rounded(rounded(g) * (V - E)) for g, E in channels))
 
 
 def rising(x: Any) -> Any:

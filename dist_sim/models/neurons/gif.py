@@ -5,12 +5,12 @@ from typing import Any
 import brainunit as u
 import jax
 
-from dist_sim.models.apart import apart
 from dist_sim.models.exp_euler import exp_euler_step
 from dist_sim.models.init import Constant
 from dist_sim.models.neurons.neuron import InitialValue, SpikeFunction
 from dist_sim.models.neurons.resetting import ResettingNeuron
 from dist_sim.models.parameter import Parameter
+from dist_sim.models.rounded import rounded
 from dist_sim.models.surrogate import ReluGrad
 
 
@@ -109,7 +109,7 @@ class Gif(ResettingNeuron):
             return (self.V_rest - V + self.R * (I1 + I2 + self.sum_current_inputs(x, V))) * (1.0 / self.tau)
 
         def threshold_slope(V_th: u.Quantity) -> u.Quantity:
-            return apart(self.a * (V - self.V_rest)) - self.b * (V_th - self.V_th_inf)
+            return rounded(self.a * (V - self.V_rest)) - self.b * (V_th - self.V_th_inf)
 
         self.I1.value = self.held(I1, exp_euler_step(lambda I1: -self.k1 * I1, I1))
         self.I2.value = self.held(I2, exp_euler_step(lambda I2: -self.k2 * I2, I2))

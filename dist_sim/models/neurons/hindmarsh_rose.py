@@ -4,12 +4,12 @@ from typing import Any, ClassVar, final
 
 import brainunit as u
 
-from dist_sim.models.apart import apart
 from dist_sim.models.exp_euler import exp_euler_step
 from dist_sim.models.init import Constant
 from dist_sim.models.neurons.continuous import ContinuousNeuron
 from dist_sim.models.neurons.neuron import InitialValue, SpikeFunction
 from dist_sim.models.parameter import Parameter
+from dist_sim.models.rounded import rounded
 from dist_sim.models.surrogate import ReluGrad
 
 
@@ -78,7 +78,7 @@ class HindmarshRose(ContinuousNeuron):
         V, y, z, rate = self.V.value, self.y.value, self.z.value, 1.0 / self.tau
 
         def slope(V: Any) -> Any:
-            return (y - apart(self.a * V**3) + apart(self.b * V**2) - z + self.sum_current_inputs(x, V)) * rate
+            return (y - rounded(self.a * V**3) + rounded(self.b * V**2) - z + self.sum_current_inputs(x, V)) * rate
 
         self.V.value = self.sum_delta_inputs(exp_euler_step(slope, V))
         self.y.value = exp_euler_step(lambda y: (self.c - self.d * V**2 - y) * rate, y)

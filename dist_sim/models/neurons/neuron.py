@@ -27,7 +27,7 @@ class Neuron(Dynamics, ABC):
     `get_spike` and `update`; :class:`~dist_sim.models.neurons.resetting.ResettingNeuron` and
     :class:`~dist_sim.models.neurons.continuous.ContinuousNeuron` have most of it. It multiplies by `1.0 / tau` rather than
     dividing by `tau`: XLA makes the one of the other or not, depending on how the batch is split, and the bits would depend on
-    the placement. A sum of two products goes through :func:`~dist_sim.models.apart.apart` for the same reason.
+    the placement. A sum of two products goes through :func:`~dist_sim.models.rounded.rounded` for the same reason.
 
     Args:
         in_size: number of neurons, or the shape of the population.

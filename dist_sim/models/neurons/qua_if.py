@@ -4,11 +4,11 @@ from typing import Any, ClassVar
 
 import brainunit as u
 
-from dist_sim.models.apart import apart
 from dist_sim.models.init import Constant
 from dist_sim.models.neurons.integrate_and_fire import IntegrateAndFire
 from dist_sim.models.neurons.neuron import InitialValue, SpikeFunction
 from dist_sim.models.parameter import Parameter
+from dist_sim.models.rounded import rounded
 from dist_sim.models.surrogate import ReluGrad
 
 
@@ -24,7 +24,7 @@ class QuadraticMembrane(IntegrateAndFire):
     c = Parameter(u.mV**-1, positive=True)
 
     def drift(self, V: u.Quantity) -> u.Quantity:
-        return apart(self.c * ((V - self.V_rest) * (V - self.V_c)))
+        return rounded(self.c * ((V - self.V_rest) * (V - self.V_c)))
 
 
 class QuaIF(QuadraticMembrane):

@@ -8,7 +8,7 @@ import brainunit as u
 import jax.numpy as jnp
 
 
-def apart(product: Any) -> Any:
+def rounded(product: Any) -> Any:
     """A product that goes into a sum with another one, as it is. Infinity becomes the largest number.
 
     Of a b + c d a compiler rounds one product and fuses the other with the sum. Which one depends on how the batch is split, and

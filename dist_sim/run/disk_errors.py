@@ -1,4 +1,4 @@
-"""What is said where a file system takes no more."""
+"""What is said where a file system takes no more, as OutputError."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import final
 
 
 @final
-class Pulse:
+class Heartbeat:
     """What a process does, how far it is, and when it last said so.
 
     Attributes:
