@@ -143,6 +143,7 @@ def load_printed(wanted: Mapping[str, Any], source_of: Callable[[Any], str]) -> 
         _loaded.update(re.findall(r"^// @BE (\w+)$", text, re.MULTILINE))
 
 
+_PRINTERS = ("neurons.py", "plastic_source.py", "plastic_step.py")
 _PRINTED = """#include "model.h"
 using BE::Tensor;
 extern "C" void dist_sim_use_pool(void* pool) { dist_sim::Pool::shared() = static_cast<dist_sim::Pool*>(pool); }
@@ -159,7 +160,7 @@ class _Remembered:
     def __init__(self) -> None:
         # A target is named by what it computes; how that is printed, and what exp is, belongs to the key.
         kernels = _FOLDER.parent
-        printers = [*sorted((kernels / "scalar").glob("*.py")), kernels / "neurons.py", kernels / "plastic_source.py"]
+        printers = [*sorted((kernels / "scalar").glob("*.py")), *map(kernels.joinpath, _PRINTERS)]
         printed = repr(_options()["extra_cflags"]).encode() + b"".join(file.read_bytes() for file in printers)
         key = hashlib.sha256(printed).hexdigest()[:12]
         root = os.environ.get("BRAINEVENT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

@@ -24,8 +24,13 @@ def prepare(texts: Sequence[SynapseText]) -> None:
 
 def source_of(text: SynapseText) -> str:
     """The C++ of a model's synapses."""
+    number = _number(text)
+    return law_of(text) + _entry(text.target, number, watched=False) + _entry(text.target, number, watched=True)
+
+
+def law_of(text: SynapseText) -> str:
+    """The struct of what happens to one synapse of a model."""
     source = Source(costly_branch="static __attribute__((noinline, cold))")
-    number = "double" if text.dtype == np.float64 else "float"
     rows = {
         name: [f"{name}[{k}]" for k in range(count)]
         for name, count in (
@@ -41,9 +46,9 @@ def source_of(text: SynapseText) -> str:
         PARAMETERS=len(text.parameters), VARIABLES=len(text.variables), DECAYS=len(text.decays), TRACES=len(text.traces),
         STORED=text.stored, UNIFORMS=text.uniforms, LISTENS=int(text.listens),
     )  # fmt: skip
-    struct = f"""
+    return f"""
 #include "plastic.h"
-struct law_{text.target} : dist_sim::OneLane<{number}> {{
+struct law_{text.target} : dist_sim::OneLane<{_number(text)}> {{
   static constexpr int {", ".join(f"{k} = {v}" for k, v in counts.items())};
 {functions}
   INLINE void on_post(const V* p, V* s, const V* d, const V* k, const V h) {{
@@ -54,7 +59,10 @@ struct law_{text.target} : dist_sim::OneLane<{number}> {{
   }}
 }};
 """
-    return struct + _entry(text.target, number, watched=False) + _entry(text.target, number, watched=True)
+
+
+def _number(text: SynapseText) -> str:
+    return "double" if text.dtype == np.float64 else "float"
 
 
 def _entry(target: str, number: str, *, watched: bool) -> str:

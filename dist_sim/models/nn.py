@@ -15,6 +15,7 @@ from dist_sim.models.communication import EventFixedProb as EventFixedProb
 from dist_sim.models.communication import JITFixedNumConn as JITFixedNumConn
 from dist_sim.models.communication import Linear as Linear
 from dist_sim.models.communication import OneToOne as OneToOne
+from dist_sim.models.communication import Plastic as Plastic
 from dist_sim.models.communication import SparseLinear as SparseLinear
 from dist_sim.models.delays import Delay as Delay
 from dist_sim.models.delays import DelayAccess as DelayAccess

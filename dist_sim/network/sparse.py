@@ -51,6 +51,20 @@ class Sparse:
         self.pointers = _on_devices(mesh, {d: _pointers(r, num_sources) for d, r in rows.items()})
         self.synapses = self._laid_out()
 
+    def weigh(self) -> None:
+        """Gives every synapse a weight of its own, where there was one for all."""
+        if not self.table.width:
+            self.table = self.table._replace(width=self.width)
+            self.synapses = self._laid_out()
+
+    def sources(self) -> LongTermState:
+        """(devices, targets of one, width) int32: the source of each synapse of a target, -1 behind the last."""
+        parts = {}
+        for d, rows in self.incoming.items():
+            parts[d] = np.full((self.table.block, self.width), -1, np.int32)
+            parts[d][rows.ends] = rows.sources
+        return _on_devices(self.table.mesh, parts)
+
     def delay(self, steps: np.ndarray) -> None:
         """Gives every synapse a delay: its part of `onto_slots` is that of so many slots after the first.
 
@@ -60,7 +74,7 @@ class Sparse:
         Raises:
             ParameterError: more slots than the table has numbers for.
         """
-        used = [int(self._of_synapses(steps, d).max(initial=0)) for d in self.incoming]
+        used = [int(self.of_synapses(steps, d).max(initial=0)) for d in self.incoming]
         (slots,) = processes_of(self.table.mesh).largest([1 + max(used)])
         if slots * self.table.block >= 2**31:
             raise ParameterError(
@@ -78,7 +92,7 @@ class Sparse:
         parts = {}
         for d, rows in self.incoming.items():
             target, slot = rows.ends
-            place = target if steps is None else self._of_synapses(steps, d).astype(np.int64) * block + target
+            place = target if steps is None else self.of_synapses(steps, d).astype(np.int64) * block + target
             # NumPy sorts numbers of two bytes by their digits.
             narrow = np.uint16 if self.table.num_sources <= 2**16 else np.uint32
             order = np.argsort(rows.sources.astype(narrow), kind="stable")
@@ -88,7 +102,7 @@ class Sparse:
             parts[d] = parts[d] if width else parts[d][:, 0]
         return _on_devices(self.table.mesh, parts)
 
-    def _of_synapses(self, rows: np.ndarray, device: int) -> np.ndarray:
+    def of_synapses(self, rows: np.ndarray, device: int) -> np.ndarray:
         """Of (num_targets, width) the values of the synapses of a device, in order of targets."""
         target, slot = self.incoming[device].ends
         return rows[device * self.table.block + target, slot]

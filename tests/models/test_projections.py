@@ -69,7 +69,7 @@ def test_equal_synapses_by_target_by_source_and_one_by_one():
     for syn in LINEAR:
         proj, post = by_target(syn)
         init_all_states([proj, post][0])
-        weights = dense(proj.projection.comm)
+        weights = dense(proj.comm)
         with environ.context(precision=32):
             # Every synapse by itself: conductances of each pair.
             pair = init_all_states(syn(PRE * POST))
@@ -82,12 +82,12 @@ def test_equal_synapses_by_target_by_source_and_one_by_one():
         def step(x, proj=proj, post=post):
             proj(x)
             post(0.0 * u.mA)
-            return proj.projection.syn.g.value if hasattr(proj.projection.syn, "g") else post.V.value
+            return proj.syn.g.value if hasattr(proj.syn, "g") else post.V.value
 
         if syn is not ds.DualExpon:
             found = transform.for_loop(step, jnp.asarray(spikes)).to_decimal(u.mS)
             assert np.allclose(found, wanted, rtol=1e-5, atol=1e-6)
-            states = sum(x.value.size for x in proj.projection.syn.states(HiddenState).values())
+            states = sum(x.value.size for x in proj.syn.states(HiddenState).values())
             assert states <= 2 * POST
         results = []
         for made in (by_source, by_target):

@@ -105,13 +105,16 @@ class EventFixedNumConn(Module):
 
     def adding(self, spikes: jax.Array) -> Callable[[Any], Any]:
         """What adds to a total (..., *out_size) what arrives, in its place where nothing else needs it. See `update`."""
+        flat = self.of_sources(spikes)
+        added = adding(self.synapses, self.on_the_way, flat, self.weight.value)
+        return lambda total: added(total.reshape((*flat.shape[:-1], -1))).reshape(total.shape)
+
+    def of_sources(self, spikes: jax.Array) -> jax.Array:
+        """(..., sources) of spikes (..., *in_size): those that have synapses."""
         if spikes.shape[spikes.ndim - len(self.in_size) :] != self.in_size:
             raise ParameterError(f"{type(self).__name__}: spikes have the shape {spikes.shape}; needs (..., *{self.in_size}).")
-        lead = spikes.shape[: spikes.ndim - len(self.in_size)]
-        flat = spikes.reshape(*lead, -1)
-        flat = flat if self._sources is None else flat[..., self._sources]
-        added = adding(self.synapses, self.on_the_way, flat, self.weight.value)
-        return lambda total: added(total.reshape((*lead, -1))).reshape(total.shape)
+        flat = spikes.reshape(*spikes.shape[: spikes.ndim - len(self.in_size)], -1)
+        return flat if self._sources is None else flat[..., self._sources]
 
 
 EventFixedProb = EventFixedNumConn

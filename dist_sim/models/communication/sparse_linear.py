@@ -92,13 +92,17 @@ class SparseLinear(Module):
 
     def update(self, x: Any) -> Any:
         """y (..., to), of x (..., from), spikes or numbers, which may have a unit."""
-        check_last("SparseLinear", x, self.in_size[-1])
         weight = self.weight.value["weight"]
         bare = u.get_mantissa(weight)
-        sent = jnp.asarray(u.get_mantissa(x))
+        sent = self.of_sources(u.get_mantissa(x))
         nothing = jnp.zeros((*sent.shape[:-1], self.out_size[-1]), jnp.result_type(bare, float))
         y = u.Quantity(adding(self.synapses, self.on_the_way, sent, bare)(nothing), unit=u.get_unit(x) * u.get_unit(weight))
         return added_bias("SparseLinear", u.maybe_decimal(y), self.weight.value)
+
+    def of_sources(self, x: Any) -> jax.Array:
+        """(..., from), which that must be."""
+        check_last("SparseLinear", x, self.in_size[-1])
+        return jnp.asarray(x)
 
 
 def _pairs(matrix: Any) -> tuple[Any, np.ndarray, np.ndarray]:

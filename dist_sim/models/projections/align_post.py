@@ -11,6 +11,7 @@ from dist_sim.errors import ParameterError, UnitError
 from dist_sim.models.describe import Descriptor
 from dist_sim.models.dynamics import Dynamics
 from dist_sim.models.outputs.output import SynOut
+from dist_sim.models.plasticity import ShortTermPlasticity
 from dist_sim.models.projections.current_input import check_current, let_in
 from dist_sim.models.projections.projection import Connected, unit_of_weights
 from dist_sim.models.subpopulation import Subpopulation
@@ -25,7 +26,7 @@ class AlignPostProj(Connected):
     equal descriptions of synapse and output share both: they are part of that population. Each has a delay of its own.
 
     Args:
-        modules, comm, post, delay: see :class:`Connected`.
+        modules, comm, post, stp, delay: see :class:`Connected`. A delay counts from the release.
         syn, out: descriptions (`ds.Expon.desc(100)`, `ds.COBA.desc(E=0 * u.mV)`) to share, or a synapse and an output of its own.
         label: in front of the name of its input there.
 
@@ -34,7 +35,7 @@ class AlignPostProj(Connected):
             and the other made; a projection that is called twice in a step.
         UnitError: weights in another unit than the synapse's, an output that makes no current of it, a delay that is no time.
     Source: Wang et al. (2024), ICLR, AU2gS9ut61. Names are those of brainpy.state 0.1, which makes two spikes of one that is
-    delayed by a part of a step.
+    delayed by a part of a step; `align_post_projection` is another name for it, as there for one with `stp`, which does not work.
     """
 
     def __init__(
@@ -45,11 +46,12 @@ class AlignPostProj(Connected):
         out: Descriptor[Any] | SynOut,
         post: Dynamics | Subpopulation,
         label: str | None = None,
+        stp: ShortTermPlasticity | Descriptor[Any] | None = None,
         delay: Any = None,
     ) -> None:
         if isinstance(syn, Descriptor) != isinstance(out, Descriptor):
             raise ParameterError("AlignPostProj(syn=..., out=...): give descriptions of both, or a synapse and an output.")
-        super().__init__(modules, comm, post, delay)
+        super().__init__(modules, comm, post, delay, stp=stp)
         self._shares = isinstance(syn, Descriptor)
         if isinstance(syn, Descriptor) and isinstance(out, Descriptor):
             key = " // ".join((*([label] if label else []), syn.text, out.text))
@@ -79,6 +81,9 @@ class AlignPostProj(Connected):
         self.syn.add_delta_input(self._key, self.adding(*args))
         if not self._shares:
             self.pair()
+
+
+align_post_projection = AlignPostProj
 
 
 @final

@@ -7,7 +7,9 @@ import brainunit as u
 
 from dist_sim.core import State
 from dist_sim.errors import UnitError
+from dist_sim.models.describe import Descriptor
 from dist_sim.models.dynamics import Dynamics
+from dist_sim.models.plasticity import ShortTermPlasticity
 from dist_sim.models.projections.projection import Connected, unit_of_weights
 from dist_sim.models.subpopulation import Subpopulation
 
@@ -19,20 +21,20 @@ class DeltaProj(Connected):
     With a label it is what the model of the targets makes of `sum_delta_inputs(..., label=label)`: a conductance, for instance.
 
     Args:
-        prefetch, comm, post, delay: see :class:`Connected` (there: modules).
+        prefetch, comm, post, stp, delay: see :class:`Connected` (there: modules).
         label: in front of the name of its input.
 
     Raises:
         ParameterError: sizes that do not fit; a projection that is called twice in a step.
         UnitError: weights in another unit than what the targets add them to, a delay that is no time.
-    Source: Brunel (2000), doi:10.1023/A:1008925309027. Names are those of brainpy.state 0.1, which has no delay here.
+    Source: Brunel (2000), doi:10.1023/A:1008925309027. Names are those of brainpy.state 0.1, without delay and stp there.
     """
 
     def __init__(
         self, *prefetch: Callable[..., Any] | State, comm: Any, post: Dynamics | Subpopulation, label: str | None = None,
-        delay: Any = None,
+        stp: ShortTermPlasticity | Descriptor[Any] | None = None, delay: Any = None,
     ) -> None:  # fmt: skip
-        super().__init__(prefetch, comm, post, delay)
+        super().__init__(prefetch, comm, post, delay, stp=stp)
         unit, wanted = unit_of_weights(comm), getattr(post, "delta_unit", None)
         if unit is not None and wanted is not None and not u.have_same_dim(unit, wanted):
             raise UnitError(

@@ -13,9 +13,12 @@ import numpy as np
 from dist_sim.core import Module, State, environ
 from dist_sim.core.transform import eval_shape
 from dist_sim.errors import ParameterError
+from dist_sim.models.communication import Plastic
 from dist_sim.models.delays import Delay
+from dist_sim.models.describe import Descriptor
 from dist_sim.models.dynamics import Dynamics, shape_of
 from dist_sim.models.parameter import Parameter
+from dist_sim.models.plasticity import ShortTermPlasticity
 from dist_sim.models.subpopulation import Subpopulation
 
 
@@ -42,6 +45,7 @@ class Connected(Projection, ABC):
     With one delay for all, what arrives at the targets is kept until it is due: split over a mesh as the targets are, and the
     spikes of a step are exchanged as they are. With one per source, what sources send is kept, and exchanged when it is due.
     A delay of k steps arrives k steps later; one between steps gives each of both its part, so that no spike is lost or doubled.
+    Synapses that change (`ds.nn.Plastic`) get spikes when they are due, in whole steps.
 
     Args:
         modules: what the input goes through first: Modules or functions, or a State instead of any input.
@@ -49,16 +53,21 @@ class Connected(Projection, ABC):
         post: the targets: a population, or some of it, `cells[:100]`.
         delay: [time] >= 0, one or one per source; None for none.
         unit: of the input.
+        stp: short-term plasticity of the sources, or its description, behind the modules; None for none.
+
+    Raises:
+        ParameterError: something else than that, sizes that do not fit, synapses with delays of their own and a delay.
     """
 
     delay = Parameter(u.ms, at_least=0.0)
 
     def __init__(
         self, modules: tuple[Callable[..., Any] | State, ...], comm: Any, post: Dynamics | Subpopulation, delay: Any,
-        unit: Any = u.UNITLESS,
+        unit: Any = u.UNITLESS, stp: ShortTermPlasticity | Descriptor[Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         where = type(self).__name__
+        self.stp = checked_stp(stp, comm, where)
         if not isinstance(post, Dynamics | Subpopulation):
             raise ParameterError(f"{where}(post={post!r:.60}): needs a population of neurons.")
         for module in modules:
@@ -66,7 +75,8 @@ class Connected(Projection, ABC):
                 raise ParameterError(f"{where}({module!r:.60}): the input goes through Modules, functions or States.")
         if not callable(comm):
             raise ParameterError(f"{where}(comm={comm!r:.60}): needs connectivity, such as ds.nn.EventFixedProb(...).")
-        self.prefetch, self.comm, self.post, self.unit = modules, comm, post, unit
+        self.prefetch = modules if self.stp is None else (*modules, self.stp)
+        self.comm, self.post, self.unit = comm, post, unit
         size = getattr(comm, "out_size", None)
         if size is not None and np.prod(size) != np.prod(post.in_size):
             raise ParameterError(f"{where}: comm leads to {size} targets; post has {post.in_size}. They must be the same.")
@@ -76,7 +86,7 @@ class Connected(Projection, ABC):
         if delay is not None:
             self.in_size = shape_of(getattr(comm, "in_size", None), f"{where}(delay=...): the in_size of comm")
             self.delay = State(delay, axes=(..., "neuron")) if u.math.ndim(delay) and not isinstance(delay, State) else delay
-            self.line = Delay(self._carried(), time=self.delay)
+            self.line = Delay(self._carried(), time=self.delay, interpolation="nearest" if isinstance(comm, Plastic) else None)
 
     def arriving(self, *args: Any) -> Any:
         """What arrives at the targets in this step."""
@@ -97,7 +107,7 @@ class Connected(Projection, ABC):
         x = x.to_decimal(self.unit) if isinstance(x, u.Quantity) else x
         if self.line is None:
             out = comm(x)
-        elif self._per_source:
+        elif self._waits_before:
             self.line.update(x)
             out = self.comm(self.line.retrieve(self.delay))
         else:
@@ -106,13 +116,29 @@ class Connected(Projection, ABC):
         return out if callable(out) else u.maybe_decimal(out * self.unit)
 
     @property
-    def _per_source(self) -> bool:
-        return u.math.ndim(self.delay) > 0
+    def _waits_before(self) -> bool:
+        """Whether what sources send waits, and not what arrives at the targets."""
+        return u.math.ndim(self.delay) > 0 or isinstance(self.comm, Plastic)
 
     def _carried(self) -> Any:
         """Shape and unit of what waits."""
         source = jax.ShapeDtypeStruct(self.in_size, environ.dftype())
-        return source if self._per_source else eval_shape(self.comm, source)
+        return source if self._waits_before else eval_shape(self.comm, source)
+
+
+def checked_stp(stp: Any, comm: Any, where: str) -> ShortTermPlasticity | None:
+    """Short-term plasticity, made if it is described.
+
+    Raises:
+        ParameterError: something else, or of another number of sources than `comm`.
+    """
+    stp = stp() if isinstance(stp, Descriptor) else stp
+    if stp is not None and not isinstance(stp, ShortTermPlasticity):
+        raise ParameterError(f"{where}(stp={stp!r:.60}): needs short-term plasticity, such as STP or STD.")
+    size = getattr(comm, "in_size", None)
+    if stp is not None and size is not None and size != stp.in_size:
+        raise ParameterError(f"{where}: stp has {stp.in_size} sources; comm has {size}. They must be the same.")
+    return stp
 
 
 def unit_of_weights(comm: Any) -> Any:

@@ -58,14 +58,14 @@ class Synapse:
     def __init__(self, *, weight: Any = None, delay: Any = None, weight_recorder: Any = None, **given: Any) -> None:
         self.weight, self.delay, self.weight_recorder = weight, delay, weight_recorder
         name, known = type(self).__name__, self.settable()
-        self._given: dict[str, Any] = {}
+        self.given: dict[str, Any] = {}
         for key, value in given.items():
             own = f"{key}_" if f"{key}_" in known else key
             if own not in known:
                 self._refuse(key)
-            if own in self._given:
+            if own in self.given:
                 raise ParameterError(f"{name}: {own.rstrip('_')} is given twice, as {own} and as {own.rstrip('_')}.")
-            self._given[own] = value
+            self.given[own] = value
         self.values = {n: self._number(n, p.unit, "") for n, p in known.items() if p.unit is not WEIGHT}
         self.check(self.values)
 
@@ -130,9 +130,9 @@ class Synapse:
     def _number(self, name: str, unit: Any, where: str) -> float:
         parameter = self.settable()[name]
         wanted = units.UNITS[unit] if isinstance(unit, str) else unit
-        if name not in self._given:
+        if name not in self.given:
             return float(parameter.default)
-        value = self._given[name]
+        value = self.given[name]
         return parameter.number(value, wanted, f"{where}{type(self).__name__}({name.rstrip('_')}={value})")
 
     def _check_weights(self, Wmax: float, weight: build.Draw, unit: str, where: str) -> None:
