@@ -33,6 +33,8 @@ class Sparse:
 
     Attributes:
         table, pointers, synapses: see :mod:`dist_sim.kernels.sparse`; the arrays have the devices along their first axis.
+        sources: (devices, targets of one, width) int32, of each target the source of each synapse, -1 behind the last; made by
+            `for_changing`.
         incoming: place along the mesh axis `neuron` to the synapses of its targets, for the devices of this process.
         width: the largest in-degree.
     """
@@ -51,19 +53,16 @@ class Sparse:
         self.pointers = _on_devices(mesh, {d: _pointers(r, num_sources) for d, r in rows.items()})
         self.synapses = self._laid_out()
 
-    def weigh(self) -> None:
-        """Gives every synapse a weight of its own, where there was one for all."""
+    def for_changing(self) -> None:
+        """Gives every synapse a weight of its own, where there was one for all, and makes `sources`."""
         if not self.table.width:
             self.table = self.table._replace(width=self.width)
             self.synapses = self._laid_out()
-
-    def sources(self) -> LongTermState:
-        """(devices, targets of one, width) int32: the source of each synapse of a target, -1 behind the last."""
         parts = {}
         for d, rows in self.incoming.items():
             parts[d] = np.full((self.table.block, self.width), -1, np.int32)
             parts[d][rows.ends] = rows.sources
-        return _on_devices(self.table.mesh, parts)
+        self.sources = _on_devices(self.table.mesh, parts)
 
     def delay(self, steps: np.ndarray) -> None:
         """Gives every synapse a delay: its part of `onto_slots` is that of so many slots after the first.

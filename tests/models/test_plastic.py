@@ -142,7 +142,7 @@ def test_compiled_and_reference_are_equal_to_the_bit(name):
         plastic.comm.synapses.table = plastic.comm.synapses.table._replace(backend=backend)
         arrived = run(plastic, numbers.astype(np.float32), spikes(300, rate=0.05)[1])
         outcomes.append([arrived, *(s.value for s in plastic.states().values() if s is not plastic.post.spikes)])
-    real = np.asarray(plastic.comm.synapses.sources().value)[0, :POST] >= 0
+    real = np.asarray(plastic.comm.synapses.sources.value)[0, :POST] >= 0
     for one, other in zip(*map(jax.tree.leaves, outcomes), strict=True):
         one, other = (np.where(real, x, 0) if np.shape(x) == real.shape else x for x in map(np.asarray, (one, other)))
         np.testing.assert_array_equal(one, other)
@@ -201,6 +201,20 @@ def test_learning_with_release_is_the_same_on_any_mesh(exchange):
         np.testing.assert_array_equal(again, before)
         for a, b in zip(found, one, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_checkpoint_goes_on_on_other_devices(tmp_path):
+    whole = learned(1)[1]
+    for devices in (2, 1):
+        ds.random.seed(5 if devices == 2 else 6)
+        with ds.use_mesh(devices=devices):
+            net = nn.init_all_states(Learning())
+            if devices == 1:
+                ds.checkpoint.restore(tmp_path / "saved", net=net)
+            out = transform.for_loop(net, length=1000)
+            ds.checkpoint.save(tmp_path / "saved", net=net)
+    np.testing.assert_array_equal(out[0], whole[0][1000:])
+    np.testing.assert_array_equal(net.plastic.weight.value.mantissa, whole[2])
 
 
 def test_release_is_what_they_weight():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim import units
-from dist_sim.core import HiddenState, LongTermState, Module, ShortTermState, State, environ
+from dist_sim.core import HiddenState, Module, ShortTermState, State, environ
 from dist_sim.errors import ParameterError
 from dist_sim.kernels import build
 from dist_sim.kernels.decays import decays
@@ -52,44 +52,25 @@ class Plastic(Module):
 
     def __init__(self, comm: Any, synapse: Any, post: Any, name: str | None = None, **taus: Any) -> None:
         super().__init__(name)
-        model = type(synapse).__name__
-        self._where = where = f"Plastic({model})"
-        if not isinstance(getattr(comm, "synapses", None), Sparse):
-            raise ParameterError(
-                f"{where}: comm={comm!r:.60} has no synapses that could change. Give EventFixedProb, EventFixedNumConn or "
-                "SparseLinear."
-            )
-        if not hasattr(synapse, "changing"):
-            raise ParameterError(f"{where}: {synapse!r:.60} is no synapse model. Give one: ds.stdp_synapse(Wmax=1 * u.nS).")
-        if comm.on_the_way is not None:
-            raise ParameterError(f"{where}: the synapses of comm have delays. Give the projection one delay, or none.")
-        if len(comm.in_size) > 1 and not hasattr(comm, "conn_num"):
-            raise ParameterError(f"{where}: comm has the in_size {comm.in_size}; needs sources along one axis.")
-        if not callable(getattr(post, "get_spike", post)):
-            raise ParameterError(f"{where}: post={post!r:.60} has no spikes. Give the population that comm leads to.")
-        for what in ("weight", "delay", "weight_recorder"):
-            if getattr(synapse, what) is not None:
-                raise ParameterError(
-                    f"{where}: {model}({what}=...) is the Simulator's. Weights are those of comm; a delay, the projection's."
-                )
+        self._where = where = f"Plastic({type(synapse).__name__})"
+        _check_parts(comm, synapse, post, where)
         self.comm, self.post = comm, post
         self.in_size, self.out_size = comm.in_size, comm.out_size
-        weights = self._weights()
-        unit, bare = u.get_unit(weights), np.asarray(u.get_mantissa(weights))
-        own = np.concatenate([comm.synapses.of_synapses(bare, d) for d in comm.synapses.incoming])
-        if "Wmax" in synapse.parameters and "Wmax" not in synapse.given:
-            raise ParameterError(f"{where}: give the largest weight, in the unit of the weights, {unit}: {model}(Wmax=...).")
-        same = len(own) > 0 and own.min() == own.max()
-        drawn = build.Draw(kind=build.CONSTANT, a=float(own[0])) if same else build.Draw(kind=build.ARRAY, values=own)
-        changing = synapse.changing(drawn, unit, where)
+        comm.synapses.for_changing()
+        if not isinstance(comm.weight.value, dict) and not u.math.ndim(comm.weight.value):
+            rows = comm.synapses.table.num_targets, comm.synapses.width
+            comm.weight = type(comm.weight)(u.math.broadcast_to(comm.weight.value, rows), axes=("neuron", None))
+        unit, bare = u.get_unit(self._weights()), np.asarray(u.get_mantissa(self._weights()))
+        changing = synapse.changing(_given(comm.synapses, bare), unit, where)
         if changing is None:
             raise ParameterError(f"{where}: its synapses do not change. Give comm itself.")
         if changing.uniforms:
             raise ParameterError(f"{where}: it draws random numbers at spikes, which the Simulator has: ds.Simulator.")
+        if "Wmax" in synapse.parameters and "Wmax" not in synapse.given:
+            raise ParameterError(f"{where}: give the largest weight, in the unit of the weights: Wmax=... {unit}.")
         self.text = changing.model.text(bare.dtype, 0)
         self._parameters, self._initial = changing.parameters, changing.initial
-        self._taus = self._checked(taus, changing.model.target_taus())
-        self._sources = comm.synapses.sources()
+        self._taus = _checked(taus, changing.model.target_taus(), where)
         self._dt = 0.0
 
     @property
@@ -107,7 +88,7 @@ class Plastic(Module):
         taus = [*(self._parameters[name] for name in self.text.decays), *self._taus.values()]
         decay = decays(np.array(taus), self._dt, dtype.type)
         self._bits = decay.bits
-        self.constants = LongTermState(tuple(jnp.asarray(a, dtype) for a in (np.array(numbers), decay.fine, decay.coarse)))
+        self._constants = tuple(a.astype(dtype) for a in (np.array(numbers), decay.fine, decay.coarse))
         rows, targets = (table.num_targets, table.width), table.num_targets
         self.variables = {
             name: HiddenState(jnp.full(rows, self._initial[name], dtype), axes=("neuron", None))
@@ -135,7 +116,7 @@ class Plastic(Module):
         variables = [self.variables[name] for name in self.text.variables[1:]]
         onto, self.last.value, self.last_post.value, self.traces.value, changed, *others = STEP.bind(
             self.now.value, flat if flat.dtype == bool else flat.astype(dtype), posts.reshape(-1), synapses.pointers.value,
-            synapses.synapses.value, self._sources.value, *self.constants.value, jnp.zeros(targets, dtype), self.last.value,
+            synapses.synapses.value, synapses.sources.value, *self._constants, jnp.zeros(targets, dtype), self.last.value,
             self.last_post.value, self.traces.value, u.get_mantissa(weights), *(v.value for v in variables),
             text=self.text, table=synapses.table, bits=self._bits, blocked=False,
         )  # fmt: skip
@@ -149,32 +130,50 @@ class Plastic(Module):
     def _weights(self) -> Any:
         """(num_targets, largest in-degree), a row per target."""
         value = self.comm.weight.value
-        if isinstance(value, dict):
-            if "bias" in value:
-                raise ParameterError(f"{self._where}: comm has a bias. Give it none: what arrives is that of spikes alone.")
-            return value["weight"]
-        if not u.math.ndim(value):
-            self.comm.synapses.weigh()
-            rows = self.comm.synapses.table.num_targets, self.comm.synapses.width
-            self.comm.weight = type(self.comm.weight)(u.math.broadcast_to(value, rows), axes=("neuron", None))
-        return self.comm.weight.value
+        return value["weight"] if isinstance(value, dict) else value
 
     def _set_weights(self, weights: Any) -> None:
         self.comm.weight.value = {"weight": weights} if isinstance(self.comm.weight.value, dict) else weights
 
-    def _checked(self, taus: dict[str, Any], wanted: tuple[str, ...]) -> dict[str, float]:
-        """Time constants of the traces [ms], in their order."""
-        if missing := [tau for tau in wanted if tau not in taus]:
-            raise ParameterError(
-                f"{self._where}: give {' and '.join(missing)}, of the traces of the targets' spikes: {missing[0]}=20 * u.ms."
-            )
-        if unknown := [tau for tau in taus if tau not in wanted]:
-            known = ", ".join(wanted) or "none"
-            raise ParameterError(f"{self._where}: has no {', '.join(unknown)}; time constants of traces are: {known}.")
-        found = {tau: float(units.magnitude(taus[tau], u.ms, f"{self._where}: {tau}")) for tau in wanted}
-        if not all(np.isfinite(tau) and tau >= 0 for tau in found.values()):
-            raise ParameterError(f"{self._where}: {found} ms; time constants are at least 0, and finite.")
-        return found
+
+def _check_parts(comm: Any, synapse: Any, post: Any, where: str) -> None:
+    """Raises ParameterError where they are not what `Plastic` takes."""
+    if not isinstance(getattr(comm, "synapses", None), Sparse):
+        known = "EventFixedProb, EventFixedNumConn or SparseLinear"
+        raise ParameterError(f"{where}: comm={comm!r:.60} has no synapses that could change. Give {known}.")
+    if not hasattr(synapse, "changing"):
+        raise ParameterError(f"{where}: {synapse!r:.60} is no synapse model. Give one: ds.stdp_synapse(Wmax=1 * u.nS).")
+    if comm.on_the_way is not None:
+        raise ParameterError(f"{where}: the synapses of comm have delays. Give the projection one delay, or none.")
+    if isinstance(comm.weight.value, dict) and "bias" in comm.weight.value:
+        raise ParameterError(f"{where}: comm has a bias. Give it none: what arrives is that of spikes alone.")
+    if not callable(getattr(post, "get_spike", post)):
+        raise ParameterError(f"{where}: post={post!r:.60} has no spikes. Give the population that comm leads to.")
+    for what in ("weight", "delay", "weight_recorder"):
+        if getattr(synapse, what) is not None:
+            raise ParameterError(f"{where}: {what}=... is the Simulator's. Weights are those of comm; a delay, the projection's.")
+
+
+def _given(synapses: Sparse, weights: np.ndarray) -> build.Draw:
+    """The weights (num_targets, largest in-degree) of the synapses that there are."""
+    own = np.concatenate([synapses.of_synapses(weights, d) for d in synapses.incoming])
+    if len(own) and own.min() == own.max():
+        return build.Draw(kind=build.CONSTANT, a=float(own[0]))
+    return build.Draw(kind=build.ARRAY, values=own)
+
+
+def _checked(taus: dict[str, Any], wanted: tuple[str, ...], where: str) -> dict[str, float]:
+    """Time constants of the traces [ms], in their order."""
+    if missing := [tau for tau in wanted if tau not in taus]:
+        named = " and ".join(missing)
+        raise ParameterError(f"{where}: give {named}, of the traces of the targets' spikes: {missing[0]}=20 * u.ms.")
+    if unknown := [tau for tau in taus if tau not in wanted]:
+        known = ", ".join(wanted) or "none"
+        raise ParameterError(f"{where}: has no {', '.join(unknown)}; time constants of traces are: {known}.")
+    found = {tau: float(units.magnitude(taus[tau], u.ms, f"{where}: {tau}")) for tau in wanted}
+    if not all(np.isfinite(tau) and tau >= 0 for tau in found.values()):
+        raise ParameterError(f"{where}: {found} ms; time constants are at least 0, and finite.")
+    return found
 
 
 def _dt() -> float:
