@@ -65,57 +65,63 @@ class Barrier {
 };
 
 // The devices of one process, which all call `meet` equally often and in the same order.
+//
+// What they give is put down in one of two tables, in turns. A device that comes to a meeting has copied what it wanted of the one
+// before, so that when all have come, the table of that one is free: they wait for each other once in a meeting.
 class Meeting {
  public:
   Meeting(int64_t processes, int64_t devices, Allgather allgather, intptr_t communicator, intptr_t byte)
-      : processes_(processes), devices_(devices), allgather_(allgather), communicator_(communicator), byte_(byte), given_(devices),
-        all_come_(devices), all_copied_(devices) {}
+      : processes_(processes), devices_(devices), allgather_(allgather), communicator_(communicator), byte_(byte), rounds_(devices),
+        tables_{Table(devices), Table(devices)}, all_come_(devices) {}
 
   int64_t devices() const { return devices_; }
 
   // `all` (processes * devices, bytes): what each device has given, in the order of processes and of places in them. `turn` is the
   // number of this call in the program: the same on all devices.
   void meet(int64_t place, int32_t turn, const char* mine, size_t bytes, char* all) {
-    given_[place] = {mine, bytes, turn};
-    all_come_.wait([&] { failure_ = taken(all); });
-    if (failure_.empty() && allgather_ == nullptr)
-      for (int64_t d = 0; d < devices_; ++d) std::memcpy(all + d * bytes, given_[d].data, bytes);
-    else if (failure_.empty() && all != all_)
-      std::memcpy(all, all_, processes_ * devices_ * bytes);
-    const std::string failure = failure_;
-    // What a device has given stays as it is until all have copied it.
-    if (devices_ > 1) all_copied_.wait([] {});
-    if (!failure.empty()) throw std::runtime_error(failure);
+    Table& table = tables_[rounds_[place].number++ % 2];
+    Given& given = table.given[place];
+    given.data.assign(mine, mine + bytes);
+    given.turn = turn;
+    all_come_.wait([&] { table.failure = taken(table); });
+    if (!table.failure.empty()) throw std::runtime_error(table.failure);
+    if (allgather_ == nullptr)
+      for (int64_t d = 0; d < devices_; ++d) std::memcpy(all + d * bytes, table.given[d].data.data(), bytes);
+    else
+      std::memcpy(all, table.gathered.data(), processes_ * devices_ * bytes);
   }
 
  private:
-  struct Given { const char* data; size_t bytes; int32_t turn; };
+  struct alignas(64) Given { std::vector<char> data; int32_t turn; };
+  struct alignas(64) Rounds { uint64_t number = 0; };
+  struct Table {
+    explicit Table(int64_t devices) : given(devices) {}
+    std::vector<Given> given;
+    std::vector<char> gathered;  // of all processes
+    std::string failure;
+  };
 
   // What the last of the devices does for all: it looks whether they give the same, and calls MPI. Returns what is wrong.
-  std::string taken(char* all) {
-    for (const Given& one : given_)
-      if (one.bytes != given_[0].bytes || one.turn != given_[0].turn) return "the devices that gather run different programs";
+  std::string taken(Table& table) {
+    const Given& first = table.given[0];
+    for (const Given& one : table.given)
+      if (one.data.size() != first.data.size() || one.turn != first.turn) return "the devices that gather run different programs";
     if (allgather_ == nullptr) return "";
-    const size_t bytes = given_[0].bytes;
-    const char* mine = given_[0].data;
-    if (devices_ > 1) {
-      mine_.resize(devices_ * bytes);
-      for (int64_t d = 0; d < devices_; ++d) std::memcpy(mine_.data() + d * bytes, given_[d].data, bytes);
-      mine = mine_.data();
-    }
-    const int size = int(devices_ * bytes), code = allgather_(mine, size, byte_, all, size, byte_, communicator_);
-    all_ = all;
+    const size_t bytes = first.data.size();
+    mine_.clear();
+    for (const Given& one : table.given) mine_.insert(mine_.end(), one.data.begin(), one.data.end());
+    table.gathered.resize(processes_ * mine_.size());
+    const int size = int(devices_ * bytes), code = allgather_(mine_.data(), size, byte_, table.gathered.data(), size, byte_, communicator_);
     return code == 0 ? "" : "MPI_Allgather returned error code " + std::to_string(code) + "; has a process ended?";
   }
 
   const int64_t processes_, devices_;
   const Allgather allgather_;
   const intptr_t communicator_, byte_;
-  std::vector<Given> given_;
-  Barrier all_come_, all_copied_;
-  std::string failure_;
+  std::vector<Rounds> rounds_;  // of each device
+  Table tables_[2];
+  Barrier all_come_;
   std::vector<char> mine_;  // of all devices, for MPI
-  char* all_ = nullptr;     // where MPI has put what it gathered
 };
 
 // The meetings of this process by number, which a compiled program is given as an operand: other networks run it as well.

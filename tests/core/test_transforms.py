@@ -3,6 +3,7 @@
 Over 400 lines: the four things are asked of the same programs, transform by transform.
 """
 
+import os
 import weakref
 
 import brainunit as u
@@ -335,9 +336,9 @@ def test_fori_loop_is_one_while_with_the_written_states_as_carry(model):
     model.other.value = 1
     eqns = run.lower(3).as_text().count("stablehlo.while")
     assert eqns == 1
-    jaxpr = jax.make_jaxpr(run._program((3,), {})[0].donating)(*run._program((3,), {})[0].inputs([3])).jaxpr
-    (inner,) = [eqn.params["jaxpr"].jaxpr for eqn in jaxpr.eqns if "jaxpr" in eqn.params]
-    (loop,) = [eqn for eqn in inner.eqns if eqn.primitive.name == "while"]
+    program = run._program((3,), {})[0]
+    jaxpr = program.donating.trace(*program.inputs([3])).jaxpr.jaxpr
+    (loop,) = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "while"]
     carry = [v.aval for v in loop.outvars]
     assert [(a.shape, str(a.dtype)) for a in carry] == [((3,), "float32"), ((), "int32")]
     assert loop.params["body_nconsts"] == 1  # w, and nothing else
@@ -411,3 +412,16 @@ def test_python_runs_once_however_deep():
 def test_gradients_pass_through_loops_that_only_read(model):
     loss = transform.jit(lambda x: (transform.for_loop(lambda y: y * x * model.w.value[0], jnp.arange(3.0))).sum())
     assert jax.grad(loss)(1.0) == 3
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one core nothing is split")
+@pytest.mark.parametrize(("size", "split"), [(2**15, False), (2**19, True)])
+def test_a_step_of_few_elements_is_not_split_among_threads(size, split):
+    """That costs more than it brings; a step of many elements is."""
+    state = State(jnp.linspace(0.0, 1.0, size))
+
+    def step():
+        state.value = jnp.tanh(jnp.exp(-state.value)) * jnp.sin(state.value)
+
+    text = transform.jit(lambda: transform.for_loop(step, length=100)).lower().compile().as_text()
+    assert "while" in text and ("outer_dimension_partitions" in text) == split

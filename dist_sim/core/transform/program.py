@@ -17,6 +17,7 @@ from dist_sim.core.hooks import hooks_version
 from dist_sim.core.state import State
 from dist_sim.core.trace import check_read, enter, is_eager
 from dist_sim.core.transform.checks import running
+from dist_sim.core.transform.compiler import compiler_options
 from dist_sim.core.transform.staging import Leaves, Staged, keep, now
 
 
@@ -57,7 +58,8 @@ class Program:
         # Told where States lie, XLA puts them there: else it says of a single device that nothing is split, and each is moved.
         placed = [list(slot.shardings) for slot in staged.slots]
         donated = ((0,) if self._reused else ()) + ((3,) if gone else ())
-        self.donating = compiled(run, donate_argnums=donated, out_shardings=(None, placed))
+        options = compiler_options(staged.jaxpr, 1 if spread is None else spread.mesh.size)
+        self.donating = compiled(run, donate_argnums=donated, out_shardings=(None, placed), compiler_options=options)
         self._inline = compiled(staged)
 
     def fits(self) -> bool:

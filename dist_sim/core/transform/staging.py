@@ -22,6 +22,7 @@ from dist_sim.core.placement import ByName, Given
 from dist_sim.core.slot import Slot, placed
 from dist_sim.core.state import State, commit
 from dist_sim.core.trace import INPUT, StateTrace, check_read
+from dist_sim.core.transform.compiler import compiler_options
 from dist_sim.errors import StateValueError
 from dist_sim.kernels.gather import Meeting
 from dist_sim.partition.blocks import Blocks, Kind, OverMesh, on_devices
@@ -148,7 +149,9 @@ class Staged:
             return _on(spread, jaxpr, consts, taken, kinds, leaves, size, shardings)
 
         where = None if spread is None else (*spread, *(kinds or ()))
-        return partial(jax.jit, run, out_shardings=[None] * size + shardings), (where, size, *shardings)
+        options = compiler_options(jaxpr, 1 if spread is None else spread.mesh.size)
+        made = partial(jax.jit, run, out_shardings=[None] * size + shardings, compiler_options=options)
+        return made, (where, size, *shardings)
 
     def name_results(self, name: str) -> None:
         """Names what it returns and what States have after it, by `checkpoint_name`."""
