@@ -70,9 +70,8 @@ class Sparse:
         self.table = self.table._replace(slots=slots)
         self.synapses = self._laid_out(steps)
 
-    @property
-    def sources(self) -> np.ndarray:
-        """(num_targets, width) uint32 on every process: the source of each synapse, a row per target; 0 where there is none."""
+    def all_sources(self) -> np.ndarray:
+        """(num_targets, width) uint32, on every process: the source of each synapse, a row per target; 0 where there is none."""
         rows = np.zeros((self.table.num_targets, self.width), np.uint32)
         for device, found in self.incoming.items():
             if _first_process(self.table.mesh, device) == jax.process_index():

@@ -92,8 +92,8 @@ class EventFixedNumConn(Module):
 
         def by_target(given: Any) -> Any:
             if isinstance(given, Groups):
-                source = sources[self.synapses.sources] if len(sources) else self.synapses.sources
-                return given.between(source, np.arange(num_post)[:, None])
+                source = self.synapses.all_sources()
+                return given.between(sources[source] if len(sources) else source, np.arange(num_post)[:, None])
             return given(rows) if callable(given) else given
 
         weight = by_target(conn_weight)
