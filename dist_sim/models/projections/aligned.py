@@ -62,8 +62,8 @@ class align_pre_projection(Aligned):
 
     Args:
         spike_generator, stp: see :class:`Aligned`.
-        syn: a synapse of the size of the sources, or its description. Its conductance times the weights is what `out` takes: one
-            of them carries the unit, such as weights in mS and `g_initializer=Constant(0.)`.
+        syn: a synapse of the size of the sources, or its description. Its conductance times the weights is what `out` takes: the
+            weights carry the unit, or a `g_initializer` does (see :class:`Synapse`).
         comm, out, post, delay: see :class:`CurrentProj`. With a delay for all, what arrives waits at the targets; one per source
             delays the conductance of that source.
 
@@ -94,10 +94,10 @@ class align_pre_projection(Aligned):
                     f"align_pre_projection: the synapse has {syn.in_size} sources; {what} {found}. They must be the same."
                 )
         self.syn = syn
-        self.projection = CurrentProj(comm=comm, out=out, post=post, delay=delay, unit=syn.unit)
+        self.projection = CurrentProj(comm=comm, out=out, post=post, delay=delay, unit=syn)
 
     def send(self, spikes: Any) -> None:
-        self.projection(self.syn(self.syn.arriving(spikes)))
+        self.projection(self.syn(spikes))
 
 
 @final
