@@ -70,6 +70,16 @@ class Sparse:
         self.table = self.table._replace(slots=slots)
         self.synapses = self._laid_out(steps)
 
+    @property
+    def sources(self) -> np.ndarray:
+        """(num_targets, width) uint32 on every process: the source of each synapse, a row per target; 0 where there is none."""
+        rows = np.zeros((self.table.num_targets, self.width), np.uint32)
+        for device, found in self.incoming.items():
+            if _first_process(self.table.mesh, device) == jax.process_index():
+                target, slot = found.ends
+                rows[device * self.table.block + target, slot] = found.sources
+        return processes_of(self.table.mesh).total(rows)
+
     def _laid_out(self, steps: np.ndarray | None = None) -> LongTermState:
         """(devices, longest, 2), or without weights (devices, longest): the synapses of each in order of (source, target)."""
         width, block = self.table.width, self.table.block
@@ -112,6 +122,8 @@ class Sparse:
     def onto_slots(self, onto: jax.Array, spikes: jax.Array, weights: jax.Array, first: Any) -> jax.Array:
         """As `onto_targets`, with (..., slots, num_targets): what a synapse sends is added so many slots after the `first`, in a
         ring, as its delay says."""
+        if not self.table.num_sources:
+            return onto
         flat = spikes.reshape(-1, spikes.shape[-1])
         flat = flat if flat.dtype == bool else flat.astype(onto.dtype)
         arrays = self.pointers.value, self.synapses.value, first
@@ -139,6 +151,12 @@ def _own_positions(mesh: Mesh) -> list[int]:
     along = list(mesh.shape).index(NEURON)
     here = [at[along] for at, device in np.ndenumerate(mesh.devices) if device.process_index == jax.process_index()]
     return sorted(set(here))
+
+
+def _first_process(mesh: Mesh, place: int) -> int:
+    """The lowest of the processes that have a device at this place along the axis `neuron`."""
+    devices = np.take(mesh.devices, [place], axis=list(mesh.shape).index(NEURON))
+    return min(device.process_index for device in devices.flat)
 
 
 def _on_devices(mesh: Mesh, parts: Mapping[int, np.ndarray]) -> LongTermState:

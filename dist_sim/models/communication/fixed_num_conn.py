@@ -14,6 +14,7 @@ from dist_sim.errors import ParameterError
 from dist_sim.kernels import build
 from dist_sim.models.communication.synapses import OnTheWay, adding
 from dist_sim.models.dynamics import shape_of
+from dist_sim.models.init import Groups
 from dist_sim.network.connection import Connection
 from dist_sim.network.rules import fixed_indegree, fixed_outdegree
 from dist_sim.network.sparse import Sparse
@@ -32,8 +33,9 @@ class EventFixedNumConn(Module):
     Args:
         in_size, out_size: numbers of sources and targets, or shapes.
         conn_num: a whole number of targets of each source, or a float in [0, 1]: that part of all targets, rounded down.
-        conn_weight: one number or quantity for all synapses; a callable of a shape (an initialiser), asked for a row per target
-            of as many weights as the largest in-degree; or such an array itself.
+        conn_weight: one number or quantity for all synapses; `ds.init.Groups`, of which each synapse takes the value of its pair
+            of groups, as a weight of its own then; another callable of a shape (an initialiser), asked for a row per target of as
+            many weights as the largest in-degree; or such an array itself.
         efferent_target: "post": each source has `conn_num` targets; "pre": each target has that many sources.
         afferent_ratio: part of the sources, in [0, 1], that have targets at all, chosen at random.
         allow_multi_conn: draw with replacement.
@@ -70,6 +72,9 @@ class EventFixedNumConn(Module):
         if not 0.0 <= afferent_ratio <= 1.0:
             raise ParameterError(f"{where}(afferent_ratio={afferent_ratio}): a part of the sources lies between 0 and 1.")
         num_pre, num_post = math.prod(self.in_size), math.prod(self.out_size)
+        for given in (conn_weight, conn_delay):
+            if isinstance(given, Groups):
+                given.check(num_pre, num_post)
         self.conn_num = number_of(conn_num, num_post if efferent_target == "post" else num_pre, where)
         seed = int(random.randint(2**31 - 1)) if seed is None else seed
         sources = np.flatnonzero(np.random.default_rng(seed).random(num_pre) < afferent_ratio)
@@ -84,7 +89,14 @@ class EventFixedNumConn(Module):
         one_for_all = not callable(conn_weight) and not np.ndim(u.get_mantissa(_value(conn_weight)))
         self.synapses = Sparse(connection, seed=seed, weighted=not one_for_all, mesh=None if mesh is None else mesh.mesh)
         rows = num_post, self.synapses.width
-        weight = conn_weight(rows) if callable(conn_weight) else conn_weight
+
+        def by_target(given: Any) -> Any:
+            if isinstance(given, Groups):
+                source = sources[self.synapses.sources] if len(sources) else self.synapses.sources
+                return given.between(source, np.arange(num_post)[:, None])
+            return given(rows) if callable(given) else given
+
+        weight = by_target(conn_weight)
         if not one_for_all and np.shape(u.get_mantissa(_value(weight))) != rows:
             raise ParameterError(
                 f"{where}(conn_weight=...): has shape {np.shape(u.get_mantissa(_value(weight)))}; needs one number, or {rows}: a "
@@ -93,8 +105,7 @@ class EventFixedNumConn(Module):
         self.weight = weight if isinstance(weight, State) else param_type(weight, axes=() if one_for_all else ("neuron", None))
         self.on_the_way: OnTheWay | None = None
         if conn_delay is not None:
-            delay = conn_delay(rows) if callable(conn_delay) else conn_delay
-            self.on_the_way = OnTheWay(self.synapses, delay, f"{where}(conn_delay")
+            self.on_the_way = OnTheWay(self.synapses, by_target(conn_delay), f"{where}(conn_delay")
 
     def update(self, spikes: jax.Array) -> Any:
         """What arrives: (..., *out_size), in the unit of the weights. `spikes`: (..., *in_size) booleans or numbers."""

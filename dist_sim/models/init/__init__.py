@@ -3,6 +3,7 @@
 from dist_sim.models.init.constant import Constant as Constant
 from dist_sim.models.init.exponential import Exponential as Exponential
 from dist_sim.models.init.gamma import Gamma as Gamma
+from dist_sim.models.init.groups import Groups as Groups
 from dist_sim.models.init.initializer import Initializer as Initializer
 from dist_sim.models.init.log_normal import LogNormal as LogNormal
 from dist_sim.models.init.normal import Normal as Normal
