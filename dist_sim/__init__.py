@@ -36,7 +36,7 @@ _NAMES = {
         "align_post_projection", "align_pre_projection",
     ),
     "dist_sim.models.readouts": ("LeakyRateReadout",),
-    "dist_sim.models.synapses": ("Alpha", "AMPA", "BioNMDA", "DualExpon", "Expon", "GABAa", "Synapse"),
+    "dist_sim.models.synapses": ("Alpha", "AMPA", "BioNMDA", "DualExpon", "Expon", "GABAa", "NMDA", "Synapse"),
     "dist_sim.simulator": ("Simulator", "SimulationResult", "NodeView", "SynapseCollection"),
     "dist_sim.nest.neurons": (
         "aeif_cond_alpha", "aeif_cond_alpha_multisynapse", "aeif_cond_beta_multisynapse", "aeif_cond_exp", "aeif_psc_alpha",

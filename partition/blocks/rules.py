@@ -85,10 +85,12 @@ def broadcast_in_dim(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Valu
     if isinstance(x, Split):
         axis = into[x.kind.axis]
         if shape[axis] == x.kind.size:
-            return [Split(bind(eqn, [x.array], shape=_padded(shape, axis, blocks))[0], Kind(axis, x.kind.size))]
+            padded = _padded(shape, axis, blocks)
+            return [Split(bind(eqn, [x.array], shape=padded, sharding=None)[0], Kind(axis, x.kind.size))]
     elif len(values) == 1 and not eqn.invars[0].aval.ndim and not jnp.issubdtype(eqn.invars[0].aval.dtype, jax.dtypes.extended):
         return [Uniform(jnp.asarray(x, eqn.invars[0].aval.dtype), shape)]
-    return _whole(blocks, eqn, values)
+    # `jnp.where` writes a sharding on the mesh in use; where a value lies is decided here.
+    return bind(eqn, list(map(blocks.whole, values)), sharding=None)
 
 
 # ---- along other axes ----

@@ -245,3 +245,14 @@ def test_it_is_brainpy_states_lif(spk_reset):
     assert 0 < our_spikes.mean() < 0.5 and np.array_equal(our_spikes, their_spikes)
     assert np.allclose(our_V, their_V, rtol=1e-5, atol=1e-4)
     assert np.count_nonzero(our_gradient) and np.allclose(our_gradient, their_gradient, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("exchange", [None, "mask"])
+def test_in_trials_each_neuron_has_its_refractory_time_on_any_devices(exchange):
+    """Trials by neurons, selected by what has neurons alone."""
+    found = []
+    for devices in (1, 2, 3):
+        with environ.context(dt=0.1 * u.ms), ds.use_mesh(devices=devices, **({"exchange": exchange} if exchange else {})):
+            cells = init_all_states(ds.LIFRef(300, tau=5 * u.ms, tau_ref=np.linspace(0.5, 5.0, 300) * u.ms, R=1 * u.ohm), 2)
+            found.append(np.asarray(transform.for_loop(lambda cells=cells: cells(3.0 * u.mA), length=300)))
+    assert np.unique(found[0].sum(0)).size > 3 and all(np.array_equal(found[0], other) for other in found[1:])

@@ -49,6 +49,17 @@ def spikes_and_weights():
         return leaves(learn())
 
 
+def sent_between_groups():
+    """What arrives through synapses with the weight and the delay of their groups."""
+    sizes = (100, 200), (170, 130)
+    with ds.use_mesh(), environ.context(dt=0.1 * u.ms):
+        weights = ds.init.Groups([[1.0, 2.0], [3.0, 4.0]] * u.mS, *sizes)
+        delays = ds.init.Groups([[0.0, 0.3], [0.7, 0.2]] * u.ms, *sizes)
+        comm = init_all_states(ds.nn.EventFixedProb(300, 300, 0.1, weights, conn_delay=delays, seed=1))
+        spikes = np.random.default_rng(0).random((20, 300)) < 0.1
+        return [np.asarray(transform.for_loop(comm, spikes).to_decimal(u.mS))]
+
+
 @pytest.fixture
 def start(checkout, tmp_path):
     """Starts a script by `dist-sim run`, as several processes; gives what waits for their end, and returns what each says and the
@@ -98,6 +109,15 @@ def test_processes_change_neither_spikes_nor_what_is_learnt(start):
         assert distance(learnt, weights) < 1e-6
     # What a script says is seen once.
     assert [out.count("5 arrays") for out in said] == [1, 0]
+
+
+def test_each_process_knows_the_groups_of_all_synapses(start):
+    end = start("import dist_sim as ds" + SCRIPT.format(outcome="sent_between_groups()"), 2, 2)
+    (wanted,) = sent_between_groups()
+    _, folders = end()
+    assert len(np.unique(wanted)) > 20
+    for folder in folders:
+        assert np.array_equal(found_in(folder)[0], wanted)
 
 
 @pytest.mark.slow

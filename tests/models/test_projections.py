@@ -100,7 +100,7 @@ def test_equal_synapses_by_target_by_source_and_one_by_one():
 @pytest.mark.parametrize("syn", SYNAPSES, ids=lambda x: x.__name__)
 def test_every_synapse_may_be_aligned_with_its_sources(syn):
     spikes = sent(STEPS, PRE)
-    proj, post = by_source(syn, ds.MgBlock if syn is ds.BioNMDA else ds.CUBA, stp=ds.STP(PRE))
+    proj, post = by_source(syn, ds.MgBlock if syn in (ds.BioNMDA, ds.NMDA) else ds.CUBA, stp=ds.STP(PRE))
     init_all_states(proj)
     alone = run(proj, post, spikes)
     assert np.isfinite(alone).all() and (alone[-1] != -60).any()

@@ -1,4 +1,4 @@
-"""A sweep compiles at its first point and keeps no memory: of networks of the Simulator, and of programs of Modules in each way."""
+"""A sweep compiles at its first point and keeps no memory: of networks of the Simulator, and of Modules in each way."""
 
 import gc
 

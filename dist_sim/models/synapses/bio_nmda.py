@@ -5,10 +5,9 @@ from typing import Any, final
 
 import brainunit as u
 
-from dist_sim.core import environ
 from dist_sim.models.init import Constant
 from dist_sim.models.parameter import Parameter
-from dist_sim.models.synapses.receptor import Receptor
+from dist_sim.models.synapses.receptor import Receptor, opened
 from dist_sim.models.synapses.synapse import AT_REST
 
 
@@ -69,10 +68,6 @@ class BioNMDA(Receptor):
     def update(self, pre_spike: Any = None) -> Any:
         """One step, with spikes of the shape of g (or booleans, or part of one) at its beginning. Returns g."""
         x = self.bound(self.x.value, self.alpha2, self.beta2, self.released(self.transmitter, pre_spike))
-        one = u.maybe_decimal(1.0 * u.get_unit(self.g.value))
         self.x.value = x.end
-        opening = self.alpha1 * x.mean
-        rate = opening + self.beta1
-        aim = opening * (1.0 / rate) * one
-        self.g.value = aim + (self.g.value - aim) * u.math.exp(-rate * environ.get_dt())
+        self.g.value = opened(self.g.value, self.alpha1 * x.mean, self.beta1)
         return self.g.value

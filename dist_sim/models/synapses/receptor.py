@@ -70,5 +70,17 @@ class Receptor(Synapse, ABC):
         return Bound(end, with_it + (without - with_it) * u.maybe_decimal(gone * (1.0 / dt)))
 
 
+def opened(g: Any, opening: Any, closing: Any) -> Any:
+    r"""One step of :math:`\dot g = o (1 - g) - c g`, exact where both rates are constant over it.
+
+    Args:
+        g: the part that is open, also in a unit, of which one is everything then.
+        opening: o >= 0. closing: c > 0.
+    """
+    one, rate = u.maybe_decimal(1.0 * u.get_unit(g)), opening + closing
+    aim = opening * (1.0 / rate) * one
+    return aim + (g - aim) * u.math.exp(-rate * environ.get_dt())
+
+
 def _exprel(z: Any) -> Any:
     return exprel(u.Quantity(z).to_decimal(u.UNITLESS))
