@@ -18,6 +18,7 @@ PICTURES = {  # file here: example, its parameters, file in the results of the r
     "brette_cuba.png": ("brette.py", ["model=cuba"], "brette_cuba.png"),
     "brunel.png": ("brunel.py", ["regime=all"], "brunel_all.png"),
     "gamma.png": ("gamma.py", ["t_sim=800"], "gamma_all.png"),
+    "mongillo_2008.png": ("mongillo_2008.py", ["mode=both"], "mongillo_2008_both.png"),
     "joglekar.png": ("joglekar.py", ["scale=1"], "joglekar.png"),
     "wang_2002.png": ("wang_2002.py", [], "wang_2002.png"),
 }

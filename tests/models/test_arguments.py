@@ -11,7 +11,7 @@ from dist_sim.models import inputs, outputs, plasticity, projections, readouts, 
 
 FOLDERS = inputs, outputs, plasticity, projections, readouts, synapses
 # The contracts that a model of one's own fulfils, and what is new here.
-OURS = {"Receptor", "TwoState", "ShortTermPlasticity"}
+OURS = {"Receptor", "TwoState", "ShortTermPlasticity", "NMDA"}
 ELSEWHERE = {"LatencyEncoder": "braintools"}
 # What is given in a unit here and is a number of it there.
 BARE = {"MgBlock": dict(E=u.mV, cc_Mg=u.mM, alpha=u.mV**-1, beta=u.mM, V_offset=u.mV)}

@@ -124,7 +124,7 @@ def test_print_shows_what_is_held_where_it_lies_and_what_is_shared():
         init_all_states(net)
     lines = repr(net).splitlines()
     E, I = "Expon(4000, tau=5 ms) // COBA(E=0 mV)", "Expon(4000, tau=10 ms) // COBA(E=-80 mV)"
-    synapse = ["    syn: Expon(", "      g: HiddenState float32[4000] mS, neuron:4, 16 kB", "    )", "    out: COBA()"]
+    synapse = ["    syn: Expon(", "      g: HiddenState float32[4000] S, neuron:4, 16 kB", "    )", "    out: COBA()"]
     # Two synapses for three projections: the first and the last name the same one.
     assert [line.strip() for line in lines if "SynapseAndOutput" in line] == [
         f"before_updates.{E}: SynapseAndOutput(",
@@ -193,10 +193,10 @@ def bad(**changed):
     [
         # As printed in brainpy.state's overview: the post population has another size.
         (lambda: bad(post=ds.LIF(100)), ParameterError, r"comm leads to \(50,\) targets; post has \(100,\)"),
-        (lambda: bad(comm=ds.nn.EventFixedProb(100, 50, 0.1, 0.5)), UnitError, "the weights are in"),
+        (lambda: bad(comm=ds.nn.EventFixedProb(100, 50, 0.1, 0.5)), UnitError, "got weights without unit"),
         (lambda: bad(syn=ds.Expon.desc(50, tau=5 * u.mV)), UnitError, r"Expon\(tau=...\): needs a time"),
         (lambda: bad(out=ds.COBA.desc(E=3 * u.ms)), UnitError, r"COBA\(E=...\): needs a voltage"),
-        (lambda: bad(out=ds.CUBA.desc(scale=1.0)), UnitError, "LIF takes mA"),
+        (lambda: bad(out=ds.CUBA.desc(scale=1.0)), UnitError, "takes a current"),
         (lambda: bad(syn=ds.Expon.desc(49)), ParameterError, r"the synapse has \(49,\) targets"),
         (lambda: bad(out=ds.COBA(E=0 * u.mV)), ParameterError, "give descriptions of both"),
         (lambda: bad(comm=3), ParameterError, "needs connectivity"),

@@ -16,6 +16,7 @@ import dist_sim as ds
 from dist_sim.core import HiddenState, environ, init_all_states, transform
 from dist_sim.errors import ParameterError, UnitError, UnknownAttributeError
 from dist_sim.models import neurons
+from dist_sim.models.neurons.resetting import ResettingNeuron
 from dist_sim.models.parameter import Parameter
 
 COLLECTIVES = re.compile(r"gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast")
@@ -263,6 +264,70 @@ def test_the_gradient_is_the_slope_of_the_smoothed_model(model):
             step = 1e-6 / max(1.0, abs(gradient)) ** 0.5
             ahead, behind = (value(*(at + sign * step * direction)) for sign in (1.0, -1.0))
             assert gradient != 0 and np.isclose(gradient, (ahead - behind) / (2 * step), rtol=1e-4, atol=1e-6)
+
+
+RESETTING = [model for model in MODELS if issubclass(model, ResettingNeuron)]
+
+
+def response(neuron, scale, xs):
+    """Spikes, and a number that the gradient by the scale of the input is taken of."""
+    neuron.init_state()
+    spikes = transform.for_loop(neuron, u.maybe_decimal(xs * scale * neuron.input_unit))
+    return (spikes * jnp.arange(1.0, len(xs) + 1)[:, None]).mean(), spikes
+
+
+@pytest.mark.parametrize("spk_reset", ["soft", pytest.param("hard", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("model", RESETTING, ids=lambda model: model.__name__)
+def test_without_the_gradient_of_the_reset_spikes_are_the_same(model, spk_reset):
+    xs = np.random.default_rng(1).uniform(0.3, 1.0, (STEPS, 4)) * STRONG.get(model.__name__, 60.0)
+    found = {}
+    with environ.context(precision=64):
+        for detached in (False, True):
+            neuron = population(model, 4, spk_reset=spk_reset, detach_reset=detached)
+            program = jax.jit(jax.value_and_grad(lambda scale, neuron=neuron: response(neuron, scale, xs), has_aux=True))
+            (_, spikes), gradient = program(1.0)
+            found[detached] = np.asarray(spikes), float(gradient)
+    assert found[True][0].any() and np.array_equal(found[True][0], found[False][0])
+    assert np.isfinite(found[True][1]) and found[True][1] != 0 and not np.isclose(found[True][1], found[False][1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("spk_reset", ["soft", "hard"])
+@pytest.mark.parametrize("detached", [False, True])
+def test_the_gradient_without_the_reset_is_that_of_a_loop_by_hand(spk_reset, detached):
+    """Against the equations of LIF with the spike of the reset stopped, written out."""
+    xs = np.random.default_rng(1).uniform(0.3, 1.0, (STEPS, 4)) * 60.0
+    neuron = ds.LIF(4, tau=5.0 * u.ms, V_th=1.0 * u.mV, spk_reset=spk_reset, detach_reset=detached)
+
+    def by_hand(scale):
+        V, total = jnp.zeros(4), 0.0
+        kept = np.exp(-0.1 / 5.0)
+        for n, x in enumerate(xs * scale, 1):
+            spike = neuron.spk_fun(V - 1.0)
+            spike = jax.lax.stop_gradient(spike) if detached else spike
+            if spk_reset == "soft":
+                V = V - spike
+            else:
+                V = V - (V if detached else jax.lax.stop_gradient(V)) * spike
+            V = V * kept + x * (1.0 - kept)
+            total = total + n * neuron.spk_fun(V - 1.0)
+        return total.sum() / (STEPS * 4)
+
+    with environ.context(precision=64):
+        found = jax.grad(lambda scale: response(neuron, scale, xs)[0])(1.0)
+        assert found != 0 and np.isclose(found, jax.grad(by_hand)(1.0), rtol=1e-9)
+
+
+def test_models_take_it_by_its_name_and_as_a_truth_alone():
+    assert not ds.LIFRef(3).detach_reset and ds.LIFRef(3, detach_reset=True).detach_reset
+    assert ds.AdExIF.desc(3, detach_reset=True)().detach_reset and "detach_reset" in inspect.signature(ds.Izhikevich).parameters
+    with pytest.raises(ParameterError, match=r"LIF\(detach_reset='soft'\): allowed are True and False"):
+        ds.LIF(3, detach_reset="soft")
+
+    class Own(ds.LIF):
+        def __init__(self, size):
+            super().__init__(size, detach_reset=True)
+
+    assert Own(3).detach_reset and not Own(3, detach_reset=False).detach_reset
 
 
 def test_populations_of_all_models_in_one_program_on_any_number_of_devices():

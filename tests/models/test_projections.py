@@ -359,7 +359,7 @@ def bad(kind, **changed):
         (lambda: ds.DeltaProj(comm=connection(), post=target()), UnitError, "Give them in mV"),
         (lambda: ds.CurrentProj(comm=abs, out=ds.CUBA(), post=target(), delay=1 * u.ms), ParameterError, "in_size of comm"),
         (lambda: ds.CurrentProj(comm=connection(), out=3, post=target()), ParameterError, "needs an output"),
-        (lambda: by_source(lambda n, g_initializer: ds.Expon(n)), UnitError, "LIF takes mA"),
+        (lambda: by_source(lambda n, g_initializer: ds.Expon(n, g_initializer=0.0 * u.mS)), UnitError, "LIF takes a current"),
         (lambda: by_source(lambda n, g_initializer: ds.Expon(7)), ParameterError, "the synapse has \\(7,\\) sources"),
         (lambda: by_source(lambda n, g_initializer: 3), ParameterError, "needs a synapse"),
         (lambda: by_target(ds.AMPA), ParameterError, "align_pre_projection takes every synapse"),
@@ -389,5 +389,5 @@ def test_a_population_gets_what_it_takes_in_its_own_unit():
     post()
     alone()
     assert (post.V.value > alone.V.value).all()
-    with pytest.raises(UnitError, match="Izhikevich takes mV"):
+    with pytest.raises(UnitError, match="Izhikevich takes something in mV"):
         ds.align_post_projection(comm=connection(), syn=ds.Expon.desc(POST), out=ds.CUBA.desc(), post=post)

@@ -38,7 +38,8 @@ def jit(
 
     The program is compiled again when it would differ: other static arguments, other shapes, dtypes or structure of arguments
     or States, another dt or precision. States may be re-bound and moved in between. Other environment entries set outside
-    (t, i, arrays, floats) are inputs of the program. Under `jax.disable_jit()` the function runs as it is.
+    (t, i, arrays, floats) are inputs of the program. A function that does the same on other States, and closes over no array, is
+    traced and finds the program compiled. Under `jax.disable_jit()` the function runs as it is.
 
     Args:
         in_shardings, out_shardings: where arguments and results are put: a sharding for all, or PyTrees of them as in `jax.jit`,

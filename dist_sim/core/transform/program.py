@@ -11,14 +11,20 @@ from typing import Any
 import brainunit as u
 import jax
 import jax.numpy as jnp
+from jax.core import eval_jaxpr
+from jax.extend.core import Jaxpr
 
 from dist_sim.core import environ
 from dist_sim.core.hooks import hooks_version
+from dist_sim.core.recent import Recent
 from dist_sim.core.state import State
 from dist_sim.core.trace import check_read, enter, is_eager
 from dist_sim.core.transform.checks import running
-from dist_sim.core.transform.compiler import compiler_options
 from dist_sim.core.transform.staging import Leaves, Staged, keep, now
+from dist_sim.core.transform.text import text_of
+
+COMPILED: Recent[Any] = Recent()
+"""Compiled functions by what they do: another function object, with other States, that does the same is compiled no more."""
 
 
 class Program:
@@ -45,22 +51,18 @@ class Program:
         self._constants = tuple((key, value) for key, value in staged.environ.items() if key not in self._inputs)
         self._order = self._reused_first(dict(zip(written, staged.slots, strict=True)) if donate and not staged.checks else {})
 
-        def compiled(run: Callable[..., Any], **options: Any) -> Any:
-            def pure(reused: list[Leaves], others: list[Leaves], leaves: list[Any], given: list[Any]) -> Any:
-                inputs = dict(zip(self._order, (*reused, *others), strict=True))
-                return run([inputs[n] for n in range(len(inputs))], self._merged(leaves, given))
-
-            pure.__name__ = name
-            return jax.jit(pure, **options)
-
-        spread = staged.spread
-        run = staged if spread is None else partial(staged.on, spread)
-        # Told where States lie, XLA puts them there: else it says of a single device that nothing is split, and each is moved.
-        placed = [list(slot.shardings) for slot in staged.slots]
+        run, shardings, where = staged.pure()
         donated = ((0,) if self._reused else ()) + ((3,) if gone else ())
-        options = compiler_options(staged.jaxpr, 1 if spread is None else spread.mesh.size)
-        self.donating = compiled(run, donate_argnums=donated, out_shardings=(None, placed), compiler_options=options)
-        self._inline = compiled(staged)
+        options = {"donate_argnums": donated, "out_shardings": shardings, "compiler_options": staged.compiler_options}
+        order, positions, consts = tuple(self._order), tuple(staged.positions), staged.consts
+        if consts:
+            # A function of its own: it holds arrays, which need not be inputs.
+            self.donating = jax.jit(_pure(run, order, positions, consts, gone, name), **options)
+        else:
+            key = name, where, order, positions, gone, donated, text_of(staged.jaxpr)
+            made = COMPILED.get(key) or jax.jit(_pure(run, order, positions, [], gone, name), **options)
+            self.donating = COMPILED.keep(key, made)
+        self._inline = jax.jit(_pure(partial(_evaluated, staged.jaxpr), order, positions, consts, gone, name))
 
     def fits(self) -> bool:
         """The States and the environment are still those this program was made for."""
@@ -96,24 +98,21 @@ class Program:
     def __call__(self, leaves: list[Any]) -> Any:
         with running(self.staged):
             if is_eager():
-                out, new = self.donating(*self.inputs(leaves))
+                flat = self.donating(*self.inputs(leaves))
             else:
                 for key, _ in self._constants:
                     environ.get(key, None)  # a function around this one depends on it too
                 # The values belong to the function around this one: nothing is given away.
                 inputs = self.staged.gather()
                 ordered = [inputs[n] for n in self._order]
-                out, new = self._inline(ordered[: len(self._reused)], ordered[len(self._reused) :], *self._parted(leaves))
+                flat = self._inline(ordered[: len(self._reused)], ordered[len(self._reused) :], *self._parted(leaves))
+            out, new = self.staged.results(flat)
         keep(self.staged.touched.written, self.staged.slots, new)
         return out
 
     def _parted(self, leaves: list[Any]) -> tuple[list[Any], list[Any]]:
         """The arguments that stay, and those whose memory is given away."""
         return [x for n, x in enumerate(leaves) if n not in self._gone], [leaves[n] for n in sorted(self._gone)]
-
-    def _merged(self, leaves: list[Any], given: list[Any]) -> list[Any]:
-        rest, gone = iter(leaves), iter(given)
-        return [next(gone) if n in self._gone else next(rest) for n in range(len(leaves) + len(given))]
 
     def _reused_first(self, after: dict[State, Any]) -> list[int]:
         """The order of the inputs in which States that end as they began, and can give their memory, come first."""
@@ -123,6 +122,28 @@ class Program:
         rest = [n for n in range(len(sources)) if n not in set(reused)]
         self._others = [sources[n] for n in rest]
         return reused + rest
+
+
+def _pure(
+    run: Callable[..., list[Any]], order: tuple[int, ...], positions: tuple[tuple[int, int], ...], consts: list[Any],
+    gone: frozenset[int], name: str,
+) -> Callable[..., list[Any]]:  # fmt: skip
+    """A program as a function of the sources, of which those come first whose memory it may reuse, and of the arguments that
+    stay and that are given away. It knows no State.
+    """
+
+    def pure(reused: list[Leaves], others: list[Leaves], leaves: list[Any], given: list[Any]) -> list[Any]:
+        inputs = dict(zip(order, (*reused, *others), strict=True))
+        stay, go = iter(leaves), iter(given)
+        merged = [next(go) if n in gone else next(stay) for n in range(len(leaves) + len(given))]
+        return run(consts, [inputs[source][leaf] for source, leaf in positions], merged)
+
+    pure.__name__ = name
+    return pure
+
+
+def _evaluated(jaxpr: Jaxpr, consts: list[Any], taken: list[Any], leaves: list[Any]) -> list[Any]:
+    return eval_jaxpr(jaxpr, consts, *taken, *leaves)
 
 
 def _own_leaves(state: State) -> Leaves:

@@ -13,7 +13,7 @@ from dist_sim.core.module import Module
 from dist_sim.core.recent import Recent
 from dist_sim.core.state import State
 from dist_sim.core.structure import skeleton
-from dist_sim.core.transform.program import Program
+from dist_sim.core.transform.program import COMPILED, Program
 from dist_sim.core.transform.staging import Staged, Touched
 
 PROGRAMS: Recent[tuple[Program, tuple[State, ...]]] = Recent()
@@ -78,3 +78,4 @@ class SharedJit:
 def forget_programs() -> None:
     """Compiles every program anew from here on."""
     PROGRAMS.clear()
+    COMPILED.clear()

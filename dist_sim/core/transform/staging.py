@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -133,15 +132,15 @@ class Staged:
         inputs = self.gather()
         return [inputs[source][leaf] for source, leaf in self._taken]
 
-    def pure(self, taken: Sequence[Any]) -> tuple[Callable[[], Callable[..., list[Any]]], Hashable]:
-        """It as a compiled function of (consts, taken, flat arguments) to flat results, that knows no State.
+    def pure(self) -> tuple[Callable[..., list[Any]], list[Any], Hashable]:
+        """It as a function of (consts, taken, flat arguments) to flat results, that knows no State.
 
         Returns:
-            What makes that function; and what it depends on besides the jaxpr.
+            That function; where its results are put, for `jax.jit`; and what it depends on besides the jaxpr.
         """
         jaxpr, size, spread = self.jaxpr, self._out_size, self.spread
         shardings = [sharding for slot in self.slots for sharding in slot.shardings]
-        kinds = None if spread is None else self._kinds(taken, spread.mesh)
+        kinds = None if spread is None else self._kinds([var.aval for var in jaxpr.invars[: len(self._taken)]], spread.mesh)
 
         def run(consts: list[Any], taken: list[Any], leaves: list[Any]) -> list[Any]:
             if spread is None or kinds is None:
@@ -149,9 +148,18 @@ class Staged:
             return _on(spread, jaxpr, consts, taken, kinds, leaves, size, shardings)
 
         where = None if spread is None else (*spread, *(kinds or ()))
-        options = compiler_options(jaxpr, 1 if spread is None else spread.mesh.size)
-        made = partial(jax.jit, run, out_shardings=[None] * size + shardings, compiler_options=options)
-        return made, (where, size, *shardings)
+        # Told where States lie, XLA puts them there: else it says of a single device that nothing is split, and each is moved.
+        return run, [None] * size + shardings, (where, size, *shardings)
+
+    @property
+    def positions(self) -> list[tuple[int, int]]:
+        """Which leaves of its sources it takes: (source, leaf)."""
+        return self._taken
+
+    @property
+    def compiler_options(self) -> dict[str, str | int]:
+        """What XLA is told where it is compiled by itself."""
+        return compiler_options(self.jaxpr, 1 if self.spread is None else self.spread.mesh.size)
 
     def name_results(self, name: str) -> None:
         """Names what it returns and what States have after it, by `checkpoint_name`."""
@@ -176,14 +184,6 @@ class Staged:
         # The user's own collectives are JAX's, and what calls the host calls it once for all devices.
         alone = not self.calls_host and not _has_islands(self.jaxpr)
         return Spread(mesh, meeting_of(mesh, used.exchange) if alone else None)
-
-    def on(self, spread: Spread, inputs: list[Leaves], *args: Any) -> tuple[Any, list[Leaves]]:
-        """As a call, with what has neurons along an axis split into blocks."""
-        taken = [inputs[source][leaf] for source, leaf in self._taken]
-        kinds = self._kinds(taken, spread.mesh)
-        shardings = [sharding for slot in self.slots for sharding in slot.shardings]
-        rest = jax.tree.leaves(args)
-        return self.results(_on(spread, self.jaxpr, self.consts, taken, kinds, rest, self._out_size, shardings))
 
     def _kinds(self, taken: Sequence[Any], mesh: Mesh) -> list[Kind | NamedSharding | None]:
         """How the arrays of its sources are split."""

@@ -12,7 +12,7 @@ from dist_sim.models.describe import Descriptor
 from dist_sim.models.dynamics import Dynamics
 from dist_sim.models.outputs.output import SynOut
 from dist_sim.models.plasticity import ShortTermPlasticity
-from dist_sim.models.projections.current_input import check_current, let_in
+from dist_sim.models.projections.current_input import check_current, let_in, unit_shown
 from dist_sim.models.projections.projection import Connected, unit_of_weights
 from dist_sim.models.subpopulation import Subpopulation
 from dist_sim.models.synapses.synapse import Synapse
@@ -112,10 +112,14 @@ def _check(comm: Any, pair: Any, post: Dynamics | Subpopulation) -> None:
         raise ParameterError(
             f"AlignPostProj: the synapse has {pair.syn.in_size} targets; post has {post.in_size}. They must be the same."
         )
-    found, unit = unit_of_weights(comm), pair.syn.unit
+    found = unit_of_weights(comm)
+    if found is not None:
+        pair.syn.follow(found)
+    unit = pair.syn.unit
     if found is not None and not u.have_same_dim(found, unit):
         raise UnitError(
-            f"AlignPostProj: the weights are in {found}, and {type(pair.syn).__name__} holds a conductance in "
-            f"{unit}. Give the weights in that unit, or the synapse a g_initializer in theirs."
+            f"AlignPostProj: the weights are {unit_shown(found)}, and {type(pair.syn).__name__} holds a conductance "
+            f"{unit_shown(unit)}, by its g_initializer or by the weights of a projection that shares it. Give these weights "
+            "in that unit, or leave g_initializer out."
         )
-    check_current("AlignPostProj", pair.out, unit, post)
+    check_current("AlignPostProj", pair.out, unit, post, f"weights {unit_shown(unit)}")

@@ -27,8 +27,8 @@ class align_pre_projection(Projection):
     Args:
         spike_generator: what the input goes through to become spikes: Modules or functions, or a State instead of any input.
         stp: short-term plasticity of the sources, or its description; None for none.
-        syn: a synapse of the size of the sources, or its description. Its conductance times the weights is what `out` takes: one
-            of them carries the unit, such as weights in mS and `g_initializer=Constant(0.)`.
+        syn: a synapse of the size of the sources, or its description. Its conductance times the weights is what `out` takes: the
+            weights carry the unit, or a `g_initializer` does (see :class:`Synapse`).
         comm, out, post, delay: see :class:`CurrentProj`. With a delay for all, what arrives waits at the targets; one per source
             delays the conductance of that source.
 
@@ -63,7 +63,7 @@ class align_pre_projection(Projection):
             if found is not None and found != syn.in_size:
                 raise ParameterError(f"{where}: the synapse has {syn.in_size} sources; {what} {found}. They must be the same.")
         self.syn = syn
-        self.projection = CurrentProj(comm=comm, out=out, post=post, delay=delay, unit=syn.unit)
+        self.projection = CurrentProj(comm=comm, out=out, post=post, delay=delay, unit=syn)
 
     def update(self, *args: Any) -> None:
         """Sends the spikes of this step."""
@@ -73,4 +73,4 @@ class align_pre_projection(Projection):
         if len(args) != 1:
             raise ParameterError(f"{type(self).__name__}: call it with the spikes of its sources; got {len(args)} arguments.")
         spikes = args[0] if self.stp is None else self.stp(args[0])
-        self.projection(self.syn(self.syn.arriving(spikes)))
+        self.projection(self.syn(spikes))

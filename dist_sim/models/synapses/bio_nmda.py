@@ -8,6 +8,7 @@ import brainunit as u
 from dist_sim.models.init import Constant
 from dist_sim.models.parameter import Parameter
 from dist_sim.models.synapses.receptor import Receptor, opened
+from dist_sim.models.synapses.synapse import AT_REST
 
 
 @final
@@ -26,7 +27,8 @@ class BioNMDA(Receptor):
         beta2: rate of unbinding [1 / time] > 0.
         T: concentration [concentration] >= 0 of a pulse.
         T_dur: its duration [time] >= 0.
-        g_initializer: where g starts; its unit is that of g, of which one is all receptors open.
+        g_initializer: where g starts; its unit is that of g, of which one is all receptors open. Without, it follows the weights:
+            see :class:`Synapse`.
         x_initializer: where x starts, without unit.
     States: g [that of g_initializer], x [1] and transmitter [ms], each (*in_size) or (batch, *in_size).
     Raises: UnitError, ParameterError: a wrong unit, or a bound above broken.
@@ -49,7 +51,7 @@ class BioNMDA(Receptor):
         beta2: Any = 0.5 / u.ms,
         T: Any = 1.0 * u.mM,
         T_dur: Any = 0.5 * u.ms,
-        g_initializer: Callable[[tuple[int, ...]], Any] | u.Quantity = Constant(0.0 * u.mS),
+        g_initializer: Callable[[tuple[int, ...]], Any] | u.Quantity = AT_REST,
         x_initializer: Callable[[tuple[int, ...]], Any] | float = Constant(0.0),
     ) -> None:
         super().__init__(in_size, name)

@@ -9,9 +9,8 @@ import numpy as np
 from dist_sim.core.trace import has_tracer
 from dist_sim.errors import ParameterError
 from dist_sim.models.exp_euler import exp_euler_step
-from dist_sim.models.init import Constant
 from dist_sim.models.parameter import Parameter
-from dist_sim.models.synapses.synapse import Synapse
+from dist_sim.models.synapses.synapse import AT_REST, Synapse
 
 
 @final
@@ -27,7 +26,8 @@ class DualExpon(Synapse):
         in_size: number of synapses, or neurons that they are aligned with; or a shape.
         tau_decay, tau_rise [time] > 0. amplitude [1].
         normalize: see above.
-        g_initializer: where g_rise and g_decay start; its unit is that of g.
+        g_initializer: where g_rise and g_decay start; its unit is that of g, which follows the weights if it is left
+            out: see :class:`Synapse`.
     States: g_rise, g_decay (*in_size) or (batch, *in_size) [that of g_initializer].
     Raises:
         UnitError, ParameterError: a wrong unit, or a bound above broken.
@@ -49,7 +49,7 @@ class DualExpon(Synapse):
         tau_rise: Any = 1.0 * u.ms,
         amplitude: Any = 1.0,
         normalize: bool = True,
-        g_initializer: Callable[[tuple[int, ...]], Any] | u.Quantity = Constant(0.0 * u.mS),
+        g_initializer: Callable[[tuple[int, ...]], Any] | u.Quantity = AT_REST,
     ) -> None:
         super().__init__(in_size, name)
         self.tau_decay, self.tau_rise, self.amplitude = tau_decay, tau_rise, amplitude
@@ -67,9 +67,9 @@ class DualExpon(Synapse):
         self.g_decay = self.initial(self.g_initializer, batch_size=batch_size)
 
     def update(self, x: Any = None) -> Any:
-        """One step. Returns g, of the shape of the States; `x` is in the unit of g."""
+        """One step. Returns g, of the shape of the States; `x`: in the unit of g, or spikes."""
         arrives = self.sum_delta_inputs(u.math.zeros_like(self.g_rise.value))
-        arrives = arrives if x is None else arrives + x
+        arrives = arrives if x is None else arrives + self.arriving(x)
         self.g_rise.value = exp_euler_step(lambda g: -g * (1.0 / self.tau_rise), self.g_rise.value) + arrives
         self.g_decay.value = exp_euler_step(lambda g: -g * (1.0 / self.tau_decay), self.g_decay.value) + arrives
         return self.scale() * (self.g_decay.value - self.g_rise.value)

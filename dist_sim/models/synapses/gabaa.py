@@ -5,7 +5,7 @@ from typing import Any, final
 
 import brainunit as u
 
-from dist_sim.models.init import Constant
+from dist_sim.models.synapses.synapse import AT_REST
 from dist_sim.models.synapses.two_state import TwoState
 
 
@@ -25,6 +25,6 @@ class GABAa(TwoState):
         beta: Any = 0.18 / u.ms,
         T: Any = 1.0 * u.mM,
         T_dur: Any = 1.0 * u.ms,
-        g_initializer: Callable[[tuple[int, ...]], Any] | u.Quantity = Constant(0.0 * u.mS),
+        g_initializer: Callable[[tuple[int, ...]], Any] | u.Quantity = AT_REST,
     ) -> None:
         super().__init__(in_size, name, alpha, beta, T, T_dur, g_initializer)

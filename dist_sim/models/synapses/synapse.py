@@ -8,8 +8,12 @@ from typing import Any, ClassVar
 import brainunit as u
 import jax.numpy as jnp
 
+from dist_sim.core import HiddenState
 from dist_sim.models.dynamics import Dynamics
-from dist_sim.models.init import Initializer
+from dist_sim.models.init import Constant, Initializer
+
+AT_REST = Constant(0.0 * u.mS)
+"""The `g_initializer` of a synapse that was given none."""
 
 
 class Synapse(Dynamics, ABC):
@@ -17,6 +21,11 @@ class Synapse(Dynamics, ABC):
 
     A synapse declares its parameters and writes `__init__`, `init_state` and `update(x=None)`: one step, with `x` arriving, which
     returns the conductance.
+
+    **Its unit follows the weights** of the projection it is in, unless a `g_initializer` is given, which says the unit. Aligned
+    with its targets, it sums up weights and has their unit. Aligned with its sources, it is multiplied by weights: it has no unit
+    where they have the one that the output makes a current of. Otherwise, and by itself, it is in mS, as in brainpy.state. The
+    scale is free everywhere: weights in nS may arrive at a conductance in mS.
 
     Attributes:
         is_align_post: linear with the same time constants for all synapses of a neuron, so that their sum obeys the same
@@ -35,7 +44,13 @@ class Synapse(Dynamics, ABC):
         given = self.g_initializer
         return given.unit if isinstance(given, Initializer) else u.get_unit(given(self.in_size))
 
-    def arriving(self, spikes: Any) -> Any:
-        """What to call a synapse with that is aligned with its sources: each spike is one unit of conductance."""
-        spikes = jnp.asarray(spikes, float)
-        return spikes if self.takes_spikes else u.maybe_decimal(spikes * self.unit)
+    def follow(self, unit: Any) -> None:
+        """Takes a unit for the conductance, if nothing has said one: for projections, before there are States."""
+        if self.g_initializer is AT_REST and not self.states(HiddenState):
+            self.g_initializer = Constant(u.maybe_decimal(0.0 * unit))
+
+    def arriving(self, x: Any) -> Any:
+        """What `update` adds: a number is a spike, or part of one, and brings one unit of conductance."""
+        if self.takes_spikes or isinstance(x, u.Quantity):
+            return x
+        return u.maybe_decimal(jnp.asarray(x, float) * self.unit)

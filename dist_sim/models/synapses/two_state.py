@@ -25,7 +25,8 @@ class TwoState(Receptor, ABC):
         beta: rate of unbinding [1 / time] > 0.
         T: concentration [concentration] >= 0 of a pulse.
         T_dur: its duration [time] >= 0.
-        g_initializer: where g starts; its unit is that of g, of which one is all receptors open.
+        g_initializer: where g starts; its unit is that of g, of which one is all receptors open. Without, it follows the weights:
+            see :class:`Synapse`.
     States: g [that of g_initializer] and transmitter [ms], each (*in_size) or (batch, *in_size).
     Raises: UnitError, ParameterError: a wrong unit, or a bound above broken.
     """
