@@ -37,8 +37,8 @@ class Memory(ds.Module):
     def __init__(self, mode: str, scale: float):
         super().__init__()
         sizes, self.background = {kind: 10 * round(size * scale / 10) for kind, size in NEURONS.items()}, BACKGROUND[mode]
-        cell: dict[str, Any] = dict(tau_ref=2 * u.ms, V_th=20 * u.mV, V_initializer=ds.init.Uniform(13, 20, unit=u.mV), spk_reset="hard")
-        self.cells, self.noise = {}, {}
+        start, self.cells, self.noise = ds.init.Uniform(13, 20, unit=u.mV), {}, {}
+        cell: dict[str, Any] = dict(tau_ref=2 * u.ms, V_th=20 * u.mV, V_initializer=start, spk_reset="hard")
         for kind, size in sizes.items():
             self.cells[kind] = ds.LIFRef(size, tau=TAU[kind] * u.ms, V_reset=RESET[kind] * u.mV, **cell)
             self.noise[kind] = ds.WienerProcessInput(size, np.sqrt(2 / TAU[kind]) * u.mV, END * u.ms)
