@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dist_sim.core import HiddenState, Module, ParamState, State, environ, transform
-from dist_sim.core.transform import program
+from dist_sim.core.transform import compiler, program
 from dist_sim.errors import ParameterError, StateValueError, TraceContextError
 
 
@@ -424,3 +424,19 @@ def test_a_step_of_few_elements_is_not_split_among_threads(size, split):
 
     text = transform.jit(lambda: transform.for_loop(step, length=100)).lower().compile().as_text()
     assert "while" in text and ("outer_dimension_partitions" in text) == split
+
+
+@pytest.mark.parametrize(
+    ("summed", "ordered"),
+    [
+        (lambda x: (x > 0.5).sum(), False), (lambda x: (x > 0.5).astype(float).reshape(2, -1).sum(0), False),
+        (lambda x: jax.jit(lambda x: (x > 0.5) * 1.0)(x).max(), False), (lambda x: x.mean(), True), (lambda x: x @ x, True),
+        (lambda x: jax.lax.cond(x[0] > 0, jnp.sum, jnp.max, x), True), (jnp.cumsum, True), (lambda x: jnp.cumsum(x > 0.5), False),
+    ],
+)  # fmt: skip
+def test_vectors_are_wide_where_sums_have_no_order(summed, ordered, monkeypatch):
+    """The same program gives the same bits on processors with other vectors."""
+    monkeypatch.setattr(compiler, "_has_wide_vectors", lambda: True)
+    program = jax.make_jaxpr(lambda x: jax.lax.fori_loop(0, 9, lambda _, x: jnp.sin(x) + summed(x).max() * 1e-3, x))
+    options = compiler.compiler_options(program(jnp.ones(64)).jaxpr, None)
+    assert ("xla_cpu_prefer_vector_width" in options) == (not ordered)

@@ -159,7 +159,8 @@ class Staged:
     @property
     def compiler_options(self) -> dict[str, str | int]:
         """What XLA is told where it is compiled by itself."""
-        return compiler_options(self.jaxpr, 1 if self.spread is None else self.spread.mesh.size)
+        spread = self.spread
+        return compiler_options(self.jaxpr, None if spread is None else spread.mesh)
 
     def name_results(self, name: str) -> None:
         """Names what it returns and what States have after it, by `checkpoint_name`."""
