@@ -46,7 +46,7 @@ def step(
         now: () int32, the step.
         spikes: (num_sources,) booleans or of the dtype of `onto`; posts: (targets,) booleans.
         pointers, synapses: see `sparse`; the second column is a place in the rows.
-        sources: (targets, width) int32, the source of each synapse of a target; -1 behind the last.
+        sources: (at least targets, width) int32, the source of each synapse of a target; -1 behind the last.
         constants: numbers (parameters,), dt first; fine, coarse: of `decays`, a row for each time constant, then for each trace.
         onto: (targets,).
         last: (num_sources,) int32; last_post: (targets,) int32: step of the last spike, -1 at first.
@@ -56,6 +56,7 @@ def step(
     Returns:
         onto, with what arrives; last; last_post; traces; the variables.
     """
+    sources = sources[: len(posts)]
     numbers, fine, coarse = constants
     p, count = list(numbers), len(text.decays)
 

@@ -51,6 +51,9 @@ def _over_blocks(text: SynapseText, table: Table, bits: int, operands: Sequence[
 
 def _computed(*operands: jax.Array, text: SynapseText, table: Table, bits: int, blocked: bool) -> list[jax.Array]:
     missing = table.block * table.devices - table.num_targets
+    if not blocked and table.devices == 1:
+        # Not padded and cut again in every step, as many numbers as there are synapses.
+        return _local(text, table, bits, [x[0] if k in _TABLE else x for k, x in enumerate(operands)])
     if blocked or not missing:
         return _over_blocks(text, table, bits, operands)
 

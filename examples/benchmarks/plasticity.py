@@ -5,7 +5,8 @@
 
 Neurons that fire irregularly from Poisson input, whatever their recurrent synapses bring, and recurrent synapses of a model.
 From the time of a run is taken that of the same run with static synapses; what is left, and the time of a static event, is
-divided by the events. NEST runs in a process of its own, with so many threads.
+divided by the events. NEST runs in a process of its own, with so many threads. Modules have synapses alone, whose spikes are
+drawn: `ds.nn.Plastic`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,39 @@ def ours(model: str, neurons: int, indegree: int, duration: float, precision: in
     begin = time.process_time()
     events = sim.cont(duration * u.ms).summary["delivered_events"] - before
     return {"seconds": time.process_time() - begin, "events": events}
+
+
+def modules(model: str, neurons: int, indegree: int, duration: float) -> dict[str, Any]:
+    """The synapses alone, as those of Modules: spikes are drawn."""
+    import brainunit as u
+
+    import dist_sim as ds
+
+    class Synapses(ds.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spikes = ds.State(ds.random.rand(neurons) < 0.0, axes=("neuron",))
+            weight = ds.init.Constant(WEIGHT * u.mV)
+            self.comm: Any = ds.nn.EventFixedProb(neurons, neurons, indegree, weight, efferent_target="pre", seed=1)
+            if model != "static_synapse":
+                kind = getattr(ds, model)
+                given = {"Wmax": 100.0 * u.mV} if "Wmax" in kind.parameters else {}
+                taus = {trace.tau: 20.0 * u.ms for trace in kind.traces.values()}
+                self.comm = ds.nn.Plastic(self.comm, kind(**given), post=lambda: self.spikes.value, **taus)
+
+        def update(self) -> Any:
+            self.spikes.value = ds.random.rand(neurons) < RATE * 1e-4
+            return self.comm(self.spikes.value * 1.0)[0], self.spikes.value.sum()
+
+    ds.environ.set(dt=0.1 * u.ms)
+    ds.random.seed(1)
+    net, steps = Synapses(), round(duration / 0.1)
+    ds.nn.init_all_states(net)
+    run = ds.transform.jit(lambda: ds.transform.for_loop(net.update, length=steps)[1].sum())
+    run().block_until_ready()
+    begin = time.process_time()
+    spikes = int(run())
+    return {"seconds": time.process_time() - begin, "events": spikes * indegree}
 
 
 def nests(model: str, neurons: int, indegree: int, duration: float, threads: int) -> dict[str, Any]:
@@ -83,10 +117,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.one:
         which, *rest = json.loads(given.one)
-        print(json.dumps((nests if which == "nest" else ours)(*rest)))
+        print(json.dumps({"nest": nests, "modules": modules}.get(which, ours)(*rest)))
         return
     size = (given.neurons, given.indegree, given.duration)
     runs: dict[str, tuple[str, list[Any]]] = {f"dist_sim, {bits} bits": ("ours", [bits, given.threads]) for bits in (32, 64)}
+    runs["Modules"] = ("modules", [])
     if not given.without_nest:
         runs["NEST"] = ("nest", [given.threads])
     print(f"{'ns per event':24}" + "".join(f"{name:>20}" for name in runs))
@@ -98,7 +133,8 @@ def main() -> None:
             figures.append(min(f["seconds"] / f["events"] for f in found) * 1e9)
             static.setdefault(name, figures[-1])
         print(f"{model:24}" + "".join(f"{f:>20.1f}" for f in figures))
-    print("(The neurons, their input and the exchange are in all rows; static_synapse says what they take.)")
+    print("(The neurons, their input and the exchange are in all rows; static_synapse says what they take.")
+    print("Of Modules there are synapses alone.)")
 
 
 if __name__ == "__main__":

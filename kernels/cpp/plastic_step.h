@@ -3,6 +3,7 @@
 // The same operations as plastic_step.py, in the same order. What a model is stands in plastic.h. First the targets that spike meet
 // their synapses, then the sources theirs, then the spikes of the targets enter their traces.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "plastic.h"
@@ -22,6 +23,8 @@ struct SynapseRows {
   T* traces;  // (targets, STORED): just after the last spike
   T* variables[Law::VARIABLES];  // (targets, width) each
 
+  static constexpr int64_t AHEAD = 16;
+
   template <int N>
   using Room = typename Changing<Law, T>::template Room<N>;
 
@@ -33,6 +36,13 @@ struct SynapseRows {
   }
   MEMBER void store(int64_t i, const T* s) const {
     for (int k = 0; k < Law::VARIABLES; ++k) variables[k][i] = s[k];
+  }
+
+  // Rows lie anywhere in memory: what a synapse needs is asked for ahead.
+  void fetch(int64_t n) const {
+    const int64_t target = synapses[2 * n], i = synapses[2 * n + 1];
+    for (int k = 0; k < Law::VARIABLES; ++k) __builtin_prefetch(variables[k] + i, 1);
+    if constexpr (Law::TRACES > 0) __builtin_prefetch(last_post + target);
   }
 
   // A trace of the target's spikes before this step, faded to it.
@@ -67,7 +77,10 @@ struct SynapseRows {
       const int64_t since = now - last[source];
       Room<Law::DECAYS> d;
       fade(since, d.of);
-      for (int64_t n = pointers[source]; n < pointers[source + 1]; ++n) {
+      const int64_t begin = pointers[source], end = pointers[source + 1];
+      for (int64_t n = begin; n < std::min(begin + AHEAD, end); ++n) fetch(n);
+      for (int64_t n = begin; n < end; ++n) {
+        if (n + AHEAD < end) fetch(n + AHEAD);
         const int64_t target = synapses[2 * n], i = synapses[2 * n + 1];
         Room<Law::TRACES> met;
         Room<0> none;
