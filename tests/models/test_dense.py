@@ -166,7 +166,7 @@ def test_a_projection_takes_it():
     proj(np.ones(5, bool))
     post(0 * u.mA)
     assert np.allclose(proj.syn.g.value.to_decimal(u.mS), W.sum(0), rtol=1e-5)
-    with pytest.raises(UnitError, match="the weights are in"):
+    with pytest.raises(UnitError, match="the weights are without unit, and Expon holds a conductance in mS"):
         ds.AlignPostProj(comm=ds.nn.Linear(5, 3), syn=ds.Expon.desc(3), out=ds.COBA.desc(E=0 * u.mV), post=post)
 
 
