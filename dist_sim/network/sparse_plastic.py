@@ -19,8 +19,8 @@ from jax.sharding import PartitionSpec as P
 from dist_sim.errors import ParameterError
 from dist_sim.kernels import plastic_step
 from dist_sim.kernels.plastic import SynapseText
-from dist_sim.network.sparse_sums import Table
-from dist_sim.partition.blocks import Blocks, Kind, Shard, Split, Value, rule
+from dist_sim.network.sparse_sums import Table, of_this_device, refuse_other_tables
+from dist_sim.partition.blocks import Blocks, Kind, Split, Value, rule
 from dist_sim.partition.mesh import NEURON
 
 # Operands: now, spikes, posts, pointers, synapses, sources, numbers, fine, coarse, onto, last, last_post, traces, variables.
@@ -86,8 +86,7 @@ ad.primitive_jvps[STEP] = _tangent
 
 def _batch(operands: Sequence[Any], dims: Sequence[Any], **params: Any) -> tuple[Any, Any]:
     """Networks that `vmap` lays side by side are computed one after the other; the table is that of all."""
-    if any(dims[k] is not None for k in _TABLE):
-        raise NotImplementedError("vmap over the synapses of a table. Map over its spikes or weights.")
+    refuse_other_tables([dims[k] for k in _TABLE])
     known = {k for k, dim in enumerate(dims) if dim is None}
     given = [x if k in known else jnp.moveaxis(x, dims[k], 0) for k, x in enumerate(operands)]
 
@@ -114,8 +113,8 @@ def _on_blocks(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
         whole = [x if _by_target(k) else blocks.whole(x) for k, x in enumerate(own)]
         out = eqn.primitive.bind(*whole, **{**eqn.params, "blocked": True})
     else:  # on the device, whose part of the table this is
-        for k in _TABLE:
-            own[k] = own[k].array[0] if isinstance(own[k], Shard) else own[k][jax.lax.axis_index(NEURON)]
-        whole = [x if _by_target(k) or k in _TABLE else blocks.whole(x) for k, x in enumerate(own)]
+        whole = [
+            x if _by_target(k) else of_this_device(x) if k in _TABLE else blocks.whole(x) for k, x in enumerate(own)
+        ]
         out = _local(eqn.params["text"], table, eqn.params["bits"], whole)
     return [Split(x, kind) if _by_target(_ONTO + k) else x for k, x in enumerate(out)]

@@ -227,6 +227,17 @@ _bilinear(
 )
 
 
+def refuse_other_tables(dims: Sequence[Any]) -> None:
+    """Raises NotImplementedError where lanes of `vmap` have a table each; `dims`: those of its arrays."""
+    if any(dim is not None for dim in dims):
+        raise NotImplementedError("vmap over the synapses of a table. Map over its spikes or weights.")
+
+
+def of_this_device(x: Value) -> jax.Array:
+    """The part of an array of a table that is that of the device at hand."""
+    return x.array[0] if isinstance(x, Shard) else x[jax.lax.axis_index(NEURON)]
+
+
 def _batched(made: Primitive) -> None:
     """Trials of `vmap` join those that are there already; where each needs a result of its own (other weights, weights'
     derivatives), they are computed one after the other."""
@@ -234,8 +245,7 @@ def _batched(made: Primitive) -> None:
 
     def batch(operands: Sequence[Any], dims: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         values, arrays = operands[: len(trials)], operands[len(trials) :]
-        if any(dim is not None for dim in dims[len(trials) :]):
-            raise NotImplementedError("vmap over the synapses of a table. Map over its spikes or weights.")
+        refuse_other_tables(dims[len(trials) :])
         size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
         lanes = [jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
                  for x, d in zip(values, dims, strict=False)]  # fmt: skip
@@ -268,7 +278,7 @@ def _on_blocks(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
         arrays = map(blocks.whole, (pointers, synapses, first))
         out = eqn.primitive.bind(*operands, *arrays, table=table, blocked=True)
     else:  # on the device, whose part of the table this is
-        own = [x.array[0] if isinstance(x, Shard) else x[jax.lax.axis_index(NEURON)] for x in (pointers, synapses)]
+        own = map(of_this_device, (pointers, synapses))
         out = _local(eqn.primitive.name.removeprefix("sparse_"), table, [*operands, *own, blocks.whole(first)])
         out = jnp.sum(blocks.everywhere(out[None], 0), 0) if eqn.primitive is TO_SOURCES else out
     return [out if result_axis is None else Split(out, Kind(result_axis, table.num_targets))]

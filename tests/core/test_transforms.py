@@ -432,6 +432,9 @@ def test_a_step_of_few_elements_is_not_split_among_threads(size, split):
         (lambda x: (x > 0.5).sum(), False), (lambda x: (x > 0.5).astype(float).reshape(2, -1).sum(0), False),
         (lambda x: jax.jit(lambda x: (x > 0.5) * 1.0)(x).max(), False), (lambda x: x.mean(), True), (lambda x: x @ x, True),
         (lambda x: jax.lax.cond(x[0] > 0, jnp.sum, jnp.max, x), True), (jnp.cumsum, True), (lambda x: jnp.cumsum(x > 0.5), False),
+        (lambda x: jax.lax.cond(x[0] > 0, lambda x: (x > 0.5) * 1.0, lambda x: x, x).sum(), True),
+        (lambda x: jax.lax.cond(x[0] > 0, lambda x: (x > 0.5) * 1.0, lambda x: (x > 0.9) * 1.0, x).sum(), False),
+        (lambda x: jax.lax.reduce(x, 0.0, lambda a, b: a + b * 1.0, (0,)), True),
     ],
 )  # fmt: skip
 def test_vectors_are_wide_where_sums_have_no_order(summed, ordered, monkeypatch):

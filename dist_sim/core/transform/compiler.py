@@ -17,7 +17,9 @@ from jax.sharding import Mesh
 # split among both, that of 400,000 six tenths.
 FEW = 2**17
 _SUMS = ("reduce_sum", "reduce_prod", "cumsum", "cumprod", "reduce_window_sum")
-_PRODUCTS = ("dot_general", "conv_general_dilated", "cumlogsumexp")
+_IN_ORDER = (
+    "dot_general", "conv_general_dilated", "cumlogsumexp", "reduce", "reduce_window", "select_and_scatter_add",
+)  # fmt: skip
 _LOOPS = {"scan": ("jaxpr",), "while": ("body_jaxpr",)}
 
 
@@ -53,7 +55,7 @@ def _has_order(eqn: Any, within: Jaxpr) -> bool:
     name = eqn.primitive.name
     if name in _SUMS:
         return jnp.issubdtype(jnp.result_type(eqn.invars[0].aval), jnp.inexact) and not _is_whole(eqn.invars[0], within)
-    return name in _PRODUCTS
+    return name in _IN_ORDER
 
 
 def _is_whole(var: Any, within: Jaxpr) -> bool:
@@ -65,8 +67,9 @@ def _is_whole(var: Any, within: Jaxpr) -> bool:
         return jnp.result_type(made.invars[0].aval) == jnp.bool_
     if made.primitive.name in ("reshape", "slice", "squeeze", "name", "copy", "stop_gradient"):
         return _is_whole(made.invars[0], within)
-    place = next(n for n, out in enumerate(made.outvars) if out is var)
-    return any(len(inner.outvars) == len(made.outvars) and _is_whole(inner.outvars[place], inner) for inner in _inside(made))
+    # Of a branch: whichever is taken.
+    place, inside = next(n for n, out in enumerate(made.outvars) if out is var), list(_inside(made))
+    return bool(inside) and all(len(b.outvars) == len(made.outvars) and _is_whole(b.outvars[place], b) for b in inside)
 
 
 def _all(jaxpr: Jaxpr) -> Iterator[Jaxpr]:

@@ -124,5 +124,5 @@ def _with_detach_reset(init: Callable[..., None]) -> Callable[..., None]:
 
     last = inspect.Parameter("detach_reset", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool")
     parameters = sorted([*own.parameters.values(), last], key=lambda parameter: parameter.kind)
-    made.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    vars(made)["__signature__"] = own.replace(parameters=parameters)
     return made
