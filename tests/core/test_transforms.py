@@ -432,8 +432,8 @@ def test_a_step_of_few_elements_is_not_split_among_threads(size, split):
         (lambda x: (x > 0.5).sum(), False), (lambda x: (x > 0.5).astype(float).reshape(2, -1).sum(0), False),
         (lambda x: jax.jit(lambda x: (x > 0.5) * 1.0)(x).max(), False), (lambda x: x.mean(), True), (lambda x: x @ x, True),
         (lambda x: jax.lax.cond(x[0] > 0, jnp.sum, jnp.max, x), True), (jnp.cumsum, True), (lambda x: jnp.cumsum(x > 0.5), False),
-        (lambda x: jax.lax.cond(x[0] > 0, lambda x: (x > 0.5) * 1.0, lambda x: x, x).sum(), True),
-        (lambda x: jax.lax.cond(x[0] > 0, lambda x: (x > 0.5) * 1.0, lambda x: (x > 0.9) * 1.0, x).sum(), False),
+        (lambda x: jax.lax.cond(x[0] > 0, lambda x: (x > 0.5).astype(float), lambda x: x, x).sum(), True),
+        (lambda x: jax.lax.cond(x[0] > 0, lambda x: (x > 0.5).astype(float), lambda x: (x > 0.9).astype(float), x).sum(), False),
         (lambda x: jax.lax.reduce(x, 0.0, lambda a, b: a + b * 1.0, (0,)), True),
     ],
 )  # fmt: skip
@@ -443,3 +443,13 @@ def test_vectors_are_wide_where_sums_have_no_order(summed, ordered, monkeypatch)
     program = jax.make_jaxpr(lambda x: jax.lax.fori_loop(0, 9, lambda _, x: jnp.sin(x) + summed(x).max() * 1e-3, x))
     options = compiler.compiler_options(program(jnp.ones(64)).jaxpr, None)
     assert ("xla_cpu_prefer_vector_width" in options) == (not ordered)
+
+
+@pytest.mark.parametrize("name", ["exp", "log1p", "expm1", "tanh", "sin", "cbrt"])
+def test_the_width_of_vectors_changes_no_bit(name):
+    x = jnp.asarray(np.random.default_rng(0).random(10_003) * 3.0)
+
+    def of(width):
+        return jax.jit(getattr(jnp, name), compiler_options={"xla_cpu_prefer_vector_width": width})(x)
+
+    assert np.asarray(of(256)).tobytes() == np.asarray(of(512)).tobytes()
