@@ -1,34 +1,35 @@
 """How programs within programs, such as loops and branches, act on arrays that are split along one axis.
 
-What is split stays so inside, and what such a program needs whole is gathered there.
+What is split stays so inside, and what such a program needs whole is gathered there. A sum that a loop puts aside in each step is
+added up over the devices after it, for all steps together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 from jax.extend.core import ClosedJaxpr
 
-from dist_sim.partition.blocks.program import Blocks, Kind, Value, bind, fresh, kind_of, rule, wrapped
+from dist_sim.partition.blocks.program import AnyKind, Blocks, Kind, Value, bind, fresh, kind_of, rule, wrapped
 
 
 @rule("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", always=True,
-      by_place=True)  # fmt: skip
+      by_place=True, with_parts=True)  # fmt: skip
 def call(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     params = eqn.params
     program: ClosedJaxpr = params.get("jaxpr") or params.get("call_jaxpr") or params["fun_jaxpr"]
     return blocks.run(program.jaxpr, program.consts, values)
 
 
-@rule("optimization_barrier")
+@rule("optimization_barrier", with_parts=True)
 def optimization_barrier(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     kinds = list(map(kind_of, values))
     return wrapped(bind(eqn, blocks.arrays(values, kinds)), kinds)
 
 
-@rule("checkpoint", "remat2", "remat", always=True)
+@rule("checkpoint", "remat2", "remat", always=True, with_parts=True)
 def remat(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     if eqn.params["prevent_cse"] and eqn.params["differentiated"]:
         # What is computed again shall not be found to be computed already.
@@ -43,16 +44,16 @@ def scan(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     body = p["jaxpr"]
     consts, init, sliced = _of_scan(p, values)
     num_carry = len(init)
-    stacked = [None if kind is None or kind.axis == 0 else kind for kind in map(kind_of, sliced)]
+    stacked = [None if kind is None or kind.axis == 0 else kind for kind in _split(map(kind_of, sliced))]
     xs = blocks.arrays(sliced, stacked)
     x_kinds = [None if kind is None else Kind(kind.axis - 1, kind.size) for kind in stacked]
     one = wrapped([jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in xs], x_kinds)
 
-    def result_kinds(carry_kinds: list[Kind | None]) -> list[Kind | None]:
+    def result_kinds(carry_kinds: list[Kind | None]) -> list[AnyKind]:
         carry = wrapped(blocks.arrays(init, carry_kinds), carry_kinds)
         return blocks.kinds(body, [*consts, *carry, *one])
 
-    carry_kinds = _carried(list(map(kind_of, init)), lambda kinds: result_kinds(kinds)[:num_carry])
+    carry_kinds = _carried(_split(map(kind_of, init)), lambda kinds: _split(result_kinds(kinds)[:num_carry]))
     y_kinds = result_kinds(carry_kinds)[num_carry:]
 
     def step(carry: tuple[Any, list[jax.Array]], x: list[jax.Array]) -> tuple[tuple[Any, list[jax.Array]], list[jax.Array]]:
@@ -68,7 +69,7 @@ def scan(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     )
     return [
         *wrapped(last, carry_kinds),
-        *wrapped(ys, [None if kind is None else Kind(kind.axis + 1, kind.size) for kind in y_kinds]),
+        *wrapped(ys, [Kind(kind.axis + 1, kind.size) if isinstance(kind, Kind) else kind for kind in y_kinds]),
     ]
 
 
@@ -87,8 +88,8 @@ def while_(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     test, body, n, m = p["cond_jaxpr"], p["body_jaxpr"], p["cond_nconsts"], p["body_nconsts"]
     test_consts, consts, init = values[:n], values[n : n + m], values[n + m :]
     kinds = _carried(
-        list(map(kind_of, init)),
-        lambda kinds: blocks.kinds(body, [*consts, *wrapped(blocks.arrays(init, kinds), kinds)]),
+        _split(map(kind_of, init)),
+        lambda kinds: _split(blocks.kinds(body, [*consts, *wrapped(blocks.arrays(init, kinds), kinds)])),
     )
 
     def goes_on(arrays: list[jax.Array]) -> jax.Array:
@@ -119,7 +120,7 @@ def while_(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
 def cond(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     index, *operands = values
     branches = eqn.params["branches"]
-    found = [blocks.kinds(branch, operands) for branch in branches]
+    found = [_split(blocks.kinds(branch, operands)) for branch in branches]
     kinds = [next((kind for kind in of_result if kind is not None), None) for of_result in zip(*found, strict=True)]
 
     chosen = blocks.whole(index)
@@ -134,6 +135,11 @@ def cond(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
 
     arrays, blocks.turn = jax.lax.switch(chosen, list(map(branch, branches)))
     return wrapped(arrays, kinds)
+
+
+def _split(kinds: Iterable[AnyKind]) -> list[Kind | None]:
+    """As a loop carries values, or branches agree on them: sums are added up."""
+    return [kind if isinstance(kind, Kind) else None for kind in kinds]
 
 
 def _carried(kinds: list[Kind | None], after: Callable[[list[Kind | None]], list[Kind | None]]) -> list[Kind | None]:

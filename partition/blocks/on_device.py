@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dist_sim.kernels.gather import Meeting, after, gather
-from dist_sim.partition.blocks.program import Blocks, Kind, Shard, Split, Value, padded, padded_size
+from dist_sim.partition.blocks.program import Blocks, Kind, Part, PartKind, Shard, Split, Value, padded, padded_size
 from dist_sim.partition.mesh import NEURON
 
 Program = Callable[[Blocks, list[Value]], list[Value]]
@@ -65,12 +65,11 @@ class OnDevice(Blocks):
             return found
         return jnp.minimum(found + jnp.asarray(jax.lax.axis_index(NEURON) * block, dtype), jnp.asarray(kind.size - 1, dtype))
 
-    def total(self, numbers: jax.Array, kind: Kind, axes: Sequence[int]) -> jax.Array:
+    def total(self, numbers: jax.Array, kind: Kind, axes: Sequence[int], dtype: Any) -> Value:
         block = numbers.shape[kind.axis]
         real = jnp.arange(block) < kind.size - jax.lax.axis_index(NEURON) * block
         real = jnp.expand_dims(real, [n for n in range(numbers.ndim) if n != kind.axis])
-        part = jnp.sum(jnp.where(real, numbers, 0), axes, numbers.dtype)
-        return jnp.sum(self.everywhere(part[None], 0), 0, numbers.dtype)
+        return Part(jnp.sum(jnp.where(real, numbers, 0), axes, numbers.dtype), PartKind(dtype))
 
     def lying(self, value: Value, sharding: NamedSharding, shape: tuple[int, ...]) -> Value:
         if NEURON not in sharding.spec:

@@ -49,9 +49,9 @@ class OverMesh(Blocks):
         found = jax.lax.broadcasted_iota(dtype, own, along)
         return self._constrained(jnp.minimum(found, kind.size - 1) if along == kind.axis else found, kind.axis, NEURON)
 
-    def total(self, numbers: jax.Array, kind: Kind, axes: Sequence[int]) -> jax.Array:
+    def total(self, numbers: jax.Array, kind: Kind, axes: Sequence[int], dtype: Any) -> Value:
         real = np.expand_dims(np.arange(numbers.shape[kind.axis]) < kind.size, [n for n in range(numbers.ndim) if n != kind.axis])
-        return jnp.sum(jnp.where(real, numbers, 0), axes, numbers.dtype)
+        return jnp.sum(jnp.where(real, numbers, 0), axes, numbers.dtype).astype(dtype)
 
     def lying(self, value: Value, sharding: NamedSharding, shape: tuple[int, ...]) -> Value:
         spec = [*sharding.spec, *(None,) * (len(shape) - len(sharding.spec))]

@@ -84,6 +84,23 @@ class Counted:
 
 
 
+class PartKind(NamedTuple):
+    """That a value is a part of a sum, which has this dtype."""
+
+    dtype: Any
+
+
+@final
+@dataclass(eq=False)
+class Part:
+    """A device's part of a sum of whole numbers, which is the same in any order: it is added up over the devices, and
+    converted to the dtype of its kind, where somebody needs it. What a loop puts aside is added up once, after the loop."""
+
+    array: jax.Array
+    kind: PartKind
+    _whole: list[jax.Array] = field(default_factory=list)
+
+
 @final
 @dataclass(eq=False)
 class Shard:
@@ -94,7 +111,10 @@ class Shard:
 
 
 Value = Any
-"""Split, Uniform, Counted, Shard, or an array that every device holds whole."""
+"""Split, Uniform, Counted, Part, Shard, or an array that every device holds whole."""
+
+AnyKind = Kind | PartKind | None
+"""How a value lies: split, as parts of a sum, or whole."""
 
 
 def padded(x: jax.Array, axis: int, length: int) -> jax.Array:
@@ -122,7 +142,7 @@ class Blocks(ABC):
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
         self.devices = mesh.shape[NEURON]
-        self._kinds: dict[Any, tuple[Kind | None, ...]] = {}
+        self._kinds: dict[Any, tuple[AnyKind, ...]] = {}
 
     def surroundings(self) -> AbstractContextManager[Any]:
         """What every operation is done in, besides what it was written in."""
@@ -143,8 +163,8 @@ class Blocks(ABC):
         """What is split along an axis that the devices divide, as every device holds it whole."""
 
     @abstractmethod
-    def total(self, numbers: jax.Array, kind: Kind, axes: Sequence[int]) -> jax.Array:
-        """The sum of split whole numbers along axes, of which one is that of the neurons."""
+    def total(self, numbers: jax.Array, kind: Kind, axes: Sequence[int], dtype: Any) -> Value:
+        """The sum of split whole numbers along axes, of which one is that of the neurons, as numbers of a dtype."""
 
     @abstractmethod
     def lying(self, value: Value, sharding: NamedSharding, shape: tuple[int, ...]) -> Value:
@@ -173,6 +193,11 @@ class Blocks(ABC):
             return self.everywhere(value.array, value.axis)
         if isinstance(value, Counted):
             return value.along(None)
+        if isinstance(value, Part):
+            if not value._whole:
+                parts = self.everywhere(value.array[None], 0)
+                value._whole.append(jnp.sum(parts, 0, parts.dtype).astype(value.kind.dtype))
+            return value._whole[0]
         if not isinstance(value, Split):
             return value
         if not value._whole:
@@ -201,6 +226,8 @@ class Blocks(ABC):
             name = eqn.primitive.name
             if name not in _BY_PLACE:  # a program within this one, say, has a trace of its own
                 found = [self.whole(x) if isinstance(x, Counted) else x for x in found]
+            if name not in _WITH_PARTS:
+                found = [self.whole(x) if isinstance(x, Part) else x for x in found]
             with eqn.ctx.manager, self.surroundings():
                 if name in _RULES and (name in _ALWAYS or any(isinstance(x, Split) for x in found)):
                     out = _RULES[name](self, eqn, found)
@@ -209,15 +236,22 @@ class Blocks(ABC):
             values.update(zip(eqn.outvars, out, strict=True))
         return [x.val if isinstance(x, Literal) else values[x] for x in jaxpr.outvars]
 
-    def arrays(self, values: Sequence[Value], kinds: Sequence[Kind | None]) -> list[jax.Array]:
-        """Values as the arrays that a loop carries or a branch returns, split as `kinds` say."""
-        return [self.whole(x) if kind is None else self.split(x, kind) for x, kind in zip(values, kinds, strict=True)]
+    def arrays(self, values: Sequence[Value], kinds: Sequence[AnyKind]) -> list[jax.Array]:
+        """Values as the arrays that a loop carries or a branch returns, lying as `kinds` say. Parts stay what they are."""
 
-    def kinds(self, program: ClosedJaxpr, args: Sequence[Value]) -> list[Kind | None]:
-        """How the results of a program are split. The arrays of arguments may be shapes only."""
+        def array(value: Value, kind: AnyKind) -> jax.Array:
+            if isinstance(kind, PartKind):
+                assert isinstance(value, Part)
+                return value.array
+            return self.whole(value) if kind is None else self.split(value, kind)
+
+        return [array(x, kind) for x, kind in zip(values, kinds, strict=True)]
+
+    def kinds(self, program: ClosedJaxpr, args: Sequence[Value]) -> list[AnyKind]:
+        """How the results of a program lie. The arrays of arguments may be shapes only."""
         key = id(program), tuple(map(kind_of, args))
         if key not in self._kinds:
-            noted: list[Kind | None] = []
+            noted: list[AnyKind] = []
 
             def probe(arrays: list[Any]) -> list[jax.Array]:
                 given = [x if isinstance(x, Uniform) else _with_array(x, array) for x, array in zip(args, arrays, strict=True)]
@@ -249,14 +283,16 @@ Rule = Callable[[Blocks, Any, list[Value]], list[Value]]
 _RULES: dict[str, Rule] = {}
 _ALWAYS: set[str] = set()
 _BY_PLACE: set[str] = set()
+_WITH_PARTS: set[str] = set()
 
 
-def rule(*names: str, always: bool = False, by_place: bool = False) -> Callable[[Rule], Rule]:
+def rule(*names: str, always: bool = False, by_place: bool = False, with_parts: bool = False) -> Callable[[Rule], Rule]:
     """Registers how operations with these names act on values of which some are split.
 
     Args:
         always: also where none is.
         by_place: a value may be Counted; others get it whole.
+        with_parts: a value may be Part; others get the sum.
     """
 
     def register(found: Rule) -> Rule:
@@ -265,6 +301,8 @@ def rule(*names: str, always: bool = False, by_place: bool = False) -> Callable[
             _ALWAYS.update(names)
         if by_place:
             _BY_PLACE.update(names)
+        if with_parts:
+            _WITH_PARTS.update(names)
         return found
 
     return register
@@ -276,20 +314,26 @@ def bind(eqn: Any, arrays: Sequence[jax.Array], **changed: Any) -> list[jax.Arra
     return list(out) if eqn.primitive.multiple_results else [out]
 
 
-def kind_of(value: Value) -> Kind | None:
-    return value.kind if isinstance(value, Split) else None
+def kind_of(value: Value) -> AnyKind:
+    return value.kind if isinstance(value, Split | Part) else None
 
 
 def _array_of(value: Value) -> Any:
-    return value.array if isinstance(value, Split | Shard) else value
+    return value.array if isinstance(value, Split | Part | Shard) else value
 
 
 def _with_array(value: Value, array: Any) -> Value:
     if isinstance(value, Shard):
         return Shard(array, value.axis)
-    return Split(array, value.kind) if isinstance(value, Split) else array
+    return _wrapped(array, kind_of(value))
 
 
-def wrapped(arrays: Sequence[Any], kinds: Sequence[Kind | None]) -> list[Value]:
-    """Arrays as values that are split like this."""
-    return [x if kind is None else Split(x, kind) for x, kind in zip(arrays, kinds, strict=True)]
+def wrapped(arrays: Sequence[Any], kinds: Sequence[AnyKind]) -> list[Value]:
+    """Arrays as values that lie like this."""
+    return [_wrapped(x, kind) for x, kind in zip(arrays, kinds, strict=True)]
+
+
+def _wrapped(array: Any, kind: AnyKind) -> Value:
+    if isinstance(kind, PartKind):
+        return Part(array, kind)
+    return array if kind is None else Split(array, kind)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
-from dist_sim.partition.blocks.program import Blocks, Counted, Kind, Split, Uniform, Value, bind, rule
+from dist_sim.partition.blocks.program import Blocks, Counted, Kind, Part, Split, Uniform, Value, bind, rule
 
 _ELEMENTWISE = (
     "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "bessel_i0e", "bessel_i1e",
@@ -23,7 +23,7 @@ _ELEMENTWISE = (
     "le", "lgamma", "log", "log1p", "logistic", "lt", "max", "min", "mul", "mulhi", "ne", "neg", "nextafter", "not", "or",
     "population_count", "pow", "real", "reduce_precision", "rem", "round", "rsqrt", "select_n", "shift_left",
     "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh", "xor",
-    "bitcast_convert_type", "name", "stop_gradient",
+    "bitcast_convert_type", "stop_gradient",
 )  # fmt: skip
 _REDUCTIONS = (
     "argmax", "argmin", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_xor",
@@ -77,6 +77,15 @@ def elementwise(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
     if any(isinstance(x, Counted) for x in values):
         return [Counted(lambda: _whole(blocks, eqn, values)[0], on)]
     return _whole(blocks, eqn, values)
+
+
+@rule("name", always=True, by_place=True, with_parts=True)
+def name(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
+    """What a loop keeps of a step for its gradient has names."""
+    (x,) = values
+    if isinstance(x, Part):
+        return [Part(bind(eqn, [x.array])[0], x.kind)]
+    return elementwise(blocks, eqn, values)
 
 
 @rule("broadcast_in_dim", always=True)
@@ -137,11 +146,10 @@ def reduce_sum(blocks: Blocks, eqn: Any, values: list[Value]) -> list[Value]:
         return [Split(_sum_in_order(numbers, axes), Kind(axis - sum(n < axis for n in axes), size))]
     if axis not in axes or not jnp.issubdtype(numbers.dtype, jnp.integer):
         return reduction(blocks, eqn, values)
+    dtype = eqn.outvars[0].aval.dtype
     if blocks.devices == 1:
-        total = _sum_of_one_device(numbers, axis, size, axes)
-    else:
-        total = blocks.total(numbers, x.kind, axes)
-    return [total.astype(eqn.outvars[0].aval.dtype)]
+        return [_sum_of_one_device(numbers, axis, size, axes).astype(dtype)]
+    return [blocks.total(numbers, x.kind, axes, dtype)]
 
 
 def _sum_in_order(x: jax.Array, axes: Sequence[int]) -> jax.Array:

@@ -118,6 +118,44 @@ def test_of_counts_only_the_number_is_sent(devices, exchange):
     assert np.array_equal(mean, count / np.float32(devices * 128)) and count[0] > count[4] == (V.value >= -50.0).sum() > 0
 
 
+def test_counts_that_a_loop_puts_aside_are_sent_once():
+    """By devices that meet, all steps together after the loop; a count that a later step needs goes at once."""
+
+    def step(needed, n):
+        V.value = V.value * 0.99 - 0.9
+        count = (V.value >= -50.0).sum()
+        if needed:
+            V.value = V.value - 1e-3 * count
+            count = jax.lax.cond(n % 2 == 0, lambda: count, lambda: -count)
+        return (V.value >= -60.0).astype(jnp.float32).sum(), count
+
+    for needed, gathered_in_loop in ((False, 0), (True, 1)):
+        found = []
+        for devices in 1, 2:
+            with ds.use_mesh(devices=devices, exchange="memory" if devices > 1 else None):
+                V = HiddenState(jnp.linspace(-70.0, -40.0, 300))
+
+            run = transform.jit(lambda needed=needed: transform.for_loop(lambda n: step(needed, n), jnp.arange(5)))
+            found.append((*run(), V.value))
+        assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True)) and found[0][0][0] > found[0][0][4] > 0
+        text = run.lower().compile().as_text()
+        inside = [line for line in text.splitlines() if "dist_sim.gather" in line and "/while/" in line]
+        assert len(inside) == gathered_in_loop
+        assert sum(f"s32[{devices},5]" in line for line in text.splitlines() if "dist_sim.gather" in line) == (1 if needed else 2)
+
+
+@pytest.mark.parametrize("size", [5, 256, 300])
+def test_what_is_gathered_is_what_was_given(size):
+    """Booleans travel as bits where their number allows it, everything else as it is."""
+    with ds.use_mesh(devices=2, exchange="memory"):
+        V = HiddenState(jnp.asarray(np.random.default_rng(1).normal(size=size), jnp.float32))
+    order = np.random.default_rng(2).permutation(size)
+    given = V.value
+    for f in (lambda v: v > 0, lambda v: v, lambda v: (10 * v).astype(jnp.int8), lambda v: jnp.stack([v > 0, v < 1], 1)):
+        got = transform.jit(lambda f=f: f(V.value)[order])()
+        assert np.array_equal(got, np.asarray(f(given))[order])
+
+
 class Crossing(ds.Module):
     """Gathers that do not depend on each other, at places of which each could come before the other, in loops and branches."""
 
