@@ -1,4 +1,4 @@
-"""What every device has, gathered on all of them in memory and by MPI, inside the compiled step: `all_gather`, compiled."""
+"""What every device has, gathered on all of them in memory or by MPI, inside the compiled step: `all_gather`, compiled."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dist_sim.errors import DeviceError
 from dist_sim.kernels import backend as backends
 
 _MOST = 2**31 - 1  # bytes of one process: MPI counts them in an int
+_CAPACITY = 2**18  # bytes that a device can give by memory that processes share: spikes of two million neurons
 
 
 @final
@@ -47,13 +48,28 @@ class Meeting:
     number: Any
 
 
-def open_meeting(processes: int, devices: int, allgather: Allgather | None) -> Meeting:
-    """A meeting of `devices` devices in each of `processes` processes; one process needs no MPI."""
-    start = backends.compiled("gather")._lib.dist_sim_open_meeting
-    start.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_ssize_t]
-    start.restype = ctypes.c_int64
+def open_meeting(processes: int, devices: int, shared: int | None = None, allgather: Allgather | None = None) -> Meeting:
+    """A meeting of `devices` devices in each of `processes` processes.
+
+    Args:
+        shared: address of memory that all processes share: `shared_bytes` zeros, which stay for good.
+        allgather: for what does not go by shared memory; one process needs neither.
+    """
+    start = _function("dist_sim_open_meeting", ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p,
+                      ctypes.c_ssize_t, ctypes.c_ssize_t)  # fmt: skip
     found = (None, 0, 0) if allgather is None else (allgather.address, allgather.communicator, allgather.byte)
-    return Meeting(processes, devices, start(processes, devices, *found))
+    return Meeting(processes, devices, start(processes, devices, shared, _CAPACITY, *found))
+
+
+def shared_bytes(devices: int) -> int:
+    """Bytes of memory in which so many devices of several processes meet."""
+    return _function("dist_sim_meeting_bytes", ctypes.c_int64, ctypes.c_int64)(devices, _CAPACITY)
+
+
+def _function(name: str, *arguments: Any) -> Any:
+    found = getattr(backends.compiled("gather")._lib, name)
+    found.argtypes, found.restype = arguments, ctypes.c_int64
+    return found
 
 
 def gather(place: jax.Array, mine: jax.Array, turn: jax.Array, meeting: Meeting) -> tuple[jax.Array, jax.Array]:

@@ -41,7 +41,7 @@ class AllGatherMemory:
             raise DeviceError(f"{where}: the devices are {platform!r}, and CPUs are needed. Use exchange='mask'.")
         if not kernels.can_compile():
             raise DeviceError(f"{where}: it is compiled, and there is no g++ or clang++. Install one, or use exchange='mask'.")
-        return replace(self, meeting=open_meeting(1, mesh.size, None))
+        return replace(self, meeting=open_meeting(1, mesh.size))
 
     def at(self, number: jax.Array) -> Self:
         """Inside `shard_map`: with the number of the meeting as an argument of the program, (1,) int32."""

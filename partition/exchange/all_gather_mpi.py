@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 
 from dist_sim import kernels
 from dist_sim.errors import DeviceError
-from dist_sim.kernels.gather import Allgather, Meeting, open_meeting
+from dist_sim.kernels.gather import Allgather, Meeting, open_meeting, shared_bytes
 from dist_sim.partition.exchange.all_gather_memory import AllGatherMemory, push_gathered
 from dist_sim.partition.processes import Processes, processes_of
+from dist_sim.partition.shared_memory import shared_memory
 
 _INSTEAD = "Or use exchange='mask', which needs no MPI and gives the same spikes."
 _HINDRANCES = (
@@ -33,10 +34,11 @@ _NO_MPI4PY, _NOT_THE_RANK, _ONE_THREAD, _NO_COMPILER = range(1, 5)
 @final
 @dataclass(frozen=True)
 class AllGatherMPI:
-    """The masks of `AllGather`, gathered by MPI_Allgather inside the compiled step: microseconds where gloo takes hundreds.
+    """The masks of `AllGather`, gathered by processes inside the compiled step: microseconds where gloo takes hundreds.
 
-    For CPU devices of processes that mpirun has started (or srun --mpi=...), with mpi4py. The devices of a process meet, as in
-    `AllGatherMemory`, and one of them calls MPI for all. One process needs no MPI.
+    For CPU devices of processes that mpirun has started (or srun --mpi=...), with mpi4py. Where all processes share the memory of
+    one machine, their devices meet there, as in `AllGatherMemory`. Else the devices of a process do, and one of them calls
+    MPI_Allgather for all. One process needs no MPI.
 
     Args:
         meeting: of the devices; None until `on` has opened it.
@@ -70,7 +72,10 @@ class AllGatherMPI:
             process = int(np.flatnonzero(found)[0])
             told = f"process {process} ({np.count_nonzero(found)} of {processes.count} processes)"
             raise DeviceError(f"{where}: {told}: {_HINDRANCES[found[process]]} {_INSTEAD}")
-        return replace(self, meeting=open_meeting(processes.count, each, _allgather()))
+        from mpi4py import MPI
+
+        shared = shared_memory(MPI.COMM_WORLD, shared_bytes(mesh.size))
+        return replace(self, meeting=open_meeting(processes.count, each, shared, _allgather()))
 
     def at(self, number: jax.Array) -> Self:
         """Inside `shard_map`: with the number of the meeting as an argument of the program, (1,) int32."""

@@ -1,4 +1,4 @@
-"""The exchange `mpi` under mpirun of MPICH and of Open MPI: one call per interval inside the step, the spikes of one device."""
+"""The exchange `mpi` under mpirun of MPICH and of Open MPI: one gather per interval inside the step, the spikes of one device."""
 
 import json
 import os
@@ -91,7 +91,7 @@ chunks = []
 def run_and_end(self, first, last):
     chunks.append(first)
     if len(chunks) == 4 and jax.process_index() == 1:
-        # The other process is in MPI_Allgather by then, or soon, and this one will not come.
+        # The other process waits for this one by then, or soon, and it will not come.
         if ds.param("how", "raise") == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         raise ValueError("this one raises")
@@ -139,8 +139,23 @@ def test_the_step_calls_mpi_and_gives_the_spikes_of_one_device(start, tmp_path, 
     assert (summary["exchange"], summary["devices"], summary["processes"]) == ("mpi", devices, 2)
 
 
-def test_modules_call_mpi_and_give_the_spikes_of_one_device(start, checkout, tmp_path):
-    code, said, _ = start("mpich", MODULES)
+# By what the processes meet: memory of the machine, MPI as between machines, or both, as much as fits going by memory.
+MEETING = {
+    "memory": "",
+    "mpi": """
+from dist_sim.partition.exchange import all_gather_mpi
+all_gather_mpi.shared_memory = lambda communicator, size: None
+""",
+    "both": """
+from dist_sim.kernels import gather
+gather._CAPACITY = 64
+""",
+}
+
+
+@pytest.mark.parametrize("how", MEETING)
+def test_modules_of_two_processes_give_the_spikes_of_one_device(start, checkout, tmp_path, how):
+    code, said, _ = start("mpich", MEETING[how] + MODULES)
     assert code == 0, said
     both = [json.loads((tmp_path / f"seen-{process}").read_text()) for process in range(2)]
     assert both[0] == both[1] and both[0]["processes"] == 2
@@ -154,9 +169,10 @@ def test_modules_call_mpi_and_give_the_spikes_of_one_device(start, checkout, tmp
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["spikes"] > 500
 
 
+@pytest.mark.parametrize("by", ["memory", "mpi"])
 @pytest.mark.parametrize("how", ["raise", pytest.param("kill", marks=pytest.mark.slow)])
-def test_a_process_that_waits_inside_mpi_ends_with_the_others(start, tmp_path, how):
-    code, said, seconds = start("mpich", ENDING, "--set", f"how={how}")
+def test_a_process_that_waits_for_another_ends_with_it(start, tmp_path, how, by):
+    code, said, seconds = start("mpich", MEETING[by] + ENDING, "--set", f"how={how}")
     assert code != 0 and seconds < 100, said
     if how == "raise":
         assert code == 70 and said.count("ValueError: this one raises") == 1, said
