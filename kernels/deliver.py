@@ -5,17 +5,37 @@ Sums are exact integer arithmetic (fixed-point weights), so they are the same in
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import final
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels.backend import call, kernel
-from dist_sim.kernels.history import DELIVERED, DOWN, add64
+from dist_sim.kernels.history import DELIVERED, DOWN, DUE_MAX, OVERFLOW, counted64
+from dist_sim.kernels.prefix import owner, prefix_sum
 
-_AT_ONCE = 4096
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What the reference has room for: its arrays are of one size, however much is due.
+
+    Attributes:
+        runs: due runs of a step, and likewise the pieces that they are cut into.
+        width: synapses of a piece.
+        whole: no run is longer than a piece.
+    """
+
+    runs: int
+    width: int
+    whole: bool
 
 
-def _deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int):
+def _deliver(
+    step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int, room: Room | None = None
+):
     ring, marks, counters = history
     results = [jax.ShapeDtypeStruct((threads, size), synapses.dtype), jax.ShapeDtypeStruct(counters.shape, counters.dtype)]
     return call("deliver", results, step, ring, marks, counters, pointers, synapses, in_place={3: 1},
@@ -23,7 +43,7 @@ def _deliver(step, history, pointers, synapses, *, size: int, min_delay: int, nu
 
 
 @kernel(native=_deliver)
-def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int):
+def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int, room: Room):
     """Input of every neuron of this device at the end of `step`.
 
     Args:
@@ -32,37 +52,40 @@ def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num
         pointers, synapses: of the table.
         size: length of the input vector.
         threads: the native backend gives each of its threads an input vector of its own.
+        room: of the reference; the native backend needs none. More than it sets the overflow flag.
 
     Returns:
         (threads, size) integers of the width of the weights, to be summed over the first axis; and the new counters.
     """
     ring, marks, counters = history
-    # The due (spike, delay) pairs, each a run of synapses, numbered through by a prefix sum; then their synapses, numbered
-    # through by another, are added up a block at a time: the work follows the events, with static shapes.
+    # The due (spike, delay) pairs, each a run of synapses, lie one after the other; then likewise pieces of the runs.
     emitted = step - min_delay - jnp.arange(num_delays, dtype=jnp.int32)
     slot = emitted % marks.shape[0]
     due = jnp.where(emitted >= 0, marks[slot, 1], 0)
-    due_ends = jnp.cumsum(due)
-    pair = jnp.arange(ring.shape[0], dtype=jnp.uint32)  # never more due pairs than spikes in the ring
-    d = jnp.minimum(jnp.searchsorted(due_ends, pair, side="right"), num_delays - 1)
-    place = (marks[slot[d], 0] + pair - (due_ends[d] - due[d])) % jnp.uint32(ring.shape[0])
-    down = (ring[place] & DOWN) != 0
-    run = (ring[place] & ~DOWN) * jnp.uint32(num_delays) + d.astype(jnp.uint32)
-    run = jnp.where(pair < due_ends[-1], run, 0)
-    length = jnp.where(pair < due_ends[-1], pointers[run + 1] - pointers[run], 0)
-    run_ends = jnp.cumsum(length)
-    total = run_ends[-1]
-
-    def add_block(block):
-        k, first = block
-        event = first + jnp.arange(_AT_ONCE, dtype=jnp.uint32)
-        r = jnp.minimum(jnp.searchsorted(run_ends, event, side="right"), ring.shape[0] - 1)
-        at = pointers[run[r]] + event - (run_ends[r] - length[r])
-        found = synapses[jnp.where(event < total, at, 0)]
-        target = jnp.where(event < total, found[:, 0], size)
-        weight = jnp.where(down[r], -found[:, 1], found[:, 1])
-        return k.at[target].add(weight, mode="drop"), first + _AT_ONCE
-
-    empty = jnp.zeros(size, dtype=synapses.dtype) + (synapses[:1, 0] * 0 if synapses.shape[0] else 0)
-    vector, _ = jax.lax.while_loop(lambda block: block[1] < total, add_block, (empty, total * 0))
-    return vector[None], add64(counters, DELIVERED, total)
+    ends = prefix_sum(due)
+    first = marks[slot, 0] - (ends - due)  # modulo 2**32: the number of a pair is added
+    pair = jnp.arange(room.runs, dtype=jnp.uint32)
+    delay = owner(ends, pair).astype(jnp.uint32)
+    sent = ring[(first[delay] + pair) % jnp.uint32(ring.shape[0])]
+    is_due = pair < ends[-1]
+    run = jnp.where(is_due, (sent & ~DOWN) * jnp.uint32(num_delays) + delay, 0)
+    begin = pointers[run]
+    length = jnp.where(is_due, pointers[run + 1] - begin, 0)
+    total, wanted = length.sum(dtype=jnp.uint32), ends[-1]
+    if not room.whole:
+        width = jnp.uint32(room.width)
+        pieces = (length + width - 1) // width
+        piece_ends = prefix_sum(pieces)
+        cut = owner(piece_ends, pair)
+        before = (pair - (piece_ends - pieces)[cut]) * width
+        begin, sent = begin[cut] + before, sent[cut]
+        length = jnp.where(pair < piece_ends[-1], length[cut] - before, 0)
+        wanted = jnp.maximum(wanted, piece_ends[-1])
+    within = jnp.arange(room.width, dtype=jnp.uint32)
+    here = within < length[:, None]
+    found = synapses[jnp.where(here, begin[:, None] + within, 0)]
+    target = jnp.where(here, found[..., 0], size)
+    weight = jnp.where((sent & DOWN)[:, None] != 0, -found[..., 1], found[..., 1])
+    vector = jnp.zeros(size, synapses.dtype).at[target.reshape(-1)].add(weight.reshape(-1), mode="drop")
+    most = {DUE_MAX: wanted, OVERFLOW: (wanted > room.runs).astype(jnp.uint32)}
+    return vector[None], counted64(counters, {DELIVERED: total}, most)

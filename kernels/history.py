@@ -2,8 +2,9 @@
 
 `ring` (capacity,) uint32 holds the row of every spike that has synapses on this device; `marks` (slots, 2) uint32 its (start,
 count) for each of the last `slots` steps; `counters` (8,) uint32 the head of the ring, the largest number of spikes that were
-alive, the delivered and the scheduled synaptic events (two words each, low first) and an overflow flag. Past the capacity
-nothing is written and the flag is set: the caller runs the chunk again with more room.
+alive, the delivered and the scheduled synaptic events (two words each, low first), an overflow flag, and the largest number of
+runs that were due at once (of the reference, which has room for so many). Past the capacity nothing is written and the flag is
+set: the caller runs the chunk again with more room.
 
 A device's spikes of a step are words: a bit per neuron, and after the bits, for models whose neurons can send several spikes in a
 step or changes of state, a whole number per neuron. `Counted` says where these lie. The top bit of a row in the ring says that
@@ -19,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels.backend import call, kernel
+from dist_sim.kernels.prefix import owner, prefix_sum
 
 DOWN = np.uint32(1 << 31)
-HEAD, LIVE_MAX, DELIVERED, SCHEDULED, OVERFLOW = 0, 1, 2, 4, 6
+HEAD, LIVE_MAX, DELIVERED, SCHEDULED, OVERFLOW, DUE_MAX = 0, 1, 2, 4, 6, 7
 NUM_COUNTERS = 8
 
 
@@ -71,11 +73,10 @@ def push_masks(step, masks, events, sources, history, *, num_delays: int, counte
     numbers = {c: masks[:, :, c.word : c.word + c.count] for c in counted}
     masks = masks[:, :, :bits_words]
     words = jnp.swapaxes(masks, 0, 1).reshape(masks.shape[1], -1) & present[: masks.shape[0] * masks.shape[2]]
-    bits = (words[:, :, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
     slots = jnp.arange(words.shape[1] * 32, dtype=jnp.uint32)
     rows = row_of(slots, present, rank)
     for s in range(words.shape[0]):
-        spiking = bits[s].reshape(-1).astype(bool)
+        spiking, ends = _numbered(words[s])
         sent = jnp.where(spiking, rows, _NO_ROW)
         times = jnp.ones_like(rows)
         for c, number in numbers.items():
@@ -85,7 +86,7 @@ def push_masks(step, masks, events, sources, history, *, num_delays: int, counte
                 sent = sent.at[place].set(jnp.where(spiking[place] & (of_model == 1), sent[place] | DOWN, sent[place]))
             else:
                 times = times.at[place].set(of_model)
-        history = _append(history, step + s, sent, events, pointers, num_delays)
+        history = _append(history, step + s, sent, ends, events, pointers, num_delays)
         history = _append_again(history, step + s, sent, times, pointers, num_delays) if counted else history
     return history
 
@@ -110,9 +111,10 @@ def push_ids(step, ids, counts, events, sources, history, *, num_delays: int):
         known = (present[ids[:, s] >> 5] >> (ids[:, s] & 31)) & 1
         down = down_flags[:, s]
         rows = jnp.where(listed & (known == 1), row_of(ids[:, s], present, rank) | down, _NO_ROW).reshape(-1)
-        history = _append(history, step + s, rows, events, pointers, num_delays)
+        ends = prefix_sum((rows != _NO_ROW).astype(jnp.uint32))
+        history = _append(history, step + s, rows, ends, events, pointers, num_delays)
         ring, marks, counters = history
-        history = ring, marks, counters.at[OVERFLOW].max((counts[:, s] > capacity).any().astype(jnp.uint32))
+        history = ring, marks, counted64(counters, {}, {OVERFLOW: (counts[:, s] > capacity).any().astype(jnp.uint32)})
     return history
 
 
@@ -122,43 +124,68 @@ def row_of(slots, present, rank):
     return rank[slots >> 5] + jax.lax.population_count(below)
 
 
+def _numbered(words):
+    """Bits (words * 32,) bool, and how many are set up to and with each."""
+    bit = jnp.arange(32, dtype=jnp.uint32)
+    number = jax.lax.population_count(words)
+    upto = jax.lax.population_count(words[:, None] & (jnp.uint32(0xFFFFFFFF) >> (31 - bit)))
+    ends = (prefix_sum(number) - number)[:, None] + upto
+    return ((words[:, None] >> bit) & 1).astype(bool).reshape(-1), ends.reshape(-1)
+
+
 def add64(counters, which: int, n):
     """Adds a uint32 to a 64-bit count."""
-    low = counters[which] + n
-    return counters.at[which].set(low).at[which + 1].add((low < n).astype(jnp.uint32))
+    return counted64(counters, {which: n}, {})
+
+
+def counted64(counters, more, most, put=None):
+    """The counters in one operation: `more` is added to counts of two words each, of `most` the larger number stays, and `put`
+    takes the place of what was there."""
+    word, new = np.arange(NUM_COUNTERS), counters
+    for which, n in more.items():
+        low = counters[which] + n
+        new = jnp.where(word == which, low, new + ((word == which + 1) & (low < n)))
+    for which, n in most.items():
+        new = jnp.where(word == which, jnp.maximum(new, n), new)
+    for which, n in (put or {}).items():
+        new = jnp.where(word == which, n, new)
+    return new
 
 
 _NO_ROW = np.uint32(0xFFFFFFFF)
 
 
-def _append(history, step, rows, events, pointers, num_delays):
-    """One step of the reference: the rows that are not `_NO_ROW`, and the events from outside."""
-    ring, marks, counters = history
-    marks = marks.at[step % marks.shape[0]].set(jnp.stack([counters[HEAD], jnp.uint32(0)]))
-    now = events[0] == step.astype(jnp.uint32)
-    rows = jnp.concatenate([rows, jnp.where(now, events[1], _NO_ROW)])
-    return _extend((ring, marks, counters), step, rows, pointers, num_delays)
+def _append(history, step, rows, ends, events, pointers, num_delays):
+    """One step of the reference: the rows that are not `_NO_ROW`, of which `ends` counts those up to and with each, and the
+    events from outside."""
+    now = step.astype(jnp.uint32)
+    is_now, earlier = events[0] == now, (events[0] < now).sum(dtype=jnp.uint32)
+    count = ends[-1] + is_now.sum(dtype=jnp.uint32)
+    of_events = ends[-1] + jnp.arange(1, events.shape[1] + 1, dtype=jnp.uint32) - earlier  # they come in order of steps
+    rows = jnp.concatenate([rows, jnp.where(is_now, events[1], _NO_ROW)])
+    ends = jnp.concatenate([ends, of_events])
+    return _extend(history, step, rows, ends, count, pointers, num_delays, begins=True)
 
 
-def _extend(history, step, rows, pointers, num_delays):
-    """More rows of a step that is open."""
+def _extend(history, step, rows, ends, count, pointers, num_delays, *, begins: bool):
+    """More rows of a step, or the first ones."""
     ring, marks, counters = history
-    capacity, slot = ring.shape[0], step % marks.shape[0]
-    valid = rows != _NO_ROW
-    order = jnp.cumsum(valid.astype(jnp.uint32))
-    count, alive = order[-1], marks[:, 1].sum(dtype=jnp.uint32)
-    live = alive + count
-    place = jnp.where(
-        valid & (order + alive <= capacity), (counters[HEAD] + order - 1) % jnp.uint32(capacity), jnp.uint32(capacity)
-    )
+    capacity, head = ring.shape[0], counters[HEAD]
+    slot = step % marks.shape[0]
+    before = jnp.uint32(0) if begins else marks[slot, 1]
+    alive = before + jnp.where(jnp.arange(marks.shape[0]) == slot, 0, marks[:, 1]).sum(dtype=jnp.uint32)
+    live, valid = alive + count, rows != _NO_ROW
+    place = jnp.where(valid & (ends + alive <= capacity), (head + ends - 1) % jnp.uint32(capacity), jnp.uint32(capacity))
     ring = ring.at[place].set(rows, mode="drop")
     written = jnp.minimum(count, jnp.uint32(capacity) - jnp.minimum(alive, jnp.uint32(capacity)))
-    marks = marks.at[slot, 1].add(written)
+    mark = jnp.stack([head if begins else marks[slot, 0], before + written])[None]
+    marks = jax.lax.dynamic_update_slice(marks, mark, (slot, jnp.zeros_like(slot)))
     safe = jnp.where(valid, rows & ~DOWN, 0)
     sizes = jnp.where(valid, pointers[(safe + 1) * num_delays] - pointers[safe * num_delays], 0)
-    counters = add64(counters, SCHEDULED, sizes.sum(dtype=jnp.uint32))
-    counters = counters.at[HEAD].set((counters[HEAD] + written) % jnp.uint32(capacity))
-    counters = counters.at[LIVE_MAX].max(live).at[OVERFLOW].max((live > capacity).astype(jnp.uint32))
+    counters = counted64(
+        counters, {SCHEDULED: sizes.sum(dtype=jnp.uint32)},
+        {LIVE_MAX: live, OVERFLOW: (live > capacity).astype(jnp.uint32)}, {HEAD: (head + written) % jnp.uint32(capacity)},
+    )  # fmt: skip
     return ring, marks, counters
 
 
@@ -167,8 +194,10 @@ def _append_again(history, step, rows, times, pointers, num_delays):
 
     def again(carry):
         k, history = carry
-        chosen = jnp.where((rows != _NO_ROW) & (times > k), rows, _NO_ROW)
-        return k + 1, _extend(history, step, chosen, pointers, num_delays)
+        chosen = (rows != _NO_ROW) & (times > k)
+        ends = prefix_sum(chosen.astype(jnp.uint32))
+        rows_again = jnp.where(chosen, rows, _NO_ROW)
+        return k + 1, _extend(history, step, rows_again, ends, ends[-1], pointers, num_delays, begins=False)
 
     start = (jnp.uint32(1) + times[0] * 0, history)
     return jax.lax.while_loop(lambda carry: ((rows != _NO_ROW) & (times > carry[0])).any(), again, start)[1]
@@ -212,10 +241,9 @@ def compact(masks, first, *, capacity: int, counted: tuple[Counted, ...] = ()):
             slots = slots.at[:, place].set(jnp.where(number == 1, slots[:, place] | DOWN, slots[:, place]))
         else:
             bits = bits.at[:, place].set(number)
-    ends = jnp.cumsum(bits, axis=1)
-    counts = ends[:, -1]
+    ends = jax.vmap(prefix_sum)(bits)
     # Place k of the list is of the first slot up to which more than k are listed.
-    which = jax.vmap(lambda e: jnp.searchsorted(e, jnp.arange(capacity, dtype=jnp.uint32), side="right"))(ends)
-    which = jnp.minimum(which, words * 32 - 1)
-    listed = jnp.arange(capacity, dtype=jnp.uint32) < counts[:, None]
-    return jnp.where(listed, jnp.take_along_axis(slots, which, axis=1), 0), counts
+    place = jnp.arange(capacity, dtype=jnp.uint32)
+    which = jax.vmap(lambda e: owner(e, place))(ends)
+    counts = ends[:, -1]
+    return jnp.where(place < counts[:, None], jnp.take_along_axis(slots, which, axis=1), 0), counts

@@ -123,8 +123,13 @@ def poisson(step, key, window, tables, targets, input_vector, *, stream: int, th
     _, table, ids, index, weight = targets
     emitted = step - delay
     words = philox4x32(key[0], key[1], ids >> 2, emitted.astype(jnp.uint32), jnp.uint32(0), jnp.uint32(stream))
-    bits = jnp.stack(words)[ids & 3, jnp.arange(ids.shape[0])]
-    row = jnp.maximum(table, 0)
-    counts = first[row] + (thresholds[row] < bits[:, None]).sum(axis=1, dtype=jnp.uint32)
+    bits = jnp.where(ids & 2, jnp.where(ids & 1, words[3], words[2]), jnp.where(ids & 1, words[1], words[0]))
+    row, width = jnp.maximum(table, 0), thresholds.shape[1]
+    below = jnp.zeros_like(bits)  # thresholds below the bits, found by halves: one operation on a GPU
+    for half in reversed(range(width.bit_length())):
+        more = below + jnp.uint32(1 << half)
+        probed = thresholds[row, jnp.minimum(more, width) - 1]
+        below = jnp.where((more <= width) & (probed < bits), more, below)
+    counts = first[row] + below
     active = (table >= 0) & (emitted >= start) & (emitted < stop)
     return input_vector.at[0, index].add(jnp.where(active, weight * counts.astype(weight.dtype), 0))

@@ -27,7 +27,7 @@ from dist_sim.network.connection import Connection
 from dist_sim.network.plastic_share import PlasticShare
 from dist_sim.network.plasticity import Plasticity
 from dist_sim.network.portable import RestoringFlight
-from dist_sim.network.tables import Backend, draw_table, events_of, families, first_capacity, history_slots
+from dist_sim.network.tables import Backend, draw_table, events_of, families, first_capacity, first_room, history_slots, larger_room
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
 from dist_sim.partition.processes import processes_of
@@ -59,7 +59,7 @@ class Projection(Module):
     States: ring, marks, counters (the history, see `kernels.history`), outbox (steps, words) bits not yet exchanged.
     """
 
-    structure = ("mesh", "exchange", "backend", "counted", "size", "min_delay", "num_delays", "interval", "bit_words")
+    structure = ("mesh", "exchange", "backend", "counted", "size", "min_delay", "num_delays", "interval", "bit_words", "room")
 
     def __init__(
         self,
@@ -155,6 +155,8 @@ class Projection(Module):
         mesh, layout = self.mesh, self.layout
         outside = layout.num_slots + np.arange(len(layout.external_ids))
         events = [events_of(external_steps, build.rows_known(outside, t.present, t.rank)) for t in tables]
+        # The reference delivers in arrays of one size; what they have room for is a part of its program, and of no result.
+        self.room = first_room(tables, self.num_delays, self.processes) if self.backend.name == "reference" else None
         self._count(tables, np.sort(np.concatenate([np.zeros(0, np.int64), *plastic_sources])))
         names = ("present", "rank", "pointers", "synapses")
         longest, rows, *lengths = self.processes.largest([
@@ -238,6 +240,7 @@ class Projection(Module):
             min_delay=self.min_delay,
             num_delays=self.num_delays,
             threads=self.backend.threads,
+            room=self.room,
             backend=self.backend.name,
         )
         history = (P(NEURON), P(NEURON), P(NEURON))
@@ -304,11 +307,11 @@ class Projection(Module):
     def overflow(self) -> Any:
         """None, or, if a buffer was too small, what makes room: to be called on the state before it happened."""
         counters = self._local_counters()
-        small, live_max = self.processes.largest(
-            [int(counters[:, in_flight.OVERFLOW].any()), int(counters[:, in_flight.LIVE_MAX].max())]
+        small, *wanted = self.processes.largest(
+            [int(counters[:, k].max()) for k in (in_flight.OVERFLOW, in_flight.LIVE_MAX, in_flight.DUE_MAX)]
         )
         # Only those that were too small grow; asked now, because the flags go back with the state.
-        growing: list[Callable[[], None]] = [partial(self.grow, live_max)] if small else []
+        growing: list[Callable[[], None]] = [partial(self.grow, *wanted)] if small else []
         for plastic in self.plastic.values():
             growing += plastic.overflow()
 
@@ -318,12 +321,14 @@ class Projection(Module):
 
         return grow if growing else None
 
-    def grow(self, wanted: int) -> None:
+    def grow(self, wanted: int, due: int) -> None:
         """More room, with the spikes in flight kept: call on the state before the overflow.
 
         Args:
-            wanted: spikes that were alive at once on one device.
+            wanted: spikes that were alive at once on one device; due: runs that were due at once.
         """
+        if self.room is not None and due > self.room.runs:
+            self.room = larger_room(self.room, due)
         devices, mesh = len(self.local), self.mesh
         capacity = self.ring.value.shape[0] // mesh.size
         self.exchange = self.exchange.grown()

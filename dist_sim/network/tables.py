@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dist_sim.errors import ConnectError
-from dist_sim.kernels import build
+from dist_sim.kernels import Room, build
+from dist_sim.kernels.poisson import roomy_width
 from dist_sim.network.channels import Channels
 from dist_sim.network.connection import Connection, on_device
 from dist_sim.network.plastic_share import PlasticShare, plastic_share
 from dist_sim.partition.layout import Layout
+from dist_sim.partition.processes import Processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,31 @@ def history_slots(min_delay: int, num_delays: int) -> int:
 def first_capacity(rows: int, slots: int) -> int:
     """Spikes in flight that a table of so many rows begins with room for."""
     return max(1024, min(rows * slots, rows * slots // 16 + 65536))
+
+
+def first_room(tables: Sequence[build.RawTable], num_delays: int, processes: Processes) -> Room:
+    """What a delivery of fixed size begins with room for: the runs of one source in a thousand, in pieces of twice their mean
+    length, or of the longest run where few are much shorter. The same on all devices."""
+    runs = [np.diff(t.pointers.astype(np.int64)) for t in tables]
+    runs = [lengths[lengths > 0] for lengths in runs]
+    longest, mean = processes.largest([
+        max(int(lengths.max(initial=0)) for lengths in runs),
+        max(-(-int(lengths.sum()) // max(1, len(lengths))) for lengths in runs),
+    ])  # fmt: skip
+    whole = longest <= max(_SHORT, 4 * mean)
+    width = roomy_width(longest if whole else max(_SHORT // 2, 2 * mean))
+    (pieces,) = processes.largest([
+        max(max(t.num_rows * num_delays, int((-(-lengths // width)).sum())) for t, lengths in zip(tables, runs, strict=True))
+    ])  # fmt: skip
+    return Room(runs=roomy_width(max(_FEW, pieces // 1000)), width=width, whole=whole)
+
+
+_SHORT, _FEW = 64, 128  # synapses of a run, runs: below, there is nothing to gain
+
+
+def larger_room(room: Room, wanted: int) -> Room:
+    """For so many runs at once, and some more."""
+    return replace(room, runs=roomy_width(wanted + wanted // 4))
 
 
 def events_of(external_steps: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
