@@ -27,7 +27,16 @@ from dist_sim.network.connection import Connection
 from dist_sim.network.plastic_share import PlasticShare
 from dist_sim.network.plasticity import Plasticity
 from dist_sim.network.portable import RestoringFlight
-from dist_sim.network.tables import Backend, draw_table, events_of, families, first_capacity, first_room, history_slots, larger_room
+from dist_sim.network.tables import (
+    Backend,
+    draw_table,
+    events_of,
+    families,
+    first_capacity,
+    first_room,
+    history_slots,
+    larger_room,
+)
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
 from dist_sim.partition.processes import processes_of

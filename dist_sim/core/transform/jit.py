@@ -9,6 +9,7 @@ from types import MethodType
 from typing import Any
 
 import jax
+import jax.export
 import numpy as np
 
 from dist_sim.core import environ, hooks
@@ -102,6 +103,11 @@ class Jit:
         """The program for these arguments and the present States, as JAX's Lowered; nothing is run."""
         program, leaves = self._program(args, kwargs)
         return program.donating.lower(*program.inputs(leaves))
+
+    def exported(self, platforms: Sequence[str], *args: Any, **kwargs: Any) -> jax.export.Exported:
+        """The program for other platforms, see `Program.exported`."""
+        program, leaves = self._program(args, kwargs)
+        return program.exported(platforms, leaves)
 
     def states(self, *args: Any, **kwargs: Any) -> Touched:
         """The States that a call with these arguments reads and writes."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from sys import getrefcount
 from typing import Any
 
 import brainunit as u
 import jax
+import jax.export
 import jax.numpy as jnp
 from jax.core import eval_jaxpr
 from jax.extend.core import Jaxpr
@@ -94,6 +95,10 @@ class Program:
             if state._birth is not None:
                 check_read(state)
         return [_own_leaves(state) for state in self._reused], [now(source) for source in self._others], *self._parted(leaves)
+
+    def exported(self, platforms: Sequence[str], leaves: list[Any]) -> jax.export.Exported:
+        """The program for other platforms than the one at hand; it is lowered, and neither compiled nor run."""
+        return jax.export.export(self.donating, platforms=list(platforms))(*self.inputs(leaves))
 
     def __call__(self, leaves: list[Any]) -> Any:
         with running(self.staged):

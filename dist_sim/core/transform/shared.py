@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import jax
+import jax.export
 import jax.numpy as jnp
 
 from dist_sim.core import environ, hooks
@@ -46,6 +47,10 @@ class SharedJit:
         """The program for these arguments and the present States, as JAX's Lowered; nothing is run."""
         program = self._program(args)
         return program.donating.lower(*program.inputs(list(args)))
+
+    def exported(self, platforms: Sequence[str], *args: Any) -> jax.export.Exported:
+        """The program for other platforms, see `Program.exported`."""
+        return self._program(args).exported(platforms, list(args))
 
     def states(self, *args: Any) -> Touched:
         """The States that a call with these arguments reads and writes."""

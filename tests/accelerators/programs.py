@@ -1,0 +1,95 @@
+"""Small programs, exported for accelerators on a machine that has none: in plain JAX, as accelerators run them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+import brainunit as u
+import jax.export
+import numpy as np
+
+import dist_sim as ds
+
+CELLS = 1000
+_DT = 0.1 * u.ms
+_DELAY = ds.dist.Normal(1.5 * u.ms, 0.75 * u.ms, min=0.1 * u.ms, max=6 * u.ms)
+
+
+def _network(model: Any, weight: Any, synapse: Any = None, precision: int = 32, **options: Any) -> ds.Simulator:
+    """Neurons of one model with Poisson input, and synapses with delays between them."""
+    sim = ds.Simulator(dt=_DT, seed=1, backend="reference", precision=precision, **options)
+    cells = sim.create(model, CELLS)
+    noise = sim.create(ds.poisson_generator, rate=8000 * u.Hz)
+    sim.connect(noise, cells, weight=weight, delay=1.5 * u.ms)
+    more = {} if synapse is None else {"synapse": synapse}
+    sim.connect(cells, cells, rule=ds.fixed_indegree(50), weight=weight, delay=_DELAY, **more)
+    sim.connect(cells, sim.create(ds.spike_recorder))
+    return sim
+
+
+SIMULATED = {
+    "linear": lambda: _network(ds.iaf_psc_exp, 40 * u.pA),
+    "linear_64": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, precision=64),
+    "adaptive": lambda: _network(ds.aeif_cond_exp, 1 * u.nS),
+    "discrete": lambda: _network(ds.izhikevich, 1 * u.mV),
+    "stdp": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, ds.stdp_synapse()),
+    "tsodyks2": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, ds.tsodyks2_synapse()),
+    "two_devices": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, devices=2),
+}
+
+
+class EINet(ds.Module):
+    """Excitatory and inhibitory neurons, connected at random through conductances."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exc = CELLS * 4 // 5
+        self.cells = ds.LIFRef(
+            CELLS, R=1 * u.ohm, tau=20 * u.ms, tau_ref=5 * u.ms, V_rest=-60 * u.mV, V_th=-50 * u.mV, V_reset=-60 * u.mV,
+            V_initializer=ds.init.Normal(-55.0, 2.0, unit=u.mV),
+        )  # fmt: skip
+        self.from_exc = self._projection(self.exc, 5 * u.ms, 0.6 * u.mS, 0 * u.mV)
+        self.from_inh = self._projection(CELLS - self.exc, 10 * u.ms, 6.7 * u.mS, -80 * u.mV)
+
+    def _projection(self, sources: int, tau: Any, weight: Any, E: Any) -> ds.AlignPostProj:
+        return ds.AlignPostProj(
+            comm=ds.nn.EventFixedProb(sources, CELLS, 0.05, weight), syn=ds.Expon.desc(CELLS, tau=tau), out=ds.COBA.desc(E=E),
+            post=self.cells,
+        )  # fmt: skip
+
+    def update(self, current: Any) -> Any:
+        spikes = self.cells.get_spike()
+        self.from_exc(spikes[: self.exc])
+        self.from_inh(spikes[self.exc :])
+        return self.cells(current)
+
+
+def _modules(gradient: bool) -> ds.transform.Jit:
+    ds.random.seed(1)
+    net = ds.nn.init_all_states(EINet())
+
+    def steps() -> Any:
+        return ds.transform.for_loop(lambda _: net(20.0 * u.mA), np.arange(20)).sum()
+
+    weights = net.states(ds.ParamState)
+    return ds.transform.jit(ds.transform.grad(steps, weights) if gradient else steps)
+
+
+MODULES = {"einet": False, "einet_gradient": True}
+NAMES = [*SIMULATED, *MODULES]
+
+
+def exported(name: str, platforms: Sequence[str]) -> jax.export.Exported:
+    """The compiled loop of a network of the Simulator, as a function of the steps it begins and ends with; or 20 steps of
+    Modules."""
+    if name in SIMULATED:
+        sim = SIMULATED[name]()
+        sim.simulate(0 * u.ms)
+        assert sim._simulation is not None
+        with sim._simulation.environment():
+            return sim._simulation.loop.advance.exported(platforms, np.int32(0), np.int32(0))
+    # Modules choose their kernels by the devices at hand, which are CPUs.
+    with mock.patch("dist_sim.kernels.choose", lambda *_: "reference"), ds.use_mesh(), ds.environ.context(dt=_DT):
+        return _modules(MODULES[name]).exported(platforms)
