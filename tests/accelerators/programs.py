@@ -7,10 +7,15 @@ from typing import Any
 from unittest import mock
 
 import brainunit as u
+import jax
 import jax.export
 import numpy as np
 
 import dist_sim as ds
+from dist_sim.core.transform import SharedJit
+from dist_sim.run.loop import advance
+from dist_sim.run.progress import Phases
+from dist_sim.simulator.assembly import assemble
 
 CELLS = 1000
 _DT = 0.1 * u.ms
@@ -36,7 +41,7 @@ SIMULATED = {
     "discrete": lambda: _network(ds.izhikevich, 1 * u.mV),
     "stdp": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, ds.stdp_synapse()),
     "tsodyks2": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, ds.tsodyks2_synapse()),
-    "two_devices": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, devices=2),
+    "two_devices": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, devices=2, exchange="mask"),
 }
 
 
@@ -85,11 +90,10 @@ def exported(name: str, platforms: Sequence[str]) -> jax.export.Exported:
     """The compiled loop of a network of the Simulator, as a function of the steps it begins and ends with; or 20 steps of
     Modules."""
     if name in SIMULATED:
-        sim = SIMULATED[name]()
-        sim.simulate(0 * u.ms)
-        assert sim._simulation is not None
-        with sim._simulation.environment():
-            return sim._simulation.loop.advance.exported(platforms, np.int32(0), np.int32(0))
+        description = SIMULATED[name]()._description()
+        with jax.enable_x64(description.precision == 64):
+            network = assemble(description, Phases(show=False))
+            return SharedJit(advance, network).exported(platforms, np.int32(0), np.int32(0))
     # Modules choose their kernels by the devices at hand, which are CPUs.
     with mock.patch("dist_sim.kernels.choose", lambda *_: "reference"), ds.use_mesh(), ds.environ.context(dt=_DT):
         return _modules(MODULES[name]).exported(platforms)

@@ -1,0 +1,124 @@
+"""The programs compiled for an H200 that is not here: what a step launches, and in which arithmetic.
+
+JAX's CUDA plugin compiles without a GPU. It lies in a folder of its own, named by DIST_SIM_CUDA_PLUGIN or installed into the
+user's cache: where it is importable, JAX looks for a GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from accelerators.launches import Launches, launches, the_step
+
+HERE = Path(__file__).resolve().parent
+VARIABLE = "DIST_SIM_CUDA_PLUGIN"
+# Launches of one step, without those of loops and branches inside it, at most.
+BUDGET = {"linear": 24, "discrete": 24}
+SLOW_BUDGET = {}
+
+
+@pytest.fixture(scope="session")
+def plugin() -> Path:
+    """The folder of the plugin, of the version of jaxlib."""
+    if named := os.environ.get(VARIABLE):
+        assert (Path(named) / "jax_plugins").is_dir(), f"{VARIABLE}={named}: there is no jax_plugins in this folder"
+        return Path(named)
+    of_jax = version("jaxlib")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dist_sim" / f"cuda-plugin-{of_jax}"
+    if not cache.exists():
+        wanted = [f"jax-cuda13-plugin=={of_jax}", f"jax-cuda13-pjrt=={of_jax}", "flatbuffers"]
+        half = cache.with_name(f"{cache.name}.{os.getpid()}")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--retries", "1", "--target", str(half)]
+        done = subprocess.run([*command, *wanted], capture_output=True, text=True, timeout=240)
+        if done.returncode and re.search("connection|resolve|timed out|No matching distribution", done.stderr, re.IGNORECASE):
+            pytest.skip(f"no registry has given {' '.join(wanted)}; set {VARIABLE} to a folder that holds them")
+        assert done.returncode == 0, done.stderr
+        half.replace(cache)
+    return cache
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What XLA made of a program: its launches, the order of launches after all passes, PTX."""
+
+    program: Launches
+    sequence: str
+    ptx: str
+
+
+@pytest.fixture(scope="module")
+def compiled(plugin, tmp_path_factory):
+    """Compiles a program by its name, once."""
+    known: dict[str, Compiled] = {}
+
+    def get(name: str) -> Compiled:
+        if name not in known:
+            folder = tmp_path_factory.mktemp(name)
+            path = os.pathsep.join([str(plugin), str(HERE.parents[1]), str(HERE.parent)])
+            environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+            command = [sys.executable, str(HERE / "absent.py"), name, str(folder)]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+            assert done.returncode == 0, done.stderr
+            (sequence,) = folder.glob("*.thunk_sequence_after_thunk_passes.txt")
+            ptx = "\n".join(file.read_text() for file in folder.glob("*.ptx"))
+            known[name] = Compiled(launches((folder / "program.hlo").read_text()), sequence.read_text(), ptx)
+        return known[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", [*BUDGET, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_BUDGET)])
+def test_a_step_launches_no_more_than_its_budget(compiled, name):
+    step, most = the_step(compiled(name).program), (BUDGET | SLOW_BUDGET)[name]
+    assert 8 < step.kernels <= most, f"{step.counts}"
+
+
+def test_the_step_of_a_network_has_no_loop_and_no_branch_inside(compiled):
+    step = the_step(compiled("linear").program)
+    assert not step.loops and not step.branches
+
+
+def test_a_chunk_is_one_command_buffer(compiled):
+    lines = compiled("linear").sequence.splitlines()
+    top = [line for line in lines if re.match(r"\d+: ", line)]
+    assert len(top) == 1 and "kCommandBuffer" in top[0]
+    assert any("kWhile" in line for line in lines)
+
+
+def test_sums_that_meet_are_whole_numbers_and_products_are_rounded(compiled):
+    """Atomic operations on floats would add in any order; an fma rounds once where the CPU's kernels round twice."""
+    ptx = compiled("linear").ptx
+    atomic = re.findall(r"^\s+(?:atom|red)\.([\w.:]+)", ptx, re.MULTILINE)
+    assert atomic and all(re.search(r"\.add\.[us](32|64)$", name) for name in atomic)
+    assert re.search(r"^\s+mul\.(rn\.)?f32", ptx, re.MULTILINE)
+    assert not re.search(r"^\s+(fma\.\w+\.f(32|64)|mad\.\w+\.f(32|64))", ptx, re.MULTILINE)
+
+
+def test_loops_and_branches_are_counted_apart():
+    text = """
+%inner (p: s32[]) -> s32[] {
+  %a = s32[] fusion(%p), kind=kLoop, calls=%f
+  ROOT %b = s32[] copy(%a)
+}
+
+%body (p: s32[]) -> s32[] {
+  %q = s32[] parameter(0)
+  %c = s32[] fusion(%q), kind=kLoop, calls=%f
+  %d = s32[] conditional(%c, %q, %q), branch_computations={%inner, %inner}
+  ROOT %w = s32[] while(%d), condition=%cond, body=%inner
+}
+
+ENTRY %main (p: s32[]) -> s32[] {
+  %p = s32[] parameter(0)
+  ROOT %w = s32[] while(%p), condition=%cond, body=%body
+}
+"""
+    step = the_step(launches(text))
+    assert step.kernels == 1 and [loop.kernels for loop in step.loops] == [2] and len(step.branches) == 2
