@@ -3,6 +3,7 @@
 from dist_sim.kernels.backend import BACKENDS as BACKENDS
 from dist_sim.kernels.backend import can_compile as can_compile
 from dist_sim.kernels.backend import choose as choose
+from dist_sim.kernels.backend import choose_builder as choose_builder
 from dist_sim.kernels.backend import compiler_failed as compiler_failed
 from dist_sim.kernels.backend import library as load  # noqa: F401
 from dist_sim.kernels.cache import unannounced as unannounced

@@ -76,6 +76,17 @@ def choose(name: str | None, jax_platform: str) -> str:
     return name
 
 
+def choose_builder(step: str, jax_platform: str) -> str:
+    """The backend that draws connections and tables, which happens on the host: on CPUs that of the step; for other devices
+    compiled C++, where there is a compiler, whatever their step runs as."""
+    if jax_platform == "cpu":
+        return step
+    if not can_compile():
+        _say_slower()
+        return "reference"
+    return "native"
+
+
 def can_compile() -> bool:
     """Whether there is a C++ compiler."""
     return (shutil.which("g++") or shutil.which("clang++")) is not None

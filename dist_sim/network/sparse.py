@@ -186,8 +186,9 @@ def _on_devices(mesh: Mesh, parts: Mapping[int, np.ndarray]) -> LongTermState:
 def _incoming(connection: Connection, device: int, table: Table, seed: int) -> Incoming:
     first = device * table.block
     local = np.arange(min(first, table.num_targets), min(first + table.block, table.num_targets))
-    drawn = on_host(connection, local, seed=seed, backend=table.backend)
-    sources = build.draw_sources(drawn, seed=seed, backend=table.backend, threads=1)
+    builder = kernels.choose_builder(table.backend, table.mesh.devices.flat[0].platform)
+    drawn = on_host(connection, local, seed=seed, backend=builder)
+    sources = build.draw_sources(drawn, seed=seed, backend=builder, threads=1)
     return Incoming(np.diff(drawn.offsets), sources)
 
 

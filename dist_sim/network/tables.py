@@ -20,9 +20,11 @@ from dist_sim.partition.processes import Processes
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """How kernels run: `name` of the backend, its `threads` per device, and int64 instead of int32 sums if `wide`."""
+    """How kernels run: `name` of the step's backend, that of the `builder` on the host, `threads` per device, and int64 instead
+    of int32 sums if `wide`."""
 
     name: str
+    builder: str
     threads: int
     wide: bool
 
@@ -56,7 +58,9 @@ def draw_table(
     shares, shared, load = [], {}, [np.zeros((c.count, block)) for c, block in zip(channels, layout.block, strict=True)]
     for c in connections:
         channel = channels[c.group]
-        share = on_device(c, layout, device, channel, position, seed=seed, backend=backend.name, threads=threads, shared=shared)
+        share = on_device(
+            c, layout, device, channel, position, seed=seed, backend=backend.builder, threads=threads, shared=shared
+        )
         shares.append(share)
         weights = np.diff(share.offsets) * c.at_once * (c.largest_weight() * share.per_quantum + 1)
         for row in set(channel.routes[c.receptor]):
@@ -74,7 +78,7 @@ def draw_table(
     table = build.build_table(
         [share for share, c in zip(shares, connections, strict=True) if c.plasticity is None],
         num_source_slots=layout.num_source_slots, min_delay=min_delay, num_delays=num_delays, seed=seed, dt=dt,
-        wide=backend.wide, backend=backend.name, threads=threads,
+        wide=backend.wide, backend=backend.builder, threads=threads,
         also=np.concatenate([s.source for s in synapses.values()]) if synapses else None,
     )  # fmt: skip
     return table, synapses

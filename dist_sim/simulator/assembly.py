@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
+from dist_sim import kernels
 from dist_sim.errors import ConnectError
 from dist_sim.kernels.neurons import NEURON_STREAMS, prepare
 from dist_sim.nest.declared import Parameter
@@ -82,6 +83,11 @@ class Description:
     sampled: Sequence[Sampling]
 
     @property
+    def builder(self) -> str:
+        """The backend that draws connections and tables; `backend` is that of the step."""
+        return kernels.choose_builder(self.backend, self.mesh.devices.flat[0].platform)
+
+    @property
     def models(self) -> list[type[NESTNeuron]]:
         """Neuron models in order of first use: the groups."""
         return list(dict.fromkeys(n.model for n in self.nodes if n.is_neuron))
@@ -107,7 +113,7 @@ class Description:
         for group, model in enumerate(self.models):
             for receptor in (r for r in model.receptors.values() if r.weights is not None):
                 its = [c for c in self.connections if c.group == group and c.receptor == receptor.port]
-                found.append(entries_of(model, receptor, its, seed=self.seed, dt=self.dt, backend=self.backend))
+                found.append(entries_of(model, receptor, its, seed=self.seed, dt=self.dt, backend=self.builder))
         return found
 
     @cached_property
@@ -156,7 +162,7 @@ def assemble(d: Description, phases: Any) -> Network:
         prepare([neuron_text(model, shape, dtype) for model, shape in zip(d.models, shapes, strict=True)], backend=d.backend)
     stimuli = draw_stimuli(d, share)
     channels = input_channels(d, shapes, share, stimuli)
-    backend = Backend(name=d.backend, threads=_threads(d.mesh), wide=d.precision == 64)
+    backend = Backend(name=d.backend, builder=d.builder, threads=_threads(d.mesh), wide=d.precision == 64)
     with phases.phase("connect") as progress:
         projection = Projection(
             d.bounded,

@@ -149,7 +149,7 @@ def find(
         if synapse not in (None, c.synapse) or not meets_target(c.post_ids) or not meets_source(c.pre_ids):
             continue
         local = np.arange(len(c.post_ids)) if target is None else np.flatnonzero(np.isin(c.post_ids, target))
-        drawn = build.draw_values(on_host(c, local, seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
+        drawn = build.draw_values(on_host(c, local, seed=d.seed, backend=d.builder), seed=d.seed, dt=d.dt)
         chosen = np.full(len(drawn.source), True) if source is None else np.isin(drawn.source, source)
         place = local[drawn.target]
         columns = (
@@ -197,7 +197,7 @@ def _places(d: Description, family: str) -> dict[int, np.ndarray]:
     family, in order of (target id, connection, slot)."""
     mine = {number: c for number, c in enumerate(d.connections) if c.family == family}
     degrees = {
-        number: c.rule.sources(c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend)).degrees
+        number: c.rule.sources(c.ends(np.arange(len(c.post_ids)), seed=d.seed, backend=d.builder)).degrees
         for number, c in mine.items()
     }
     total = np.zeros(d.num_ids, dtype=np.int64)

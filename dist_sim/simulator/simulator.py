@@ -240,7 +240,7 @@ class Simulator:
         call = Call(
             pre=pre, post=post, receptor_type=receptor_type, rule=chosen, weight=weight, delay=delay,
             multapses=bool(allow_multapses), number=number, where=where, dt=self.dt, seed=self.seed,
-            backend=self.backend, models=self._models,
+            backend=kernels.choose_builder(self.backend, self.mesh.devices.flat[0].platform), models=self._models,
         )  # fmt: skip
         if issubclass(target.model, SpikeRecorder):
             self._recorded.setdefault(post.node, []).extend(recorded(call))

@@ -71,7 +71,7 @@ def draw_stimuli(d: Description, share: Share) -> list[Drawn]:
 
 def _drawn(k: Stimulus, d: Description, share: Share) -> tuple[list[PoissonDrive], Edges | None]:
     local, place = share.find(k.edges.post_ids)
-    drawn = build.draw_values(on_host(k.edges, local, seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
+    drawn = build.draw_values(on_host(k.edges, local, seed=d.seed, backend=d.builder), seed=d.seed, dt=d.dt)
     device, slot = drawn.source - max(k.node.first_id, 0), drawn.slot.astype(np.int64)
     if isinstance(k.device, SteadyPoissonGenerator):
         alike = k.edges.weight.kind == build.CONSTANT

@@ -58,7 +58,7 @@ class WatchedSynapses:
         """The synapses of a static connection whose sources are this process's, as rows without a step."""
         d, layout, processes = self._d, self._network.layout, self._network.projection.processes
         c = d.connections[number]
-        drawn = build.draw_values(on_host(c, np.arange(len(c.post_ids)), seed=d.seed, backend=d.backend), seed=d.seed, dt=d.dt)
+        drawn = build.draw_values(on_host(c, np.arange(len(c.post_ids)), seed=d.seed, backend=d.builder), seed=d.seed, dt=d.dt)
         rows = np.zeros(len(drawn.source), ROW)
         rows["sender"], rows["target"], rows["connection"] = drawn.source, c.post_ids[drawn.target], number
         rows["place"], rows["delay"], rows["weight"] = np.arange(len(rows)), drawn.delay, drawn.weight

@@ -19,6 +19,7 @@ from accelerators.launches import Launches, launches, the_step
 
 HERE = Path(__file__).resolve().parent
 VARIABLE = "DIST_SIM_CUDA_PLUGIN"
+FLAGS = "--xla_gpu_enable_command_buffer=+WHILE --xla_gpu_graph_min_graph_size=1 --xla_gpu_autotune_level=0"
 # Launches of one step, without those of loops and branches inside it, at most.
 BUDGET = {"linear": 24, "discrete": 24}
 SLOW_BUDGET = {}
@@ -62,7 +63,8 @@ def compiled(plugin, tmp_path_factory):
         if name not in known:
             folder = tmp_path_factory.mktemp(name)
             path = os.pathsep.join([str(plugin), str(HERE.parents[1]), str(HERE.parent)])
-            environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+            flags = f"{FLAGS} --xla_dump_to={folder}"
+            environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
             command = [sys.executable, str(HERE / "absent.py"), name, str(folder)]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
             assert done.returncode == 0, done.stderr

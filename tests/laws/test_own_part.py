@@ -35,7 +35,7 @@ def build_part(d, layout, devices):
     share = Share(layout=layout, devices=np.array(devices))
     values = [values_of_share(d, share, group) for group in range(len(d.models))]
     channels = input_channels(d, shapes_of(d, values, share), share, draw_stimuli(d, share))
-    backend = Backend(name=d.backend, threads=1, wide=False)
+    backend = Backend(name=d.backend, builder=d.builder, threads=1, wide=False)
     tables = [
         draw_table(
             d.connections, layout, device, position, channels, backend, 1, min_delay=15, num_delays=1, seed=d.seed, dt=d.dt
