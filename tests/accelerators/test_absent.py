@@ -22,7 +22,7 @@ VARIABLE = "DIST_SIM_CUDA_PLUGIN"
 FLAGS = "--xla_gpu_enable_command_buffer=+WHILE --xla_gpu_graph_min_graph_size=1 --xla_gpu_autotune_level=0"
 # Launches of one step, without those of loops and branches inside it, at most.
 BUDGET = {"linear": 24, "discrete": 24}
-SLOW_BUDGET = {}
+SLOW_BUDGET = {"two_devices": 28, "adaptive": 48, "tsodyks2": 28, "stdp": 40, "einet": 20}
 
 
 @pytest.fixture(scope="session")
