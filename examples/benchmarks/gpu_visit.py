@@ -29,8 +29,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -272,17 +274,14 @@ def visit(out: Path, only: list[str], small: bool, known: dict[str, str]) -> Non
         for flags in ("", AS_GRAPH) if item == "latencies" and card != "no GPU" else ("",):
             command = [sys.executable, __file__, "--item", item, *(["--small"] if small else [])]
             environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
-            both = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            with subprocess.Popen(command, text=True, env=environment, **both) as process:
-                ended = _follow(process, min(LIMITS_S[item], left), lambda found, item=item: _note(log, item, card, found, known))
+            ended = _follow(command, environment, min(LIMITS_S[item], left), partial(_note, log, item, card, known))
             if ended:
-                _note(log, item, card, {"problem": ended}, known)
+                _note(log, item, card, known, {"problem": ended})
 
 
-def _follow(process: subprocess.Popen[str], seconds: float, note: Callable[[Found], None]) -> str:
-    """Notes what an item finds; returns what went wrong, or nothing."""
-    import threading
-
+def _follow(command: list[str], environment: dict[str, str], seconds: float, note: Callable[[Found], None]) -> str:
+    """Runs an item and notes what it finds; returns what went wrong, or nothing."""
+    process = subprocess.Popen(command, text=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     timer = threading.Timer(max(1.0, seconds), process.kill)
     timer.start()
     said: list[str] = []
@@ -297,7 +296,7 @@ def _follow(process: subprocess.Popen[str], seconds: float, note: Callable[[Foun
     return "" if code == 0 else f"ended with {code} after at most {seconds:.0f} s: {''.join(said)[-1500:]}"
 
 
-def _note(log: Path, item: str, card: str, found: Found, known: dict[str, str]) -> None:
+def _note(log: Path, item: str, card: str, known: dict[str, str], found: Found) -> None:
     if (key := found.get("key")) in known:
         found["as_on_cpu"] = found["digest"] == known[key]
     with log.open("a") as file:
