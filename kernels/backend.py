@@ -1,4 +1,4 @@
-"""Which implementation of the kernels runs: `reference` (pure JAX, the meaning of all others) or `native` (C++, on CPUs).
+"""Which implementation of the kernels runs: `reference` (pure JAX, the meaning of all others), `native` (C++, on CPUs) or `cuda`.
 
 The C++ sources are compiled once, on first use, by brainevent's `load_cpp_file`, and kept in its cache.
 """
@@ -27,8 +27,9 @@ from brainevent import load_cpp_file, load_cpp_inline
 from brainevent._error import CompilationError
 
 from dist_sim.errors import DeviceError, UnknownNameError
+from dist_sim.kernels import cuda as cuda_kernels
 
-BACKENDS = ("reference", "native")
+BACKENDS = ("reference", "native", "cuda")
 _TARGETS = "dist_sim"
 BLOCK = 128  # neurons of a device are padded to a multiple of this, so that vector loops have no remainder
 
@@ -39,19 +40,29 @@ class Kernel:
     Args:
         reference: what it means, in plain JAX or NumPy.
         native: the same bits from compiled C++, where the devices are CPUs.
+        cuda: the same from CUDA; None: the reference runs there.
+        on_host: it has NumPy arrays and runs before the devices do, whatever these are: as C++ if there is a compiler.
     """
 
-    def __init__(self, reference: Callable[..., Any], *, native: Callable[..., Any]) -> None:
-        self._executions = {"reference": reference, "native": native}
+    def __init__(
+        self, reference: Callable[..., Any], *, native: Callable[..., Any], cuda: Callable[..., Any] | None = None,
+        on_host: bool = False,
+    ) -> None:  # fmt: skip
+        self._executions = {"reference": reference, "native": native, "cuda": cuda or reference}
+        self._on_host = on_host
         functools.update_wrapper(self, reference)
 
     def __call__(self, *args: Any, backend: str, **options: Any) -> Any:
+        if self._on_host and backend == "cuda":
+            backend = "native" if can_compile() else "reference"
         return self._executions[backend](*args, **options)
 
 
-def kernel(*, native: Callable[..., Any]) -> Callable[[Callable[..., Any]], Kernel]:
+def kernel(
+    *, native: Callable[..., Any], cuda: Callable[..., Any] | None = None, on_host: bool = False
+) -> Callable[[Callable[..., Any]], Kernel]:
     """Makes a function the reference of a `Kernel`."""
-    return lambda reference: Kernel(reference, native=native)
+    return lambda reference: Kernel(reference, native=native, cuda=cuda, on_host=on_host)
 
 
 def choose(name: str | None, jax_platform: str) -> str:
@@ -59,9 +70,14 @@ def choose(name: str | None, jax_platform: str) -> str:
 
     Raises:
         UnknownNameError: no such backend.
-        DeviceError: `native` is asked for where it cannot run.
+        DeviceError: `native` or `cuda` is asked for where it cannot run.
     """
     able = jax_platform == "cpu" and can_compile()
+    if name is None and jax_platform in cuda_kernels.NVCC.devices:
+        if cuda_kernels.able(jax_platform):
+            return "cuda"
+        _say_plain()
+        return "reference"
     if name is None:
         if jax_platform == "cpu" and not able:
             _say_slower()
@@ -72,6 +88,12 @@ def choose(name: str | None, jax_platform: str) -> str:
         raise DeviceError(
             f"backend 'native' needs CPU devices and a C++ compiler (g++ or clang++); the devices are {jax_platform!r}. "
             "Install one, or use backend='reference'."
+        )
+    if name == "cuda" and not cuda_kernels.able(jax_platform):
+        raise DeviceError(
+            f"backend 'cuda' needs NVIDIA GPUs and nvcc on PATH (the CUDA toolkit, or nvidia-cuda-nvcc of PyPI); the devices are "
+            f"{jax_platform!r}, nvcc is {'there' if shutil.which('nvcc') else 'not there'}. Leave `backend` out, or use "
+            "backend='reference'."
         )
     return name
 
@@ -85,6 +107,14 @@ def can_compile() -> bool:
 def _say_slower() -> None:
     print(
         "dist-sim: no C++ compiler (g++ or clang++) is on PATH: the kernels run as plain JAX, slower, with the same results.",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
+
+
+@functools.cache
+def _say_plain() -> None:
+    print(
+        "dist-sim: nvcc is not on PATH: the kernels run as plain JAX on the GPU, slower, with the same results.",
         file=sys.stderr, flush=True,
     )  # fmt: skip
 

@@ -144,7 +144,7 @@ def _draw_sources(connection: Connection, *, seed: int, threads: int) -> np.ndar
     return sources
 
 
-@backends.kernel(native=_draw_sources)
+@backends.kernel(native=_draw_sources, on_host=True)
 def draw_sources(connection: Connection, *, seed: int, threads: int) -> np.ndarray:
     """Source slot of every synapse of one connection, (num_synapses,) uint32, in order of (target, slot)."""
     return draw_synapses(connection, seed=seed, dt=1.0)[0].astype(np.uint32)
@@ -240,7 +240,7 @@ def _build_native(connections, present, min_delay, num_delays, seed, dt, wide, t
 # ---- reference ----
 
 
-@backends.kernel(native=_build_native)
+@backends.kernel(native=_build_native, on_host=True)
 def _build(connections, present, min_delay, num_delays, seed, dt, wide, threads) -> RawTable:
     drawn = [draw_synapses(c, seed=seed, dt=dt) for c in connections]
     source, target, weight, delay = (

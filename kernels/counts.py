@@ -58,7 +58,7 @@ def _split_evenly(total: int, bins: int, *, seed: int, stream: int) -> np.ndarra
     return counts
 
 
-@backends.kernel(native=_split_evenly)
+@backends.kernel(native=_split_evenly, on_host=True)
 def split_evenly(total: int, bins: int, *, seed: int, stream: int) -> np.ndarray:
     """How many of `total` balls, each thrown into a bin at random, lie in each of the bins: (bins,) int64.
 

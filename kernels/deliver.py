@@ -5,24 +5,31 @@ Sums are exact integer arithmetic (fixed-point weights), so they are the same in
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim.kernels import cuda
 from dist_sim.kernels.backend import call, kernel
 from dist_sim.kernels.history import DELIVERED, DOWN, add64
 
 _AT_ONCE = 4096
 
 
-def _deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int):
+def _deliver(call, step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int):
     ring, marks, counters = history
     results = [jax.ShapeDtypeStruct((threads, size), synapses.dtype), jax.ShapeDtypeStruct(counters.shape, counters.dtype)]
     return call("deliver", results, step, ring, marks, counters, pointers, synapses, in_place={3: 1},
                 min_delay=np.int64(min_delay), num_delays=np.int64(num_delays), threads=np.int64(threads))  # fmt: skip
 
 
-@kernel(native=_deliver)
+def _deliver_cuda(*args, threads: int, **options):
+    return _deliver(cuda.call, *args, threads=1, **options)
+
+
+@kernel(native=partial(_deliver, call), cuda=_deliver_cuda)
 def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int):
     """Input of every neuron of this device at the end of `step`.
 
@@ -31,7 +38,7 @@ def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num
         history: (ring, marks, counters).
         pointers, synapses: of the table.
         size: length of the input vector.
-        threads: the native backend gives each of its threads an input vector of its own.
+        threads: the native backend gives each of its threads an input vector of its own; the others have one.
 
     Returns:
         (threads, size) integers of the width of the weights, to be summed over the first axis; and the new counters.
