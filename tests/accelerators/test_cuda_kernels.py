@@ -39,7 +39,7 @@ def circuit(**options):
 
 def adaptive(**options):
     sim = ds.Simulator(dt=0.1 * u.ms, seed=5, **options)
-    cells = sim.create(ds.aeif_cond_exp, 300)
+    cells = sim.create(ds.aeif_cond_exp, 300, params=dict(I_e=1000 * u.pA))
     noise = sim.create(ds.poisson_generator, rate=9000 * u.Hz)
     sim.connect(noise, cells, weight=2.0 * u.nS, delay=1.0 * u.ms)
     sim.connect(cells, cells, rule=ds.fixed_indegree(30), weight=0.5 * u.nS, delay=ds.dist.Uniform(1.0 * u.ms, 4.0 * u.ms))
@@ -58,8 +58,17 @@ def binary(**options):
     return sim
 
 
-@pytest.mark.parametrize("precision", [32, 64])
-@pytest.mark.parametrize("network", [circuit, adaptive, binary])
+@pytest.mark.parametrize(
+    ("network", "precision"),
+    [
+        (circuit, 32),
+        (circuit, 64),
+        (adaptive, 32),
+        (binary, 32),
+        pytest.param(adaptive, 64, marks=pytest.mark.slow),
+        pytest.param(binary, 64, marks=pytest.mark.slow),
+    ],
+)
 def test_the_twin_gives_the_digest_of_the_reference(twin, network, precision):
     ours, theirs = (network(backend=b, precision=precision).simulate(40 * u.ms) for b in ("cuda", "reference"))
     assert ours.digest == theirs.digest
