@@ -44,9 +44,8 @@ def test_nvcc_compiles_every_model_without_spills(texts, source):
 
 
 @pytest.fixture
-def twins(source, monkeypatch):
+def twins(monkeypatch):
     monkeypatch.setattr(cuda, "toolchain", cuda.TWIN)
-    cuda.register(source)
 
 
 def inputs(model, dtype):
@@ -92,7 +91,9 @@ def neurons_counts(kind, shape, channel):
     return counts_of(kind, channels_of(kind, shape)[channel])
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", [DTYPES[0], pytest.param(DTYPES[1], marks=pytest.mark.slow)], ids=["float32", "float64"]
+)
 @pytest.mark.parametrize("model", NEURONS)
 def test_the_twin_gives_the_bits_of_the_cpu(twins, model, dtype):
     with jax.enable_x64(dtype == np.float64):
