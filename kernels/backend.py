@@ -1,4 +1,4 @@
-"""Which implementation of the kernels runs: `reference` (pure JAX, the meaning of all others) or `native` (C++, on CPUs).
+"""Which implementation of the kernels runs: `reference` (pure JAX, the meaning of all others), `native` (C++, on CPUs) or `cuda`.
 
 The C++ sources are compiled once, on first use, by brainevent's `load_cpp_file`, and kept in its cache.
 """
@@ -27,8 +27,9 @@ from brainevent import load_cpp_file, load_cpp_inline
 from brainevent._error import CompilationError
 
 from dist_sim.errors import DeviceError, UnknownNameError
+from dist_sim.kernels import cuda as cuda_kernels
 
-BACKENDS = ("reference", "native")
+BACKENDS = ("reference", "native", "cuda")
 _TARGETS = "dist_sim"
 BLOCK = 128  # neurons of a device are padded to a multiple of this, so that vector loops have no remainder
 
@@ -39,19 +40,24 @@ class Kernel:
     Args:
         reference: what it means, in plain JAX or NumPy.
         native: the same bits from compiled C++, where the devices are CPUs.
+        cuda: the same from CUDA; None: the reference runs there.
     """
 
-    def __init__(self, reference: Callable[..., Any], *, native: Callable[..., Any]) -> None:
-        self._executions = {"reference": reference, "native": native}
+    def __init__(
+        self, reference: Callable[..., Any], *, native: Callable[..., Any], cuda: Callable[..., Any] | None = None
+    ) -> None:
+        self._executions = {"reference": reference, "native": native, "cuda": cuda or reference}
         functools.update_wrapper(self, reference)
 
     def __call__(self, *args: Any, backend: str, **options: Any) -> Any:
         return self._executions[backend](*args, **options)
 
 
-def kernel(*, native: Callable[..., Any]) -> Callable[[Callable[..., Any]], Kernel]:
+def kernel(
+    *, native: Callable[..., Any], cuda: Callable[..., Any] | None = None
+) -> Callable[[Callable[..., Any]], Kernel]:
     """Makes a function the reference of a `Kernel`."""
-    return lambda reference: Kernel(reference, native=native)
+    return lambda reference: Kernel(reference, native=native, cuda=cuda)
 
 
 def choose(name: str | None, jax_platform: str) -> str:
@@ -59,9 +65,14 @@ def choose(name: str | None, jax_platform: str) -> str:
 
     Raises:
         UnknownNameError: no such backend.
-        DeviceError: `native` is asked for where it cannot run.
+        DeviceError: `native` or `cuda` is asked for where it cannot run.
     """
     able = jax_platform == "cpu" and can_compile()
+    if name is None and jax_platform in cuda_kernels.NVCC.devices:
+        if cuda_kernels.able(jax_platform):
+            return "cuda"
+        _say_plain()
+        return "reference"
     if name is None:
         if jax_platform == "cpu" and not able:
             _say_slower()
@@ -73,13 +84,19 @@ def choose(name: str | None, jax_platform: str) -> str:
             f"backend 'native' needs CPU devices and a C++ compiler (g++ or clang++); the devices are {jax_platform!r}. "
             "Install one, or use backend='reference'."
         )
+    if name == "cuda" and not cuda_kernels.able(jax_platform):
+        raise DeviceError(
+            f"backend 'cuda' needs NVIDIA GPUs and nvcc on PATH (the CUDA toolkit, or nvidia-cuda-nvcc of PyPI); the devices are "
+            f"{jax_platform!r}, nvcc is {'there' if shutil.which('nvcc') else 'not there'}. Leave `backend` out, or use "
+            "backend='reference'."
+        )
     return name
 
 
 def choose_builder(step: str, jax_platform: str) -> str:
-    """The backend that draws connections and tables, which happens on the host: on CPUs that of the step; for other devices
-    compiled C++, where there is a compiler, whatever their step runs as."""
-    if jax_platform == "cpu":
+    """The backend that draws connections and tables, which happens on the host: on CPUs that of the step; for other devices, and
+    a step of CUDA, compiled C++ where there is a compiler."""
+    if jax_platform == "cpu" and step != "cuda":
         return step
     if not can_compile():
         _say_slower()
@@ -96,6 +113,14 @@ def can_compile() -> bool:
 def _say_slower() -> None:
     print(
         "dist-sim: no C++ compiler (g++ or clang++) is on PATH: the kernels run as plain JAX, slower, with the same results.",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
+
+
+@functools.cache
+def _say_plain() -> None:
+    print(
+        "dist-sim: nvcc is not on PATH: the kernels run as plain JAX on the GPU, slower, with the same results.",
         file=sys.stderr, flush=True,
     )  # fmt: skip
 

@@ -1,39 +1,173 @@
-"""CUDA of printed models: the same structs as the C++, compiled by nvcc with IEEE division and roots and no contraction."""
+"""CUDA kernels: nvcc builds them once, into the user's cache, for all cards that are known; XLA calls them by its FFI.
+
+No contraction, IEEE division and roots: the bits of the C++ kernels. The twin is the same source under g++, called by XLA on
+CPUs: what a kernel computes is tested where there is no GPU. brainevent's loader would read XLA's C++ headers once per card, and
+knows no twin; these kernels read XLA's C header alone.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import hashlib
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import jax
 
 from dist_sim.errors import DeviceError
-from dist_sim.kernels.neurons import NeuronText, struct_of
+from dist_sim.kernels.cache import compiling
 
-FLAGS = ("-std=c++17", "-O3", "-fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=true")
+_TARGETS = "dist_sim.cuda"
 _FOLDER = Path(__file__).resolve().parent / "cpp"
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 
 
-def source_of(texts: Sequence[NeuronText]) -> str:
-    """One file with a kernel per model; under g++ with DIST_SIM_ONE_LANE each is a function of the same name, the kernel's
-    twin."""
-    parts = ['#include "model.cuh"']
-    for text in texts:
-        number = "double" if text.dtype == np.float64 else "float"
-        parts.append(struct_of(text))
-        model = f"model_{text.target}, {number}"
-        parts.append(
-            f'extern "C" __global__ void __launch_bounds__(dist_sim::THREADS<{model}>, 1)\n'
-            f"{text.target}_kernel(const dist_sim::Arguments<{number}> at) {{\n"
-            f"  dist_sim::step_grid<{model}>(at);\n}}\n"
-            f'#if !defined(__CUDACC__)\nextern "C" void {text.target}(const dist_sim::Arguments<{number}>* at) '
-            f"{{ {text.target}_kernel(*at); }}\n#endif\n"
+@dataclass(frozen=True, kw_only=True)
+class Toolchain:
+    """What makes a library of the kernels.
+
+    Attributes:
+        platform: the kernels are registered for it, as XLA names it.
+        devices: as JAX names the platform of devices on which they run.
+    """
+
+    platform: str
+    devices: tuple[str, ...]
+    compiler: str
+    flags: tuple[str, ...]
+
+
+def _code(architecture: str) -> tuple[str, str]:
+    number = architecture.removeprefix("sm_")
+    newest = architecture == ARCHITECTURES[-1]
+    # Cards newer than all of these compile the text of the last one for themselves.
+    return "-gencode", f"arch=compute_{number},code=" + (f"[{architecture},compute_{number}]" if newest else architecture)
+
+
+NVCC = Toolchain(
+    platform="CUDA", devices=("gpu", "cuda"), compiler="nvcc",
+    flags=(
+        "-std=c++17", "-O3", "-fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=true", "-Xptxas", "-v", "-t", "0",
+        "-cudart", "static", "-Xcompiler", "-fPIC", *(flag for a in ARCHITECTURES for flag in _code(a)),
+    ),
+)  # fmt: skip
+TWIN = Toolchain(
+    platform="cpu", devices=("cpu",), compiler="g++",
+    flags=(
+        "-x", "c++", "-std=c++17", "-O2", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi", "-fPIC",
+        "-DDIST_SIM_ONE_LANE",
+    ),
+)  # fmt: skip
+toolchain = NVCC
+
+
+def able(jax_platform: str) -> bool:
+    """Whether the kernels run on devices of a platform."""
+    return jax_platform in toolchain.devices and shutil.which(toolchain.compiler) is not None
+
+
+def call(
+    kernel: str, results: Sequence[jax.ShapeDtypeStruct], *operands: jax.Array, in_place: dict[int, int] | None = None,
+    source: str | None = "kernels", **attributes: Any,
+) -> Any:  # fmt: skip
+    """Calls a kernel inside a trace; arguments as of `backend.call`."""
+    if source is not None:
+        load(source)
+    f: Callable[..., Any] = jax.ffi.ffi_call(f"{_TARGETS}.{kernel}", list(results), input_output_aliases=in_place or {})
+    return tuple(f(*operands, **attributes))
+
+
+def load(source: str) -> Path:
+    """Builds and registers the kernels of a file of `cpp/`; gives the library."""
+    return register((_FOLDER / f"{source}.cu").read_text())
+
+
+def load_printed(wanted: Mapping[str, Any], source_of: Callable[[Any], str]) -> list[Path]:
+    """Builds and registers printed kernels that are not loaded yet, each as a library of its own, side by side.
+
+    Args:
+        wanted: target -> what it is printed from, by `source_of`.
+    """
+    missing = [source_of(wanted[target]) for target in wanted if (toolchain.platform, target) not in _loaded]
+    with compiling(), ThreadPoolExecutor(os.cpu_count()) as workers:
+        list(workers.map(functools.partial(built, toolchain), missing))
+    return [register(text) for text in missing]
+
+
+_loaded: set[tuple[str, str]] = set()  # platform, target
+
+
+def register(text: str) -> Path:
+    """Builds the library of a source and registers its targets; gives the library."""
+    return _registered(toolchain, text)
+
+
+@functools.cache
+def _registered(tools: Toolchain, text: str) -> Path:
+    with compiling():
+        library = built(tools, text)
+    handlers = ctypes.CDLL(str(library))
+    for name in targets_in(text):
+        capsule = jax.ffi.pycapsule(getattr(handlers, name))
+        jax.ffi.register_ffi_target(f"{_TARGETS}.{name}", capsule, platform=tools.platform)
+        _loaded.add((tools.platform, name))
+    return library
+
+
+def targets_in(text: str) -> list[str]:
+    """The FFI targets of a source."""
+    return re.findall(r"^TARGET\((\w+),", text, re.MULTILINE)
+
+
+@functools.cache
+def built(tools: Toolchain, text: str) -> Path:
+    """The library of a source, in the user's cache; beside it lies what the compiler said, as `.log`.
+
+    Raises:
+        DeviceError: there is no compiler, or it refuses.
+    """
+    compiler = shutil.which(tools.compiler)
+    if compiler is None:
+        raise DeviceError(
+            f"{tools.compiler} was not found: CUDA kernels need it on PATH, from the CUDA toolkit or from nvidia-cuda-nvcc of "
+            "PyPI. backend='reference' runs without."
         )
-    return "\n".join(parts)
+    headers = b"".join(file.read_bytes() for file in sorted(_FOLDER.glob("*.*h")))
+    command = [compiler, *tools.flags, "-shared", "-I", str(_FOLDER), "-I", jax.ffi.include_dir()]
+    key = hashlib.sha256(repr((tools, jax.__version__, _version(compiler), text)).encode() + headers).hexdigest()[:16]
+    library = cache_folder() / f"{key}.so"
+    if library.exists():
+        return library
+    library.parent.mkdir(parents=True, exist_ok=True)
+    source, half = (library.with_suffix(f".{os.getpid()}.{end}") for end in ("cu", "so"))
+    source.write_text(text)
+    done = subprocess.run([*command, "-o", str(half), str(source)], capture_output=True, text=True)
+    source.unlink()
+    if done.returncode:
+        errors = "\n".join(line for line in done.stderr.splitlines() if "error" in line)
+        raise DeviceError(f"{tools.compiler} refuses CUDA kernels: {errors[:2000]}")
+    library.with_suffix(".log").write_text(done.stdout + done.stderr)
+    half.replace(library)
+    return library
+
+
+@functools.cache
+def _version(compiler: str) -> str:
+    return subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+
+
+def cache_folder() -> Path:
+    """Where libraries are kept."""
+    root = os.environ.get("BRAINEVENT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(root) / "dist_sim" / "cuda"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,29 +180,14 @@ class Compiled:
     spilled: int
 
 
-def compile_cubin(texts: Sequence[NeuronText], architecture: str, folder: Path) -> list[Compiled]:
-    """Compiles the kernels of models into `folder`/models_<architecture>.cubin; needs nvcc, no GPU.
-
-    Args:
-        architecture: `sm_80`, `sm_90`, ...
-
-    Raises:
-        DeviceError: there is no nvcc, or it refuses.
-    """
-    nvcc = shutil.which("nvcc")
-    if nvcc is None:
-        raise DeviceError("nvcc was not found: CUDA kernels need the CUDA toolkit (PATH), or nvidia-cuda-nvcc from PyPI.")
-    file = folder / "models.cu"
-    file.write_text(source_of(texts))
-    command = [nvcc, *FLAGS, "-I", str(_FOLDER), f"-arch={architecture}", "-cubin", "-Xptxas", "-v", "-o"]
-    done = subprocess.run([*command, str(folder / f"models_{architecture}.cubin"), str(file)], capture_output=True, text=True)
-    if done.returncode:
-        errors = "\n".join(line for line in done.stderr.splitlines() if "error" in line)
-        raise DeviceError(f"nvcc refuses the kernels for {architecture}: {errors[:2000]}")
+def compiled_in(library: Path) -> list[Compiled]:
+    """The kernels of a library that nvcc has built."""
     found = []
-    for part in done.stderr.split("Compiling entry function")[1:]:
-        kernel = re.search(r"'(\w+)'", part)
+    for part in library.with_suffix(".log").read_text().split("Compiling entry function")[1:]:
+        names = re.search(r"'(\w+)' for '(\w+)'", part)
         registers, spilled = re.search(r"Used (\d+) registers", part), re.search(r"(\d+) bytes spill stores", part)
-        assert kernel and registers and spilled, part
-        found.append(Compiled(kernel=kernel[1], architecture=architecture, registers=int(registers[1]), spilled=int(spilled[1])))
+        assert names and registers and spilled, part
+        found.append(
+            Compiled(kernel=names[1], architecture=names[2], registers=int(registers[1]), spilled=int(spilled[1]))
+        )
     return found

@@ -6,12 +6,14 @@ Sums are exact integer arithmetic (fixed-point weights), so they are the same in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim.kernels import cuda
 from dist_sim.kernels.backend import call, kernel
 from dist_sim.kernels.history import DELIVERED, DOWN, DUE_MAX, OVERFLOW, counted64
 from dist_sim.kernels.prefix import owner, prefix_sum
@@ -34,15 +36,20 @@ class Room:
 
 
 def _deliver(
-    step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int, room: Room | None = None
-):
+    call, step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int,
+    room: Room | None = None,
+):  # fmt: skip
     ring, marks, counters = history
     results = [jax.ShapeDtypeStruct((threads, size), synapses.dtype), jax.ShapeDtypeStruct(counters.shape, counters.dtype)]
     return call("deliver", results, step, ring, marks, counters, pointers, synapses, in_place={3: 1},
                 min_delay=np.int64(min_delay), num_delays=np.int64(num_delays), threads=np.int64(threads))  # fmt: skip
 
 
-@kernel(native=_deliver)
+def _deliver_cuda(*args, threads: int, **options):
+    return _deliver(cuda.call, *args, threads=1, **options)
+
+
+@kernel(native=partial(_deliver, call), cuda=_deliver_cuda)
 def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int, room: Room):
     """Input of every neuron of this device at the end of `step`.
 
@@ -51,8 +58,8 @@ def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num
         history: (ring, marks, counters).
         pointers, synapses: of the table.
         size: length of the input vector.
-        threads: the native backend gives each of its threads an input vector of its own.
-        room: of the reference; the native backend needs none. More than it sets the overflow flag.
+        threads: the native backend gives each of its threads an input vector of its own; the others have one.
+        room: of the reference; the others need none. More than it sets the overflow flag.
 
     Returns:
         (threads, size) integers of the width of the weights, to be summed over the first axis; and the new counters.

@@ -14,11 +14,13 @@ the weights are taken away instead of added: a neuron of two states went down.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim.kernels import cuda
 from dist_sim.kernels.backend import call, kernel
 from dist_sim.kernels.prefix import owner, prefix_sum
 
@@ -49,12 +51,12 @@ class Counted:
     binary: bool
 
 
-def _push_masks(step, masks, events, sources, history, *, num_delays: int, counted: tuple[Counted, ...] = ()):
+def _push_masks(call, step, masks, events, sources, history, *, num_delays: int, counted: tuple[Counted, ...] = ()):
     return call("push_masks", _like(history), step, masks, events, *sources, _regions(counted), *history,
                 in_place={7: 0, 8: 1, 9: 2}, num_delays=np.int64(num_delays), bits_words=_bits_words(masks, counted))  # fmt: skip
 
 
-@kernel(native=_push_masks)
+@kernel(native=partial(_push_masks, call), cuda=partial(_push_masks, cuda.call))
 def push_masks(step, masks, events, sources, history, *, num_delays: int, counted: tuple[Counted, ...] = ()):
     """Appends the spikes of an interval.
 
@@ -91,12 +93,12 @@ def push_masks(step, masks, events, sources, history, *, num_delays: int, counte
     return history
 
 
-def _push_ids(step, ids, counts, events, sources, history, *, num_delays: int):
+def _push_ids(call, step, ids, counts, events, sources, history, *, num_delays: int):
     return call("push_ids", _like(history), step, ids, counts, events, *sources, *history,
                 in_place={7: 0, 8: 1, 9: 2}, num_delays=np.int64(num_delays))  # fmt: skip
 
 
-@kernel(native=_push_ids)
+@kernel(native=partial(_push_ids, call), cuda=partial(_push_ids, cuda.call))
 def push_ids(step, ids, counts, events, sources, history, *, num_delays: int):
     """As `push_masks`, from lists: `ids` (devices, steps, capacity) uint32 source slots, `counts` (devices, steps) uint32. A slot
     occurs as often as its neuron spikes; its top bit says that a neuron of two states went down.
@@ -217,13 +219,13 @@ def _like(history) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(h.shape, h.dtype) for h in history]
 
 
-def _compact(masks, first, *, capacity: int, counted: tuple[Counted, ...] = ()):
+def _compact(call, masks, first, *, capacity: int, counted: tuple[Counted, ...] = ()):
     steps = len(masks)
     results = [jax.ShapeDtypeStruct((steps, capacity), jnp.uint32), jax.ShapeDtypeStruct((steps,), jnp.uint32)]
     return call("compact", results, masks, first, _regions(counted), bits_words=_bits_words(masks, counted))
 
 
-@kernel(native=_compact)
+@kernel(native=partial(_compact, call), cuda=partial(_compact, cuda.call))
 def compact(masks, first, *, capacity: int, counted: tuple[Counted, ...] = ()):
     """Words to lists: `masks` (steps, words) uint32 -> (steps, capacity) uint32 slots numbered from `first`, (steps,) counts.
 

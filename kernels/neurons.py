@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dist_sim.kernels import backend as backends
+from dist_sim.kernels import cuda
 from dist_sim.kernels.philox import philox4x32
 from dist_sim.kernels.scalar.guarded import run, uncontracted
 from dist_sim.kernels.scalar.printed import Source, body, stores
@@ -89,15 +90,15 @@ class Parameters:
 
 
 def _update(
-    text: NeuronText, step, arriving, parameters: Parameters, quanta, currents, states, counters, ids, key, *, offset: int,
-    stream: int,
+    call: Any, load: Any, text: NeuronText, step, arriving, parameters: Parameters, quanta, currents, states, counters, ids, key,
+    *, offset: int, stream: int,
 ):  # fmt: skip
-    load_compiled([text])
+    load([text])
     n = _size(text, states, counters)
     results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (states, counters)]
     results += [jax.ShapeDtypeStruct((n // 32,), jnp.uint32), jax.ShapeDtypeStruct((n if text.several else 0,), jnp.int32)]
     p = parameters
-    return backends.call(
+    return call(
         text.target, results, step, arriving, jnp.asarray(p.rows), p.shared, p.own, p.shared_whole, p.own_whole, quanta, currents,
         ids, key, states, counters, in_place={11: 0, 12: 1}, source=None, n=np.int64(n), offset=np.int64(offset),
         threads=np.int64(arriving.shape[0]), stream=np.uint32(stream),
@@ -108,7 +109,15 @@ def _size(text: NeuronText, states, counters) -> int:
     return states.shape[1] if text.states else counters.shape[1]
 
 
-@backends.kernel(native=_update)
+def _update_native(*args: Any, **options: Any) -> Any:
+    return _update(backends.call, load_compiled, *args, **options)
+
+
+def _update_cuda(*args: Any, **options: Any) -> Any:
+    return _update(cuda.call, load_cuda, *args, **options)
+
+
+@backends.kernel(native=_update_native, cuda=_update_cuda)
 def update(
     text: NeuronText, step, arriving, parameters: Parameters, quanta, currents, states, counters, ids, key, *, offset: int,
     stream: int,
@@ -233,7 +242,12 @@ def load_compiled(texts: Sequence[NeuronText]) -> None:
     backends.load_printed({text.target: text for text in texts}, source_of)
 
 
-@backends.kernel(native=load_compiled)
+def load_cuda(texts: Sequence[NeuronText]) -> None:
+    """Builds and loads the CUDA kernels of models."""
+    cuda.load_printed({text.target: text for text in texts}, cuda_of)
+
+
+@backends.kernel(native=load_compiled, cuda=load_cuda)
 def prepare(texts: Sequence[NeuronText]) -> None:
     """What a backend needs of models beforehand: the reference nothing."""
 
@@ -294,4 +308,20 @@ void {text.target}(const Tensor step, const Tensor arriving, const Tensor rows, 
       own_whole, quanta, currents, ids, key, states_old, counters_old, states, counters, bits, counts, n, offset, threads,
       stream);
 }}
+"""
+
+
+def cuda_of(text: NeuronText) -> str:
+    """The CUDA of a model: its struct, its kernel, and what XLA calls."""
+    number = "double" if text.dtype == np.float64 else "float"
+    model = f"model_{text.target}, {number}"
+    return f"""#include "model.cuh"
+{struct_of(text)}
+extern "C" __global__ void __launch_bounds__((dist_sim::THREADS<{model}>), 1)
+{text.target}_kernel(const dist_sim::Arguments<{number}> at) {{ dist_sim::step_grid<{model}>(at); }}
+TARGET({text.target}, {{
+  const auto at = dist_sim::arguments_of<{number}, {"true" if text.several else "false"}>(call);
+  constexpr int threads = dist_sim::THREADS<{model}>;
+  if (!call.problem) LAUNCH({text.target}_kernel, at.n / threads, threads, call.stream, at);
+}})
 """

@@ -7,11 +7,13 @@ delay is a shift of the step, so a generator costs nothing but the counts themse
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim.kernels import cuda
 from dist_sim.kernels.backend import BLOCK, call, kernel
 from dist_sim.kernels.philox import philox4x32
 
@@ -96,12 +98,12 @@ def alike_blocks(table: np.ndarray, ids: np.ndarray, index: np.ndarray, weight: 
     return np.where(consecutive, 1 + (places & one_table & one_weight), 0).astype(np.uint8)
 
 
-def _poisson(step, key, window, tables, targets, input_vector, *, stream: int, threads: int):
+def _poisson(call, step, key, window, tables, targets, input_vector, *, stream: int, threads: int):
     return call("poisson", [jax.ShapeDtypeStruct(input_vector.shape, input_vector.dtype)], step, key, window, *tables, *targets,
                 input_vector, in_place={11: 0}, stream=np.uint32(stream), threads=np.int64(threads))[0]  # fmt: skip
 
 
-@kernel(native=_poisson)
+@kernel(native=partial(_poisson, call), cuda=partial(_poisson, cuda.call))
 def poisson(step, key, window, tables, targets, input_vector, *, stream: int, threads: int):
     """Adds weight x count of the step `step - delay` to the input vector.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dist_sim import kernels, partition, units
 from dist_sim.core import environ
-from dist_sim.errors import ConnectError, ParameterError, UnknownNameError
+from dist_sim.errors import ConnectError, DeviceError, ParameterError, UnknownNameError
 from dist_sim.nest.devices import DEVICES, Meter, SpikeRecorder, TrainGenerator
 from dist_sim.nest.neurons import NEURONS, NESTNeuron
 from dist_sim.nest.neurons.shape import receptor_unit
@@ -62,12 +62,12 @@ class Simulator:
         dt: step [time].
         seed: of every random number, 0 to 2**64 - 1. Seed and script determine the network and its spikes, on any placement.
         devices: number of devices, devices or a mesh; None takes those of `dist-sim run --devices`, else one.
-        precision: 32 or 64 bits for states and weights; None takes that of `ds.environ`, which is 32 unless it is set
-            there: JAX_ENABLE_X64 changes programs of Modules alone.
+        precision: 32 or 64 bits for states and weights, 32 alone on TPUs; None takes that of `ds.environ`, which is 32 unless it
+            is set there: JAX_ENABLE_X64 changes programs of Modules alone.
         placement: who owns what: 'block', 'round_robin', 'balanced' or an object of `dist_sim.partition`.
         exchange: how spikes travel: 'mask', 'ids', 'memory', 'mpi' or an object of `dist_sim.partition`; None takes 'memory' for
             CPU devices of one process, 'mpi' for those of several that mpirun has started, else 'mask'. The spikes are the same.
-        backend: of the kernels: 'native', 'reference'; None takes the fastest there is.
+        backend: of the kernels: 'native', 'cuda', 'reference'; None takes the fastest there is.
         chunk: largest time between two visits of the host [time]; None chooses.
         name: of its results, where a script has several runs; None for a number.
 
@@ -99,6 +99,11 @@ class Simulator:
         precision = environ.get("precision", 32) if precision is None else precision
         if precision not in (32, 64):
             raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
+        if precision == 64 and self.mesh.devices.flat[0].platform == "tpu":
+            raise DeviceError(
+                "Simulator(precision=64): TPUs have no 64-bit floats; what stands for them there is not IEEE's, so spikes would be "
+                "others than on CPUs and GPUs. Use precision=32."
+            )
         self.dt, self.seed, self.precision = float(step), int(seed), precision
         self.placement = named("placement", placement, partition.PLACEMENTS, "owner")
         exchange = partition.usual_exchange(self.mesh) if exchange is None else exchange

@@ -1,18 +1,10 @@
 // The step of all neurons of one model on a GPU, one thread a neuron: the same printed texts as model.h, in the same order.
 //
-// Under g++ with DIST_SIM_ONE_LANE this file is the kernel's twin: a loop in the place of the grid, the same bits.
+// Under g++ with DIST_SIM_ONE_LANE this file is the kernel's twin.
 #pragma once
+#include "call.cuh"
 #include "lanes.h"
 #include "philox.h"
-
-#if !defined(__CUDACC__)
-#define __global__
-#define __device__
-#define __forceinline__ inline
-#define __shared__ static
-#define __launch_bounds__(...)
-constexpr struct { int x; } threadIdx{0};
-#endif
 
 namespace dist_sim {
 
@@ -29,9 +21,10 @@ struct Arguments {
   uint32_t* bits;
   int32_t* counts;
   int64_t n, size, threads, offset;
+  const int32_t* step;
+  const uint32_t* key;
   bool one_quantum, one_current;
-  int32_t step;
-  uint32_t key0, key1, stream;
+  uint32_t stream;
 };
 
 // Denormal numbers are 0, as on CPUs: float32 arithmetic is told so by nvcc's -ftz, float64 has no such mode.
@@ -87,7 +80,7 @@ __device__ __forceinline__ int32_t step_neuron(const Arguments<T>& at, int64_t i
 #pragma unroll
   for (int s = 0; s < Model::UNIFORMS; ++s) {
     const uint32_t id = at.ids[i];
-    const uint32_t word = philox(at.key0, at.key1, id >> 2, uint32_t(at.step), uint32_t(s), at.stream).w[id & 3];
+    const uint32_t word = philox(at.key[0], at.key[1], id >> 2, uint32_t(*at.step), uint32_t(s), at.stream).w[id & 3];
     u[s] = sizeof(T) == 8 ? T((double(word) + 0.5) * 0x1p-32) : T((float(word >> 8) + 0.5f) * 0x1p-24f);
   }
   if constexpr (PARKS<Model, T>) {
@@ -96,11 +89,11 @@ __device__ __forceinline__ int32_t step_neuron(const Arguments<T>& at, int64_t i
     const Parked<T, BLOCK> p_{block + threadIdx.x};
     const auto y_ = p_.from(p, Model::NUMBERS), x_ = y_.from(y, Model::STATES), a_ = x_.from(x, Model::CHANNELS);
     a_.from(a, Model::CURRENTS);
-    Model::run(p_, q, y_, c, x_, a_, at.step, u, spikes);
+    Model::run(p_, q, y_, c, x_, a_, *at.step, u, spikes);
 #pragma unroll
     for (int s = 0; s < Model::STATES; ++s) y[s] = y_[s];
   } else {
-    Model::run(&p[0], q, &y[0], c, &x[0], &a[0], at.step, u, spikes);
+    Model::run(&p[0], q, &y[0], c, &x[0], &a[0], *at.step, u, spikes);
   }
 #pragma unroll
   for (int s = 0; s < Model::STATES; ++s) at.states[s * at.n + i] = flushed(y[s]);
@@ -110,24 +103,52 @@ __device__ __forceinline__ int32_t step_neuron(const Arguments<T>& at, int64_t i
   return int32_t(spikes);
 }
 
-#if defined(__CUDACC__)
 // Blocks of THREADS threads; n is a multiple of that.
 template <class Model, class T>
-__device__ __forceinline__ void step_grid(const Arguments<T>& at) {
-  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+DEVICE void step_grid(const Arguments<T>& at) {
+  const int64_t first = int64_t(blockIdx.x) * THREADS<Model, T>;
+#if defined(__CUDACC__)
+  const int64_t i = first + threadIdx.x;
   const uint32_t word = __ballot_sync(0xffffffffu, step_neuron<Model, T>(at, i) != 0);
   if (threadIdx.x % 32 == 0) at.bits[i / 32] = word;
-}
 #else
-template <class Model, class T>
-void step_grid(const Arguments<T>& at) {
   const Flushing flushing;
-  for (int64_t first = 0; first < at.n; first += 32) {
+  for (int64_t begin = first; begin < first + THREADS<Model, T>; begin += 32) {
     uint32_t word = 0;
-    for (int64_t k = 0; k < 32; ++k) word |= uint32_t(step_neuron<Model, T>(at, first + k) != 0) << k;
-    at.bits[first / 32] = word;
+    for (int64_t k = 0; k < 32; ++k) word |= uint32_t(step_neuron<Model, T>(at, begin + k) != 0) << k;
+    at.bits[begin / 32] = word;
   }
-}
 #endif
+}
+
+// step, arriving, rows, shared, own, shared_whole, own_whole, quanta, currents, ids, key, states, counters
+// -> states, counters, bits, counts
+template <class T, bool SEVERAL>
+Arguments<T> arguments_of(Call& call) {
+  Arguments<T> at;
+  at.step = call.in<int32_t>(0);
+  at.arriving = call.in<typename Lanes<T>::Whole>(1);
+  at.rows = call.in<int32_t>(2);
+  at.shared = call.in<T>(3);
+  at.own = call.in<T>(4);
+  at.shared_whole = call.in<int32_t>(5);
+  at.own_whole = call.in<int32_t>(6);
+  at.quanta = call.in<T>(7);
+  at.currents = call.in<T>(8);
+  at.ids = call.in<uint32_t>(9);
+  at.key = call.in<uint32_t>(10);
+  at.states = call.in_place<T>(11, 0);
+  at.counters = call.in_place<int32_t>(12, 1);
+  at.bits = call.out<uint32_t>(2);
+  at.counts = SEVERAL ? call.out<int32_t>(3) : nullptr;
+  at.n = call.attribute("n");
+  at.threads = call.dim(1, 0);
+  at.size = call.dim(1, 1);
+  at.offset = call.attribute("offset");
+  at.one_quantum = call.dim(7, 1) == 1;
+  at.one_current = call.dim(8, 1) == 1;
+  at.stream = uint32_t(call.attribute("stream"));
+  return at;
+}
 
 }  // namespace dist_sim

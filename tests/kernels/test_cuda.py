@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
+import functools
 import re
 import shutil
-import subprocess
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +20,6 @@ from dist_sim.nest.neurons.text import host_parameters, neuron_text, start_value
 
 N, STEPS = 256, 40
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
-CPP = Path(cuda.__file__).resolve().parent / "cpp"
 
 
 @pytest.fixture(scope="module")
@@ -30,35 +27,25 @@ def texts():
     return {(name, d): neuron_text(m, default_shape(m), d) for name, m in NEURONS.items() for d in DTYPES}
 
 
+@pytest.fixture(scope="module")
+def source(texts):
+    """All of them in one file: a compiler reads the headers once."""
+    return "\n".join(neurons.cuda_of(text) for text in texts.values())
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-def test_nvcc_compiles_every_model_without_spills(texts, architecture, tmp_path):
-    found = cuda.compile_cubin(list(texts.values()), architecture, tmp_path)
-    assert {k.kernel.removesuffix("_kernel") for k in found} == {t.target for t in texts.values()}
+def test_nvcc_compiles_every_model_without_spills(texts, source):
+    found = cuda.compiled_in(cuda.built(cuda.NVCC, source))
+    targets = {t.target for t in texts.values()}
+    built = {(k.kernel.removesuffix("_kernel"), k.architecture) for k in found}
+    assert built == {(t, a) for t in targets for a in cuda.ARCHITECTURES}
     assert not [k for k in found if k.spilled]
 
 
-class Arguments(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in (
-            "arriving", "rows", "shared", "own", "shared_whole", "own_whole", "quanta", "currents", "ids", "states", "counters",
-            "bits", "counts",
-        )),
-        *((name, ctypes.c_int64) for name in ("n", "size", "threads", "offset")),
-        ("one_quantum", ctypes.c_bool), ("one_current", ctypes.c_bool), ("step", ctypes.c_int32),
-        *((name, ctypes.c_uint32) for name in ("key0", "key1", "stream")),
-    ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def twins(texts, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("twins")
-    (folder / "models.cu").write_text(cuda.source_of(list(texts.values())))
-    flags = ["-x", "c++", "-O2", "-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-DDIST_SIM_ONE_LANE", "-shared", "-fPIC"]
-    library = folder / "twins.so"
-    command = ["g++", *flags, "-I", str(CPP), "-o", str(library), str(folder / "models.cu")]
-    subprocess.run(command, check=True, capture_output=True)
-    return ctypes.CDLL(str(library))
+@pytest.fixture
+def twins(monkeypatch):
+    monkeypatch.setattr(cuda, "toolchain", cuda.TWIN)
 
 
 def inputs(model, dtype):
@@ -104,7 +91,9 @@ def neurons_counts(kind, shape, channel):
     return counts_of(kind, channels_of(kind, shape)[channel])
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", [DTYPES[0], pytest.param(DTYPES[1], marks=pytest.mark.slow)], ids=["float32", "float64"]
+)
 @pytest.mark.parametrize("model", NEURONS)
 def test_the_twin_gives_the_bits_of_the_cpu(twins, model, dtype):
     with jax.enable_x64(dtype == np.float64):
@@ -112,32 +101,22 @@ def test_the_twin_gives_the_bits_of_the_cpu(twins, model, dtype):
         current = np.full((text.currents, 1), 350.0, dtype)
         ids, key = np.arange(N, dtype=np.uint32) + 5, key_words(11)
 
-        @jax.jit
-        def step(k, arriving, p, unit, states, counters):
+        @functools.partial(jax.jit, static_argnames="backend")
+        def step(k, arriving, p, unit, states, counters, *, backend):
             parameters = neurons.Parameters(rows=place, **p)
             return neurons.update(
-                text, k, arriving, parameters, unit, current, states, counters, ids, key, offset=0, stream=3, backend="native"
+                text, k, arriving, parameters, unit, current, states, counters, ids, key, offset=0, stream=3, backend=backend
             )
 
         place = parameters.rows
         p = {n: jnp.asarray(getattr(parameters, n)) for n in ("shared", "own", "shared_whole", "own_whole")}
-        ours = jnp.asarray(states), jnp.asarray(counters)
-        mine, counted, bits, counts = states.copy(), counters.copy(), np.zeros(N // 32, np.uint32), np.zeros(N, np.int32)
+        theirs = mine = jnp.asarray(states), jnp.asarray(counters)
         spikes = 0
         for k in range(STEPS):
-            *ours, their_bits, _ = step(jnp.int32(k), jnp.asarray(arriving[k]), p, unit, *ours)
-            given = {
-                "arriving": arriving[k], "rows": place, "shared": parameters.shared, "own": parameters.own, "ids": ids,
-                "shared_whole": parameters.shared_whole, "own_whole": parameters.own_whole, "quanta": unit, "currents": current,
-                "states": mine, "counters": counted, "bits": bits, "counts": counts,
-            }  # fmt: skip
-            at = Arguments(
-                **{n: a.ctypes.data for n, a in given.items()}, n=N, size=arriving.shape[2], threads=2, offset=0,
-                one_quantum=True, one_current=True, step=k, key0=11, key1=0, stream=3,
-            )  # fmt: skip
-            getattr(twins, text.target)(ctypes.byref(at))
-            np.testing.assert_array_equal(bits, np.asarray(their_bits), err_msg=f"spikes of step {k}")
-            spikes += counts.sum()
-        np.testing.assert_array_equal(mine, np.asarray(ours[0]))
-        np.testing.assert_array_equal(counted, np.asarray(ours[1]))
+            *theirs, their_bits, _ = step(jnp.int32(k), jnp.asarray(arriving[k]), p, unit, *theirs, backend="native")
+            *mine, bits, _ = step(jnp.int32(k), jnp.asarray(arriving[k]), p, unit, *mine, backend="cuda")
+            np.testing.assert_array_equal(bits, their_bits, err_msg=f"spikes of step {k}")
+            spikes += int(np.bitwise_count(np.asarray(bits)).sum())
+        np.testing.assert_array_equal(mine[0], theirs[0])
+        np.testing.assert_array_equal(mine[1], theirs[1])
         assert spikes > 0 or re.match("iaf_cond|parrot", model) is None

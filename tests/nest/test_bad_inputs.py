@@ -470,3 +470,16 @@ def test_equal_time_constants_are_exact():
 def test_views_can_be_walked_through():
     _, nodes = sound()
     assert [view.ids.tolist() for view in nodes["exc"]] == [[k] for k in range(10)]
+
+
+def test_64_bits_on_a_tpu_are_refused(monkeypatch):
+    class Device:
+        platform = "tpu"
+
+    class Mesh:
+        devices = np.array([Device()])
+        size = 1
+
+    monkeypatch.setattr("dist_sim.partition.run_mesh", lambda devices: Mesh())
+    with pytest.raises(DeviceError, match=r"precision=64.*precision=32"):
+        ds.Simulator(dt=0.1 * u.ms, precision=64)
