@@ -46,7 +46,9 @@ def test_nvcc_compiles_every_model_without_spills(texts, architectures):
 
 @pytest.fixture(scope="module")
 def twins(texts):
-    """The twins of all models, but of those that another test has loaded: XLA takes a name once."""
+    """The twins of all models, but of those that another test has loaded: XLA takes a name once. And the CPU's kernels, which
+    by themselves would read the headers once per model."""
+    neurons.load_compiled(list(texts.values()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda, "toolchain", cuda.TWIN)
         cuda.register(source_of(t for t in texts.values() if not cuda.loaded(t.target)))
@@ -96,6 +98,7 @@ def neurons_counts(kind, shape, channel):
     return counts_of(kind, channels_of(kind, shape)[channel])
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
 @pytest.mark.parametrize("model", NEURONS)
 def test_the_twin_gives_the_bits_of_the_cpu(twins, model, dtype):
