@@ -45,20 +45,21 @@ class Toolchain:
     flags: tuple[str, ...]
 
 
-def _code(architecture: str) -> tuple[str, str]:
-    number = architecture.removeprefix("sm_")
-    newest = architecture == ARCHITECTURES[-1]
-    # Cards newer than all of these compile the text of the last one for themselves.
-    return "-gencode", f"arch=compute_{number},code=" + (f"[{architecture},compute_{number}]" if newest else architecture)
-
-
-NVCC = Toolchain(
-    platform="CUDA", devices=("gpu", "cuda"), compiler="nvcc",
-    flags=(
+def nvcc(architectures: Sequence[str]) -> Toolchain:
+    """nvcc for these cards, `sm_80` and so on; cards newer than all that are known take the text of the newest for themselves."""
+    codes = []
+    for architecture in architectures:
+        number = architecture.removeprefix("sm_")
+        code = f"[{architecture},compute_{number}]" if architecture == ARCHITECTURES[-1] else architecture
+        codes += ["-gencode", f"arch=compute_{number},code={code}"]
+    flags = (
         "-std=c++17", "-O3", "-fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=true", "-Xptxas", "-v", "-t", "0",
-        "-cudart", "static", "-Xcompiler", "-fPIC", *(flag for a in ARCHITECTURES for flag in _code(a)),
-    ),
-)  # fmt: skip
+        "-cudart", "static", "-Xcompiler", "-fPIC", *codes,
+    )  # fmt: skip
+    return Toolchain(platform="CUDA", devices=("gpu", "cuda"), compiler="nvcc", flags=flags)
+
+
+NVCC = nvcc(ARCHITECTURES)
 TWIN = Toolchain(
     platform="cpu", devices=("cpu",), compiler="g++",
     flags=(
@@ -96,13 +97,18 @@ def load_printed(wanted: Mapping[str, Any], source_of: Callable[[Any], str]) -> 
     Args:
         wanted: target -> what it is printed from, by `source_of`.
     """
-    missing = [source_of(wanted[target]) for target in wanted if (toolchain.platform, target) not in _loaded]
+    missing = [source_of(wanted[target]) for target in wanted if not loaded(target)]
     with compiling(), ThreadPoolExecutor(os.cpu_count()) as workers:
         list(workers.map(functools.partial(built, toolchain), missing))
     return [register(text) for text in missing]
 
 
 _loaded: set[tuple[str, str]] = set()  # platform, target
+
+
+def loaded(target: str) -> bool:
+    """Whether a kernel is registered; a second time XLA refuses it."""
+    return (toolchain.platform, target) in _loaded
 
 
 def register(text: str) -> Path:
