@@ -1,8 +1,4 @@
-"""The step with CUDA kernels, compiled for an H200 that is not here: what it launches.
-
-JAX's CUDA plugin compiles without a GPU. It lies in a folder of its own, named by DIST_SIM_CUDA_PLUGIN or installed into the
-user's cache: where it is importable, JAX looks for a GPU.
-"""
+"""The step with CUDA kernels, compiled for an H200 that is not here: what it launches."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -19,29 +14,8 @@ from accelerators.launches import launches, the_step
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-VARIABLE = "DIST_SIM_CUDA_PLUGIN"
 FLAGS = "--xla_gpu_enable_command_buffer=+WHILE,+CUSTOM_CALL --xla_gpu_graph_min_graph_size=1 --xla_gpu_autotune_level=0"
 KERNELS, MOST_FUSIONS = 4, 4
-
-
-@pytest.fixture(scope="session")
-def plugin() -> Path:
-    """The folder of the plugin, of the version of jaxlib."""
-    if named := os.environ.get(VARIABLE):
-        assert (Path(named) / "jax_plugins").is_dir(), f"{VARIABLE}={named}: there is no jax_plugins in this folder"
-        return Path(named)
-    of_jax = version("jaxlib")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dist_sim" / f"cuda-plugin-{of_jax}"
-    if not cache.exists():
-        wanted = [f"jax-cuda13-plugin=={of_jax}", f"jax-cuda13-pjrt=={of_jax}", "flatbuffers"]
-        half = cache.with_name(f"{cache.name}.{os.getpid()}")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--retries", "1", "--target", str(half)]
-        done = subprocess.run([*command, *wanted], capture_output=True, text=True, timeout=240)
-        if done.returncode and re.search("connection|resolve|timed out|No matching distribution", done.stderr, re.IGNORECASE):
-            pytest.skip(f"no registry has given {' '.join(wanted)}; set {VARIABLE} to a folder that holds them")
-        assert done.returncode == 0, done.stderr
-        half.replace(cache)
-    return cache
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None or shutil.which("g++") is None, reason="nvcc or g++ is not installed")
