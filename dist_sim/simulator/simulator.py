@@ -101,8 +101,8 @@ class Simulator:
             raise ParameterError(f"Simulator(precision={precision!r}): 32 or 64 bits.")
         if precision == 64 and self.mesh.devices.flat[0].platform == "tpu":
             raise DeviceError(
-                "Simulator(precision=64): TPUs have no 64-bit floats; what stands for them there is not IEEE's, so spikes would be "
-                "others than on CPUs and GPUs. Use precision=32."
+                "Simulator(precision=64): TPUs have no 64-bit floats; what stands for them there is not IEEE's, and spikes would "
+                "be others than on CPUs and GPUs. Use precision=32."
             )
         self.dt, self.seed, self.precision = float(step), int(seed), precision
         self.placement = named("placement", placement, partition.PLACEMENTS, "owner")

@@ -1,7 +1,7 @@
 """JAX's CUDA plugin, which compiles without a GPU.
 
-It lies in a folder of its own, named by DIST_SIM_CUDA_PLUGIN or installed into the user's cache: where it is importable, JAX looks
-for a GPU.
+It lies in a folder of its own, named by DIST_SIM_CUDA_PLUGIN or installed into the user's cache: where it is importable, JAX
+looks for a GPU.
 """
 
 import os
