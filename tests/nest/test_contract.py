@@ -142,6 +142,7 @@ def test_the_models_fire():
     assert silent == set(), "a silent neuron proves nothing"
 
 
+@pytest.mark.timeout(900)  # XLA compiles all models in one program: minutes on a busy machine
 @pytest.mark.parametrize("precision", [32, 64])
 def test_backends_give_the_same_bits(precision):
     assert_same(run(precision=precision, backend="reference"), run(precision=precision))
