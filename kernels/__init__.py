@@ -7,7 +7,7 @@ from dist_sim.kernels.backend import choose_builder as choose_builder
 from dist_sim.kernels.backend import compiler_failed as compiler_failed
 from dist_sim.kernels.backend import library as load  # noqa: F401
 from dist_sim.kernels.cache import unannounced as unannounced
-from dist_sim.kernels.deliver import Room as Room
+from dist_sim.kernels.deliver import DueCapacity as DueCapacity
 from dist_sim.kernels.deliver import deliver as deliver
 from dist_sim.kernels.history import compact as compact
 from dist_sim.kernels.history import push_ids as push_ids

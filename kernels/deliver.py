@@ -21,13 +21,13 @@ from dist_sim.kernels.prefix import owner, prefix_sum
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Room:
-    """What the reference has room for: its arrays are of one size, however much is due.
+class DueCapacity:
+    """The size of the reference's arrays, however much is due.
 
     Attributes:
-        runs: due runs of a step, and likewise the pieces that they are cut into.
-        width: synapses of a piece.
-        whole: no run is longer than a piece.
+        runs: due runs of a step, and likewise the tiles that they are cut into.
+        width: synapses of a tile.
+        whole: no run is longer than a tile.
     """
 
     runs: int
@@ -37,7 +37,7 @@ class Room:
 
 def _deliver(
     call, step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int,
-    room: Room | None = None,
+    capacity: DueCapacity | None = None,
 ):  # fmt: skip
     ring, marks, counters = history
     results = [jax.ShapeDtypeStruct((threads, size), synapses.dtype), jax.ShapeDtypeStruct(counters.shape, counters.dtype)]
@@ -50,7 +50,9 @@ def _deliver_cuda(*args, threads: int, **options):
 
 
 @kernel(native=partial(_deliver, call), cuda=_deliver_cuda)
-def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int, room: Room):
+def deliver(
+    step, history, pointers, synapses, *, size: int, min_delay: int, num_delays: int, threads: int, capacity: DueCapacity
+):
     """Input of every neuron of this device at the end of `step`.
 
     Args:
@@ -59,19 +61,19 @@ def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num
         pointers, synapses: of the table.
         size: length of the input vector.
         threads: the native backend gives each of its threads an input vector of its own; the others have one.
-        room: of the reference; the others need none. More than it sets the overflow flag.
+        capacity: of the reference; the others need none. What exceeds it sets the overflow flag.
 
     Returns:
         (threads, size) integers of the width of the weights, to be summed over the first axis; and the new counters.
     """
     ring, marks, counters = history
-    # The due (spike, delay) pairs, each a run of synapses, lie one after the other; then likewise pieces of the runs.
+    # The due (spike, delay) pairs, each a run of synapses, lie one after the other; then likewise tiles of the runs.
     emitted = step - min_delay - jnp.arange(num_delays, dtype=jnp.int32)
     slot = emitted % marks.shape[0]
     due = jnp.where(emitted >= 0, marks[slot, 1], 0)
     ends = prefix_sum(due)
     first = marks[slot, 0] - (ends - due)  # modulo 2**32: the number of a pair is added
-    pair = jnp.arange(room.runs, dtype=jnp.uint32)
+    pair = jnp.arange(capacity.runs, dtype=jnp.uint32)
     delay = owner(ends, pair).astype(jnp.uint32)
     sent = ring[(first[delay] + pair) % jnp.uint32(ring.shape[0])]
     is_due = pair < ends[-1]
@@ -79,20 +81,20 @@ def deliver(step, history, pointers, synapses, *, size: int, min_delay: int, num
     begin = pointers[run]
     length = jnp.where(is_due, pointers[run + 1] - begin, 0)
     total, wanted = length.sum(dtype=jnp.uint32), ends[-1]
-    if not room.whole:
-        width = jnp.uint32(room.width)
-        pieces = (length + width - 1) // width
-        piece_ends = prefix_sum(pieces)
-        cut = owner(piece_ends, pair)
-        before = (pair - (piece_ends - pieces)[cut]) * width
+    if not capacity.whole:
+        width = jnp.uint32(capacity.width)
+        tiles = (length + width - 1) // width
+        tile_ends = prefix_sum(tiles)
+        cut = owner(tile_ends, pair)
+        before = (pair - (tile_ends - tiles)[cut]) * width
         begin, sent = begin[cut] + before, sent[cut]
-        length = jnp.where(pair < piece_ends[-1], length[cut] - before, 0)
-        wanted = jnp.maximum(wanted, piece_ends[-1])
-    within = jnp.arange(room.width, dtype=jnp.uint32)
+        length = jnp.where(pair < tile_ends[-1], length[cut] - before, 0)
+        wanted = jnp.maximum(wanted, tile_ends[-1])
+    within = jnp.arange(capacity.width, dtype=jnp.uint32)
     here = within < length[:, None]
     found = synapses[jnp.where(here, begin[:, None] + within, 0)]
     target = jnp.where(here, found[..., 0], size)
     weight = jnp.where((sent & DOWN)[:, None] != 0, -found[..., 1], found[..., 1])
     vector = jnp.zeros(size, synapses.dtype).at[target.reshape(-1)].add(weight.reshape(-1), mode="drop")
-    most = {DUE_MAX: wanted, OVERFLOW: (wanted > room.runs).astype(jnp.uint32)}
+    most = {DUE_MAX: wanted, OVERFLOW: (wanted > capacity.runs).astype(jnp.uint32)}
     return vector[None], counted64(counters, {DELIVERED: total}, most)

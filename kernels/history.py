@@ -3,7 +3,7 @@
 `ring` (capacity,) uint32 holds the row of every spike that has synapses on this device; `marks` (slots, 2) uint32 its (start,
 count) for each of the last `slots` steps; `counters` (8,) uint32 the head of the ring, the largest number of spikes that were
 alive, the delivered and the scheduled synaptic events (two words each, low first), an overflow flag, and the largest number of
-runs that were due at once (of the reference, which has room for so many). Past the capacity nothing is written and the flag is
+runs that were due at once (of the reference, see `DueCapacity`). Past the capacity nothing is written and the flag is
 set: the caller runs the chunk again with more room.
 
 A device's spikes of a step are words: a bit per neuron, and after the bits, for models whose neurons can send several spikes in a

@@ -33,9 +33,9 @@ from dist_sim.network.tables import (
     events_of,
     families,
     first_capacity,
-    first_room,
+    first_due_capacity,
     history_slots,
-    larger_room,
+    larger_due_capacity,
 )
 from dist_sim.partition.layout import Layout
 from dist_sim.partition.mesh import NEURON, from_blocks, local_part, local_positions, sharded, spread
@@ -68,7 +68,8 @@ class Projection(Module):
     States: ring, marks, counters (the history, see `kernels.history`), outbox (steps, words) bits not yet exchanged.
     """
 
-    structure = ("mesh", "exchange", "backend", "counted", "size", "min_delay", "num_delays", "interval", "bit_words", "room")
+    structure = ("mesh", "exchange", "backend", "counted", "size", "min_delay", "num_delays", "interval", "bit_words",
+                 "due_capacity")  # fmt: skip
 
     def __init__(
         self,
@@ -164,8 +165,9 @@ class Projection(Module):
         mesh, layout = self.mesh, self.layout
         outside = layout.num_slots + np.arange(len(layout.external_ids))
         events = [events_of(external_steps, build.rows_known(outside, t.present, t.rank)) for t in tables]
-        # The reference delivers in arrays of one size; what they have room for is a part of its program, and of no result.
-        self.room = first_room(tables, self.num_delays, self.processes) if self.backend.name == "reference" else None
+        # The reference delivers in arrays of one size, which is a part of its program, and of no result.
+        is_reference = self.backend.name == "reference"
+        self.due_capacity = first_due_capacity(tables, self.num_delays, self.processes) if is_reference else None
         self._count(tables, np.sort(np.concatenate([np.zeros(0, np.int64), *plastic_sources])))
         names = ("present", "rank", "pointers", "synapses")
         longest, rows, *lengths = self.processes.largest([
@@ -249,7 +251,7 @@ class Projection(Module):
             min_delay=self.min_delay,
             num_delays=self.num_delays,
             threads=self.backend.threads,
-            room=self.room,
+            capacity=self.due_capacity,
             backend=self.backend.name,
         )
         history = (P(NEURON), P(NEURON), P(NEURON))
@@ -336,8 +338,8 @@ class Projection(Module):
         Args:
             wanted: spikes that were alive at once on one device; due: runs that were due at once.
         """
-        if self.room is not None and due > self.room.runs:
-            self.room = larger_room(self.room, due)
+        if self.due_capacity is not None and due > self.due_capacity.runs:
+            self.due_capacity = larger_due_capacity(self.due_capacity, due)
         devices, mesh = len(self.local), self.mesh
         capacity = self.ring.value.shape[0] // mesh.size
         self.exchange = self.exchange.grown()

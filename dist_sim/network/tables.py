@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dist_sim.errors import ConnectError
-from dist_sim.kernels import Room, build
+from dist_sim.kernels import DueCapacity, build
 from dist_sim.kernels.poisson import roomy_width
 from dist_sim.network.channels import Channels
 from dist_sim.network.connection import Connection, on_device
@@ -99,8 +99,8 @@ def first_capacity(rows: int, slots: int) -> int:
     return max(1024, min(rows * slots, rows * slots // 16 + 65536))
 
 
-def first_room(tables: Sequence[build.RawTable], num_delays: int, processes: Processes) -> Room:
-    """What a delivery of fixed size begins with room for: the runs of one source in a thousand, in pieces of twice their mean
+def first_due_capacity(tables: Sequence[build.RawTable], num_delays: int, processes: Processes) -> DueCapacity:
+    """What a delivery of fixed size begins with: the runs of one source in a thousand, in tiles of twice their mean
     length, or of the longest run where few are much shorter. The same on all devices."""
     runs = [np.diff(t.pointers.astype(np.int64)) for t in tables]
     runs = [lengths[lengths > 0] for lengths in runs]
@@ -110,18 +110,18 @@ def first_room(tables: Sequence[build.RawTable], num_delays: int, processes: Pro
     ])  # fmt: skip
     whole = longest <= max(_SHORT, 4 * mean)
     width = roomy_width(longest if whole else max(_SHORT // 2, 2 * mean))
-    (pieces,) = processes.largest([
+    (tiles,) = processes.largest([
         max(max(t.num_rows * num_delays, int((-(-lengths // width)).sum())) for t, lengths in zip(tables, runs, strict=True))
     ])  # fmt: skip
-    return Room(runs=roomy_width(max(_FEW, pieces // 1000)), width=width, whole=whole)
+    return DueCapacity(runs=roomy_width(max(_FEW, tiles // 1000)), width=width, whole=whole)
 
 
 _SHORT, _FEW = 64, 128  # synapses of a run, runs: below, there is nothing to gain
 
 
-def larger_room(room: Room, wanted: int) -> Room:
+def larger_due_capacity(capacity: DueCapacity, wanted: int) -> DueCapacity:
     """For so many runs at once, and some more."""
-    return replace(room, runs=roomy_width(wanted + wanted // 4))
+    return replace(capacity, runs=roomy_width(wanted + wanted // 4))
 
 
 def events_of(external_steps: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:

@@ -155,14 +155,14 @@ def listed(masks, capacity):
     return ids, bits.sum(axis=-1, dtype=np.uint32)
 
 
-ROOMY = kernels.Room(runs=2000, width=64, whole=True)
-IN_PIECES = kernels.Room(runs=2000, width=3, whole=False)
+WHOLE = kernels.DueCapacity(runs=2000, width=64, whole=True)
+TILED = kernels.DueCapacity(runs=2000, width=3, whole=False)
 
 
-@pytest.mark.parametrize("room", [ROOMY, IN_PIECES], ids=["runs", "pieces"])
+@pytest.mark.parametrize("capacity", [WHOLE, TILED], ids=["runs", "tiles"])
 @pytest.mark.parametrize("exchange", ["mask", "ids"])
 @pytest.mark.parametrize(("devices", "interval"), [(1, 1), (2, 3), (4, 1)])
-def test_pushes_and_deliveries_follow_each_other_alike(devices, interval, exchange, room):
+def test_pushes_and_deliveries_follow_each_other_alike(devices, interval, exchange, capacity):
     """120 steps: the ring of spikes goes round many times, with events from outside in between."""
     rng = np.random.default_rng(1)
     found = made_table()
@@ -177,8 +177,8 @@ def test_pushes_and_deliveries_follow_each_other_alike(devices, interval, exchan
         pushes[backend] = jax.jit(functools.partial(push, num_delays=29, backend=backend))
         deliveries[backend] = jax.jit(
             functools.partial(
-                kernels.deliver, size=SIZE, min_delay=1, num_delays=29, threads=3 if backend == "native" else 1, room=room,
-                backend=backend,
+                kernels.deliver, size=SIZE, min_delay=1, num_delays=29, threads=3 if backend == "native" else 1,
+                capacity=capacity, backend=backend,
             )
         )
     for step in range(120):
@@ -197,7 +197,7 @@ def test_pushes_and_deliveries_follow_each_other_alike(devices, interval, exchan
             spikes = listed(masks, 80)
         for backend in states:
             states[backend] = pushes[backend](jnp.int32(step - interval + 1), *spikes, events, sources, states[backend])
-        assert 0 < np.asarray(states["reference"][2])[history.DUE_MAX] <= room.runs or step < interval
+        assert 0 < np.asarray(states["reference"][2])[history.DUE_MAX] <= capacity.runs or step < interval
         states["reference"] = *states["reference"][:2], states["reference"][2].at[history.DUE_MAX].set(0)
         for ours, theirs in zip(states["native"], states["reference"], strict=True):
             np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
@@ -215,16 +215,16 @@ def test_deliveries_of_wide_weights(step):
             masks = some_masks(np.random.default_rng(s), 1, 1, 0.1)
             events, sources = np.zeros((2, 1), np.uint32), (found.present, found.rank, found.pointers)
             state, _ = both(history.push_masks, np.int32(s), masks, events, sources, tuple(state), num_delays=29)
-        options = dict(size=SIZE, min_delay=1, num_delays=29, threads=1, room=IN_PIECES)
+        options = dict(size=SIZE, min_delay=1, num_delays=29, threads=1, capacity=TILED)
         ours, theirs = both(kernels.deliver, np.int32(step), tuple(state), found.pointers, found.synapses, **options)
         assert ours[0].dtype == np.int64 and (step < 2 or ours[0].any())
         np.testing.assert_array_equal(ours[0], theirs[0])
         np.testing.assert_array_equal(ours[1][: history.DUE_MAX], theirs[1][: history.DUE_MAX])
 
 
-@pytest.mark.parametrize(("width", "whole"), [(64, True), (3, False)], ids=["runs", "pieces"])
-def test_a_delivery_says_how_much_room_it_wants(width, whole):
-    """At least: what has no room is not looked at. With that room, and no less, it is what the compiled one gives."""
+@pytest.mark.parametrize(("width", "whole"), [(64, True), (3, False)], ids=["runs", "tiles"])
+def test_a_delivery_says_what_capacity_it_wants(width, whole):
+    """At least: what exceeds it is not looked at. With that capacity, and no less, it is what the compiled one gives."""
     found = made_table()
     events, sources = np.zeros((2, 1), np.uint32), (found.present, found.rank, found.pointers)
     masks = some_masks(np.random.default_rng(0), 1, 1, 0.5)
@@ -232,7 +232,7 @@ def test_a_delivery_says_how_much_room_it_wants(width, whole):
 
     def delivered(runs):
         options = dict(size=SIZE, min_delay=1, num_delays=29, threads=1)
-        options["room"] = kernels.Room(runs=runs, width=width, whole=whole)
+        options["capacity"] = kernels.DueCapacity(runs=runs, width=width, whole=whole)
         return both(kernels.deliver, np.int32(9), tuple(state), found.pointers, found.synapses, **options)
 
     _, (_, counters) = delivered(10_000)

@@ -7,7 +7,7 @@ import pytest
 from laws.networks import NETWORKS, assert_conserved, brunel, mixed, projection_of, saturating
 
 import dist_sim as ds
-from dist_sim.kernels import Room
+from dist_sim.kernels import DueCapacity
 from dist_sim.network import Projection, projection
 from dist_sim.partition import AllGather
 
@@ -75,20 +75,20 @@ def test_a_history_that_overflows_loses_nothing(monkeypatch, devices, exchange):
     assert again.digest == wanted.digest
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["runs", "pieces"])
+@pytest.mark.parametrize("whole", [True, False], ids=["runs", "tiles"])
 @pytest.mark.parametrize("devices", [1, 3])
 def test_deliveries_that_overflow_lose_nothing(monkeypatch, devices, whole):
     _, wanted = finish(saturating(devices=devices))
-    room = Room(runs=10, width=24 if whole else 2, whole=whole)
-    monkeypatch.setattr(projection, "first_room", lambda *_: room)
+    small = DueCapacity(runs=10, width=24 if whole else 2, whole=whole)
+    monkeypatch.setattr(projection, "first_due_capacity", lambda *_: small)
     sim = saturating(devices=devices, backend="reference")
     _, result = finish(sim)
-    grown = projection_of(sim).room
-    assert grown is not None and grown.runs > 10, "more runs were to be due than there was room for"
+    grown = projection_of(sim).due_capacity
+    assert grown is not None and grown.runs > 10, "more runs were to be due than that"
     assert result.digest == wanted.digest
     assert result.summary["delivered_events"] == wanted.summary["delivered_events"]
     _, again = finish(sim)
-    assert again.digest == wanted.digest and projection_of(sim).room == grown
+    assert again.digest == wanted.digest and projection_of(sim).due_capacity == grown
 
 
 def finish(sim):
