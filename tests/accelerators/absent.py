@@ -1,29 +1,56 @@
-"""Compiles one of the programs for an H200 that is not here.
+"""Compiles a program for an H200 that is not here.
 
     python absent.py NAME FOLDER
 
-with the CUDA plugin of JAX on PYTHONPATH and JAX_PLATFORMS=cpu. The optimised program is written to FOLDER/program.hlo; what
-else is dumped, XLA_FLAGS say.
+NAME: of `programs.py`, or `cuda` for the circuit of `test_cuda_kernels.py` with CUDA kernels. With the CUDA plugin of JAX on
+PYTHONPATH and JAX_PLATFORMS=cpu. The optimised program is written to FOLDER/program.hlo, the kernels that it may call to
+FOLDER/targets; what else is dumped, XLA_FLAGS say.
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
-from accelerators.programs import exported
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-jax.config.update("jax_num_cpu_devices", 2)
 
-name, folder = sys.argv[1], Path(sys.argv[2])
-target = (Path(__file__).resolve().parent / "h200.txtpb").read_text()
-program = exported(name, ["cuda"])
-topology = topologies.get_topology_desc("", "cuda", target_config=target, topology=f"1x1x{program.nr_devices}")
-mesh = Mesh(np.array(topology.devices[: program.nr_devices]), ("neuron",))
-shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, PartitionSpec())) for x in program.in_avals]
-args, kwargs = jax.tree.unflatten(program.in_tree, shapes)
-with jax.enable_x64(any(x.dtype == np.float64 for x in program.in_avals)):
-    compiled = jax.jit(program.call).lower(*args, **kwargs).compile()
-(folder / "program.hlo").write_text(compiled.as_text())
+def exported(name: str) -> tuple[Any, list[str]]:
+    """The program, and the kernels that it may call."""
+    if name != "cuda":
+        from accelerators import programs
+
+        return programs.exported(name, ["cuda"]), []
+    from accelerators.test_cuda_kernels import exported_circuit
+
+    from dist_sim.kernels import cuda
+    from dist_sim.kernels.neurons import cuda_of
+
+    # The network is built with the twin: what is exported calls the kernels by the same names.
+    cuda.toolchain = cuda.TWIN
+    program, targets, text = exported_circuit()
+    cuda.toolchain = cuda.NVCC
+    cuda.load("kernels")
+    cuda.register(cuda_of(text))
+    return program, targets
+
+
+def compiled(program: Any) -> str:
+    """The text of what XLA makes of it."""
+    target = (Path(__file__).resolve().parent / "h200.txtpb").read_text()
+    topology = topologies.get_topology_desc("", "cuda", target_config=target, topology=f"1x1x{program.nr_devices}")
+    mesh = Mesh(np.array(topology.devices[: program.nr_devices]), ("neuron",))
+    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, PartitionSpec())) for x in program.in_avals]
+    args, kwargs = jax.tree.unflatten(program.in_tree, shapes)
+    with jax.enable_x64(any(x.dtype == np.float64 for x in program.in_avals)):
+        return jax.jit(program.call).lower(*args, **kwargs).compile().as_text()
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 2)
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    program, targets = exported(name)
+    (folder / "targets").write_text("\n".join(targets))
+    (folder / "program.hlo").write_text(compiled(program))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,17 +14,22 @@ import pytest
 from accelerators.launches import Launches, launches, the_step
 
 HERE = Path(__file__).resolve().parent
-FLAGS = "--xla_gpu_enable_command_buffer=+WHILE --xla_gpu_graph_min_graph_size=1 --xla_gpu_autotune_level=0"
+FLAGS = "--xla_gpu_enable_command_buffer=+WHILE,+CUSTOM_CALL --xla_gpu_graph_min_graph_size=1 --xla_gpu_autotune_level=0"
 # Launches of one step, without those of loops and branches inside it, at most.
 BUDGET = {"linear": 24, "discrete": 24}
 SLOW_BUDGET = {"two_devices": 28, "adaptive": 48, "tsodyks2": 28, "stdp": 40, "einet": 20}
+# With CUDA kernels: calls of them, and XLA's own fusions at most.
+CUDA_CALLS, CUDA_FUSIONS = 4, 4
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """What XLA made of a program: its launches, the order of launches after all passes, PTX."""
+    """What XLA made of a program: its launches, the kernels that it calls and those it may, the order of launches after all
+    passes, PTX."""
 
     program: Launches
+    called: list[str]
+    allowed: list[str]
     sequence: str
     ptx: str
 
@@ -36,15 +42,17 @@ def compiled(plugin, tmp_path_factory):
     def get(name: str) -> Compiled:
         if name not in known:
             folder = tmp_path_factory.mktemp(name)
-            path = os.pathsep.join([str(plugin), str(HERE.parents[1]), str(HERE.parent)])
+            path = os.pathsep.join([str(plugin), str(HERE.parents[1]), str(HERE.parent), str(HERE.parents[1] / "examples")])
             flags = f"{FLAGS} --xla_dump_to={folder}"
             environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
             command = [sys.executable, str(HERE / "absent.py"), name, str(folder)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=580)
             assert done.returncode == 0, done.stderr
             (sequence,) = folder.glob("*.thunk_sequence_after_thunk_passes.txt")
+            text, allowed = ((folder / file).read_text() for file in ("program.hlo", "targets"))
+            called = re.findall(r'custom_call_target="(dist_sim[\w.]+)"', text)
             ptx = "\n".join(file.read_text() for file in folder.glob("*.ptx"))
-            known[name] = Compiled(launches((folder / "program.hlo").read_text()), sequence.read_text(), ptx)
+            known[name] = Compiled(launches(text), called, allowed.split(), sequence.read_text(), ptx)
         return known[name]
 
     return get
@@ -61,8 +69,23 @@ def test_the_step_of_a_network_has_no_loop_and_no_branch_inside(compiled):
     assert not step.loops and not step.branches
 
 
-def test_a_chunk_is_one_command_buffer(compiled):
-    lines = compiled("linear").sequence.splitlines()
+WITH_CUDA = pytest.param(
+    "cuda", marks=pytest.mark.skipif(not (shutil.which("nvcc") and shutil.which("g++")), reason="nvcc or g++ is not installed")
+)
+
+
+@pytest.mark.parametrize("name", [WITH_CUDA])
+def test_with_cuda_kernels_a_step_is_four_calls(compiled, name):
+    found = compiled(name)
+    step = the_step(found.program)
+    assert sorted(found.called) == sorted(found.allowed)
+    assert step.counts["custom-call"] == CUDA_CALLS and step.counts["fusion"] <= CUDA_FUSIONS, f"{step.counts}"
+    assert step.kernels <= CUDA_CALLS + CUDA_FUSIONS and not step.loops and not step.branches, f"{step.counts}"
+
+
+@pytest.mark.parametrize("name", ["linear", WITH_CUDA])
+def test_a_chunk_is_one_command_buffer(compiled, name):
+    lines = compiled(name).sequence.splitlines()
     top = [line for line in lines if re.match(r"\d+: ", line)]
     assert len(top) == 1 and "kCommandBuffer" in top[0]
     assert any("kWhile" in line for line in lines)

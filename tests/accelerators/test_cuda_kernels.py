@@ -9,7 +9,6 @@ import shutil
 
 import brainunit as u
 import jax
-import jax.export
 import microcircuit
 import numpy as np
 import pytest
@@ -104,22 +103,20 @@ def test_a_history_that_overflows_as_the_reference_does(twin):
     assert histories["cuda"][2][history.OVERFLOW] == 1
 
 
-def exported(sim, targets):
-    """The compiled loop for GPUs: JAX itself refuses custom calls beyond the stated ones."""
-    loop = sim._simulation.loop
-    args = np.int32(0), np.int32(10)
-    program = loop.advance._program(args)
-    allowed = [jax.export.DisabledSafetyCheck.custom_call(t) for t in targets]
-    return jax.export.export(program.donating, platforms=["cuda"], disabled_checks=allowed)(*program.inputs(list(args)))
+def exported_circuit():
+    """The compiled loop for GPUs, the kernels that it may call, and the text of its model."""
+    sim = circuit(backend="cuda")
+    sim.simulate(0.1 * u.ms)
+    (population,) = sim._simulation.network.populations
+    targets = [f"dist_sim.cuda.{k}" for k in ("deliver", "poisson", "push_masks", population.text.target)]
+    program = sim._simulation.loop.advance.exported(["cuda"], np.int32(0), np.int32(10), kernels=targets)
+    return program, targets, population.text
 
 
 def test_a_program_for_gpus_calls_the_stated_kernels(twin):
     """Exported for CUDA from a machine without one: four kernels in a step, of which one is printed."""
-    sim = circuit(backend="cuda")
-    sim.simulate(1 * u.ms)
-    (population,) = sim._simulation.network.populations
-    targets = [f"dist_sim.cuda.{k}" for k in ("deliver", "poisson", "push_masks", population.text.target)]
-    text = exported(sim, targets).mlir_module()
+    program, targets, _ = exported_circuit()
+    text = program.mlir_module()
     called = re.findall(r"custom_call @([\w.]+)", text)
     assert sorted(t for t in called if t.startswith("dist_sim")) == sorted(targets)
 

@@ -48,9 +48,9 @@ class SharedJit:
         program = self._program(args)
         return program.donating.lower(*program.inputs(list(args)))
 
-    def exported(self, platforms: Sequence[str], *args: Any) -> jax.export.Exported:
+    def exported(self, platforms: Sequence[str], *args: Any, kernels: Sequence[str] = ()) -> jax.export.Exported:
         """The program for other platforms, see `Program.exported`."""
-        return self._program(args).exported(platforms, list(args))
+        return self._program(args).exported(platforms, list(args), kernels)
 
     def states(self, *args: Any) -> Touched:
         """The States that a call with these arguments reads and writes."""
