@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from dist_sim import kernels
 from dist_sim.errors import ConnectError
 from dist_sim.kernels.neurons import NEURON_STREAMS, prepare
 from dist_sim.nest.declared import Parameter
@@ -64,6 +63,7 @@ class Description:
     """Everything that `create` and `connect` said, and how to run it.
 
     Attributes:
+        backend: of the step; builder: that which draws connections and tables.
         recorded: per spike_recorder, the number of one of them and global ids of what it records, as often as it does.
     """
 
@@ -74,6 +74,7 @@ class Description:
     placement: Any
     exchange: Any
     backend: str
+    builder: str
     chunk: int | None
     nodes: Sequence[Node]
     num_ids: int
@@ -81,11 +82,6 @@ class Description:
     stimuli: Sequence[Stimulus]
     recorded: Mapping[Node, Sequence[tuple[int, np.ndarray]]]
     sampled: Sequence[Sampling]
-
-    @property
-    def builder(self) -> str:
-        """The backend that draws connections and tables; `backend` is that of the step."""
-        return kernels.choose_builder(self.backend, self.mesh.devices.flat[0].platform)
 
     @property
     def models(self) -> list[type[NESTNeuron]]:

@@ -108,7 +108,9 @@ class Simulator:
         self.placement = named("placement", placement, partition.PLACEMENTS, "owner")
         exchange = partition.usual_exchange(self.mesh) if exchange is None else exchange
         self.exchange = named("exchange", exchange, partition.EXCHANGES, "grown").on(self.mesh)
-        self.backend = kernels.choose(backend, self.mesh.devices.flat[0].platform)
+        platform = self.mesh.devices.flat[0].platform
+        self.backend = kernels.choose(backend, platform)
+        self._builder = kernels.choose_builder(self.backend, platform)
         longest = units.magnitude(0 * u.ms if chunk is None else chunk, "ms", f"Simulator(chunk={chunk})")
         if chunk is not None and (longest.ndim or not 0.5 * self.dt <= longest < np.inf):
             raise ParameterError(f"Simulator(chunk={chunk}): one time of at least one step of {self.dt:g} ms.")
@@ -245,7 +247,7 @@ class Simulator:
         call = Call(
             pre=pre, post=post, receptor_type=receptor_type, rule=chosen, weight=weight, delay=delay,
             multapses=bool(allow_multapses), number=number, where=where, dt=self.dt, seed=self.seed,
-            backend=kernels.choose_builder(self.backend, self.mesh.devices.flat[0].platform), models=self._models,
+            backend=self._builder, models=self._models,
         )  # fmt: skip
         if issubclass(target.model, SpikeRecorder):
             self._recorded.setdefault(post.node, []).extend(recorded(call))
@@ -376,6 +378,7 @@ class Simulator:
             placement=self.placement,
             exchange=self.exchange,
             backend=self.backend,
+            builder=self._builder,
             chunk=self.chunk,
             nodes=tuple(self._nodes),
             num_ids=self._num_ids,
