@@ -5,7 +5,6 @@
 // int in MPICH and a pointer in Open MPI; as an intptr_t it is passed in the same register either way (x86-64, aarch64).
 #include <atomic>
 #include <chrono>
-#include <climits>
 #include <cstdint>
 #include <cstring>
 #include <deque>

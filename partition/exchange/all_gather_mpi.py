@@ -4,7 +4,7 @@ import ctypes
 import functools
 import sys
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self, final
+from typing import Any, ClassVar, Self, final
 
 import jax
 import numpy as np
@@ -72,9 +72,7 @@ class AllGatherMPI:
             process = int(np.flatnonzero(found)[0])
             told = f"process {process} ({np.count_nonzero(found)} of {processes.count} processes)"
             raise DeviceError(f"{where}: {told}: {_HINDRANCES[found[process]]} {_INSTEAD}")
-        from mpi4py import MPI
-
-        shared = shared_memory(MPI.COMM_WORLD, shared_bytes(mesh.size))
+        shared = shared_memory(_communicator(), shared_bytes(mesh.size))
         return replace(self, meeting=open_meeting(processes.count, each, shared, _allgather()))
 
     def at(self, number: jax.Array) -> Self:
@@ -126,12 +124,18 @@ def _hindrance(processes: Processes, begin: bool) -> int:
 
 
 @functools.cache
+def _communicator() -> Any:
+    """One of its own: no message of the program can be taken for one of the exchange."""
+    from mpi4py import MPI
+
+    return MPI.COMM_WORLD.Dup()
+
+
+@functools.cache
 def _allgather() -> Allgather:
     from mpi4py import MPI
 
-    # A communicator of its own: no message of the program can be taken for one of the exchange.
-    communicator = MPI.COMM_WORLD.Dup()
     # Looked up in the library that mpi4py itself is linked with.
     function = ctypes.cast(ctypes.CDLL(MPI.__file__).MPI_Allgather, ctypes.c_void_p)
     assert function.value is not None
-    return Allgather(address=function.value, communicator=MPI._handleof(communicator), byte=MPI._handleof(MPI.BYTE))
+    return Allgather(address=function.value, communicator=MPI._handleof(_communicator()), byte=MPI._handleof(MPI.BYTE))
