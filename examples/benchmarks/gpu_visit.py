@@ -134,6 +134,11 @@ def latencies(small: bool) -> Iterator[Found]:
     import jax.numpy as jnp
 
     x, trips = jnp.zeros(1024, jnp.int32), 200 if small else 2000
+
+    def dependent(k: jax.Array, y: jax.Array) -> jax.Array:
+        """A scatter that depends on the one before, so that no fusion takes two."""
+        return y.at[y[k % 1024] % 1024].add(1)
+
     one = jax.jit(lambda x: x + 1)
     jax.block_until_ready(one(x))
 
@@ -145,9 +150,7 @@ def latencies(small: bool) -> Iterator[Found]:
 
     yield {"call_us": timed(calls)[0] / trips * 1e6, "flags": os.environ.get("XLA_FLAGS", "")}
     for unroll in 1, 16:
-        # Each scatter depends on the one before, and no fusion takes two of them.
-        body = lambda k, y: y.at[y[k % 1024] % 1024].add(1)  # noqa: E731
-        loop = jax.jit(lambda x, body=body, unroll=unroll: jax.lax.fori_loop(0, trips, body, x, unroll=unroll))
+        loop = jax.jit(lambda x, unroll=unroll: jax.lax.fori_loop(0, trips, dependent, x, unroll=unroll))
         jax.block_until_ready(loop(x))
         for run in "first", "second":
             seconds, _ = timed(lambda loop=loop: jax.block_until_ready(loop(x)))
