@@ -112,7 +112,7 @@ def test_of_counts_only_the_number_is_sent(devices, exchange):
         return spikes.sum(), spikes.mean()
 
     run = transform.jit(lambda: transform.for_loop(step, jnp.arange(5)))
-    whole = {f"s32[{devices}]", f"s32[{devices},1]"}
+    whole = {f"s32[{devices}]", f"s32[{devices},1]", f"s32[{devices},5]"}  # of one step, or of all five
     assert set(sent(run.lower().compile().as_text())) <= whole
     count, mean = run()
     assert np.array_equal(mean, count / np.float32(devices * 128)) and count[0] > count[4] == (V.value >= -50.0).sum() > 0
@@ -189,8 +189,11 @@ def test_gathers_in_loops_and_branches_come_in_one_order():
         gathers = re.findall(r"custom-call\((.*)\), custom_call_target=\"dist_sim\.gather", text)
         turns = [operands.split()[-1] for operands in gathers]
         assert (len(turns) > 10 and not own) if exchange == "memory" else not turns
-        # By luck they meet without, too: each takes the turn of another, and results are sent after the last.
-        assert len(set(turns)) == len(turns) and not any("constant" in turn for turn in turns)
+        # By luck they meet without, too: each but the first takes the turn of another, and results are sent after the last.
+        first = [turn for turn in turns if "constant" in turn]
+        assert len(set(turns)) == len(turns) and len(first) <= 1
+        entry = text[text.index("\nENTRY ") :]
+        assert all(re.search(rf"custom-call\([^)]*{turn}\), custom_call_target=\"dist_sim.gather", entry) for turn in first)
         assert text.count("dist_sim.after") == (len(net.each) if turns else 0)
     for other in found[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(other), jax.tree.leaves(found[0]), strict=True))
