@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 LINKED = ["partition", "kernels", "cluster"]
-SHIPPED = {".py", ".cpp", ".h", ".cu", ".typed"}
+SHIPPED = {".py", ".cpp", ".h", ".cu", ".cuh", ".typed"}
 
 
 @pytest.mark.parametrize("folder", LINKED)
