@@ -58,8 +58,9 @@ class Targets:
         """What is known of each device (devices, ...), for each target: (n, ...), or (1, ...) of a single device."""
         return values if self.devices == 1 else values[self.device]
 
-    def words(self, step: jax.Array, purpose: int = 0) -> tuple[jax.Array, ...]:
-        """Four random words (n,) of each target in a step; `step` is () or (n,) int32."""
+    def words(self, step: jax.Array, purpose: int | jax.Array = 0) -> tuple[jax.Array, ...]:
+        """Four random words (n,) of each target in a step; `step` is () or (n,) int32. `purpose`: of several draws in a step, or
+        (draws, 1), for words (draws, n)."""
         at = jnp.asarray(step).astype(jnp.uint32)
         return philox4x32(self.key[0], self.key[1], self.ids, at, jnp.uint32(_OWN + purpose), self.stream)
 

@@ -43,11 +43,11 @@ class mip_generator(CountGenerator):
 
     def counts(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets) -> jax.Array:
         mother = to.of(poisson_counts(mean_per_step(p["rate"], self.resolution), p["most"], step, to, self.width, common=True))
-        copied, count = to.of(p["copied"]), jnp.zeros(to.ids.shape, jnp.int32)
-        for spike in range(self.width):
-            word = to.words(step, purpose=spike // 4)[spike % 4]
-            count = count + ((spike < mother) & (word >> 1 < copied))
-        return count
+        copied = to.of(p["copied"])
+        first = jnp.arange(0, self.width, 4)[:, None]  # of the spikes that a draw of four words decides
+        words = to.words(step, purpose=first // 4)
+        kept = [(first + k < mother) & (word >> 1 < copied) for k, word in enumerate(words)]
+        return jnp.stack(kept).sum(axis=(0, 1), dtype=jnp.int32)
 
     def largest(self) -> np.ndarray:
         return self.most
