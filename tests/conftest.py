@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import os
 import platform
@@ -10,7 +11,7 @@ import stat
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +28,7 @@ from jax._src import lru_cache
 from reference.parity_page import page
 
 import dist_sim as ds
+from dist_sim.core.transform import forget_programs
 
 jax.config.update("jax_num_cpu_devices", 8)
 
@@ -197,6 +199,11 @@ def checkout() -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def numbers_of_a_fresh_process() -> None:
-    """What a file draws without a seed of its own does not depend on the files before it on the same worker."""
+def as_in_a_fresh_process() -> Iterator[None]:
+    """What a file draws without a seed of its own does not depend on the files before it on the same worker. And their programs
+    are not kept: with those of all files a worker has millions of objects, and collecting garbage takes seconds each time."""
     ds.random.seed(0)
+    yield
+    forget_programs()
+    jax.clear_caches()
+    gc.collect()

@@ -19,6 +19,7 @@ from core.worlds import LANED
 from hypothesis import HealthCheck, given, settings
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from reference.compiled import hastily
 
 import dist_sim
 
@@ -31,10 +32,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.transform for kind
 @pytest.fixture(scope="module", autouse=True)
 def compile_fast():
     """The values do not hang on what XLA optimizes, most of the time does."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    with hastily():
+        yield
 
 
 def each_program(kind: type[Node], count: int, visit: Callable[[Program], None]) -> None:

@@ -70,7 +70,7 @@ def test_spikes_and_traces_are_nests(model, parity):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("precision", [32, 64])
+@pytest.mark.parametrize("precision", [32, pytest.param(64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model", DETERMINISTIC)
 def test_backends_give_the_same_bits(model, precision):
     case = CASES[model]
