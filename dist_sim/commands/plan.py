@@ -16,8 +16,9 @@ def plan(
     file: File,
     arguments: Arguments = None,
     devices: Annotated[str, typer.Option(metavar="N,M,...", help="Numbers of devices.")] = "1,10,100,1000,10000",
-    device: Annotated[str, typer.Option(help="Their kind: cpu, h200, h100, a100, a100-40gb; here: measured.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Their kind: cpu, h200, h100, a100, a100-40gb, v5p, v5e; here: measured.")] = "cpu",
     cores: Annotated[int | None, typer.Option(help="Of a cpu device.  [default: those of this process]")] = None,
+    backend: Annotated[str | None, typer.Option(help="Of GPUs: cuda or reference.  [default: cuda]")] = None,
     rate: Annotated[float, typer.Option(min=0, help="Mean rate to expect of the neurons, Hz.")] = 5.0,
     assignments: Assignments = None,
 ) -> None:
@@ -25,7 +26,7 @@ def plan(
 
     Exit codes: 0 it fits, 64 it fits on none of these numbers of devices, or bad input.
     """
-    machine, counts = machine_named(device, cores), numbers(devices)
+    machine, counts = machine_named(device, cores, backend), numbers(devices)
     parameters = split_assignments(assignments or [])
     check_declared(parameters, existing(file))
     with Session(parameters=parameters, script=file).active():

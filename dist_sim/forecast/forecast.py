@@ -13,8 +13,10 @@ from typing import Any, final
 import numpy as np
 
 from dist_sim.errors import DeviceError
+from dist_sim.forecast.launches import launches
 from dist_sim.forecast.machines import Machine
 from dist_sim.kernels.backend import BLOCK
+from dist_sim.kernels.plastic import SynapseText
 from dist_sim.nest.devices import Meter
 from dist_sim.nest.neurons.shape import Shape
 from dist_sim.network import Channels, Connection
@@ -61,6 +63,7 @@ class Forecast:
         local: neurons on a device, with the padding.
         synapses: of the whole network, expected; `fullest`: on the device that has most.
         interval: steps between two exchanges; `exchange_bytes`: that a device receives in each.
+        launches: kernels of a step, where they were counted; else 0.
         build_s, step_s: seconds to build the network, and of a step.
     """
 
@@ -73,6 +76,7 @@ class Forecast:
     fullest: float
     interval: int
     exchange_bytes: int
+    launches: int
     build_s: float
     step_s: float
 
@@ -134,12 +138,13 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     num_layers = len(layers(drives))
     chunk = chunk_steps(d, layout)
     states = _state_bytes(d, shapes, values, channels)
-    changing, fixed, changed, heard = _changing_bytes(d, layout, device, [t[device] for t in targets], integer)
+    texts = _changing_texts(d)
+    changing, fixed, changed, heard = _changing_bytes(d, texts, layout, device, [t[device] for t in targets], integer)
     pointers = (rows * num_delays + 1) * 4
     fullest = float(per_device.max(initial=0))
     arrays = {
         "synapses": (fullest - changing) * 2 * integer,
-        "plastic synapses": fixed + changed + len(families(d.connections)) * (pointers + local * 4),
+        "plastic synapses": fixed + changed + len(texts) * (pointers + local * 4),
         "spikes that plastic synapses wait for": heard,
         "runs of synapses": pointers,
         "known sources": 2 * sources * 4,
@@ -168,11 +173,14 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
         machine.sharing * kept + machine.compile_bytes,
         machine.sharing * (kept + running) + machine.run_bytes,
     )
+    kernels = 0
+    if machine.kernel_us:
+        kernels = launches(machine.backend, models=len(d.models), devices=devices, drives=num_layers, changing=[*texts.values()])
     step_ns = (
         local * (machine.neuron_ns + num_layers * machine.poisson_ns)
         + layout.num_slots / 32 * machine.word_ns
         + fullest * rate * d.dt * 1e-3 * machine.event_ns
-        + machine.step_us * 1e3
+        + (machine.step_us + kernels * machine.kernel_us) * 1e3
         + (machine.latency_us * 1e3 * np.log2(devices) + exchange_bytes / machine.bandwidth * 1e9) / min_delay
     )
     return Forecast(
@@ -185,6 +193,7 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
         fullest=fullest,
         interval=min_delay,
         exchange_bytes=exchange_bytes,
+        launches=kernels,
         build_s=machine.build_s + fullest * machine.synapse_ns * 1e-9,
         step_s=float(step_ns) * 1e-9,
     )
@@ -256,16 +265,23 @@ def _typical(d: Description, model: type) -> np.ndarray:
     return np.resize(np.unique(ids), -(-len(ids) // BLOCK) * BLOCK)
 
 
+def _changing_texts(d: Description) -> dict[str, SynapseText]:
+    """Of each family of synapses that change."""
+    dtype = np.dtype(np.float64 if d.precision == 64 else np.float32)
+    found = {}
+    for family in families(d.connections):
+        kinds = [c.plasticity for c in d.connections if c.family == family and c.plasticity is not None]
+        found[family] = kinds[0].model.text(dtype, max(k.uniforms for k in kinds))
+    return found
+
+
 def _changing_bytes(
-    d: Description, layout: Layout, device: int, targets: Sequence[Any], integer: int
+    d: Description, texts: Mapping[str, SynapseText], layout: Layout, device: int, targets: Sequence[Any], integer: int
 ) -> tuple[float, float, float, float]:
     """Of synapses that change on a device: how many, bytes of them that stay and that change, bytes of their targets."""
     count = fixed = changed = heard = 0.0
-    dtype = np.float64 if integer == 8 else np.float32
-    for family in families(d.connections):
+    for family, text in texts.items():
         mine = [(c, float(t)) for c, t in zip(d.connections, targets, strict=True) if c.family == family]
-        kinds = [c.plasticity for c, _ in mine if c.plasticity is not None]
-        text = kinds[0].model.text(dtype, max(k.uniforms for k in kinds))
         number = sum(t for _, t in mine)
         ids = np.unique(np.concatenate([c.post_ids[layout.owner[c.post_ids] == device] for c, _ in mine]))
         count += number

@@ -22,7 +22,8 @@ class Machine:
         host: whether a device's memory is that of its host.
         neuron_ns, poisson_ns, event_ns: per neuron and step, per neuron with Poisson input and step, per synaptic event.
         word_ns: per 32 neurons of the whole network and step, to find who has spiked.
-        step_us: of a step, whatever its size.
+        step_us: of a step, whatever its size; kernel_us: of each kernel that it launches, where these are counted.
+        backend: whose kernels they are.
         synapse_ns: to draw one synapse and put it into its place.
         latency_us: of one exchange per doubling of the devices; `bandwidth`: bytes per second between devices.
         build_s: to build and compile a network, whatever its size.
@@ -31,6 +32,7 @@ class Machine:
         building_bytes, own_bytes: per neuron of its own and besides the States, at most while they are built, and afterwards.
         sharing: devices of one process, which share its memory.
         source: of these numbers.
+        double: whether it has floating-point numbers of 64 bits.
         measured: False where the times are estimates, not those of a quiet run.
     """
 
@@ -46,6 +48,9 @@ class Machine:
     bandwidth: float
     source: str
     measured: bool
+    kernel_us: float = 0.0
+    backend: str = "native"
+    double: bool = True
     # Python, JAX and the kernels, with jax 0.10.2 on CPU; parameters as they are drawn, in arrays of 8 bytes.
     build_s: float = 3.0
     process_bytes: int = 300 * 2**20
@@ -56,14 +61,31 @@ class Machine:
     sharing: int = 1
 
 
+# A kernel of a CUDA graph that waits for the one before, and a trip of the loop around them: guessed.
+_GRAPH_KERNEL_US, _GRAPH_TRIP_US = 1.6, 2.0
+# Likewise of a fused operation of a compiled TPU program. There XLA adds up scattered numbers one by one.
+_TPU_KERNEL_US, _TPU_EVENT_NS = 1.0, 10.0
+
+
 def _gpu(memory: int, bandwidth_tb: float, link: float, name: str) -> Machine:
-    """A GPU by its data sheet: per neuron and step 60 bytes are read or written, per event 8 of the synapse and 32 of a memory
-    sector; half of the bandwidth is taken as reached, and the tables are built by the cores of the host."""
+    """A GPU by its data sheet, with the kernels in CUDA: per neuron and step 60 bytes are read or written, per event 8 of the
+    synapse and 32 of a memory sector; half of the bandwidth is taken as reached, and the tables are built by the cores of the
+    host."""
     reached = 0.5 * bandwidth_tb * 1e3  # bytes per ns
     return Machine(
         memory=memory, host=False, neuron_ns=60 / reached, poisson_ns=30 / reached, event_ns=40 / reached, word_ns=8 / reached,
-        step_us=30.0, synapse_ns=12.0, latency_us=10.0, bandwidth=link,
+        step_us=_GRAPH_TRIP_US, kernel_us=_GRAPH_KERNEL_US, backend="cuda", synapse_ns=12.0, latency_us=10.0, bandwidth=link,
         source=f"data sheet of {name}: {memory / _GB:.0f} GB at {bandwidth_tb:g} TB/s", measured=False,
+    )  # fmt: skip
+
+
+def _tpu(memory: int, bandwidth_tb: float, link: float, name: str) -> Machine:
+    """A TPU chip by its page in Google's documentation, with the plain path."""
+    reached = 0.5 * bandwidth_tb * 1e3
+    return Machine(
+        memory=memory, host=False, neuron_ns=60 / reached, poisson_ns=30 / reached, event_ns=_TPU_EVENT_NS, word_ns=8 / reached,
+        step_us=0.0, kernel_us=_TPU_KERNEL_US, backend="reference", synapse_ns=12.0, latency_us=5.0, bandwidth=link,
+        source=f"documentation of {name}: {memory / _GB:.0f} GB at {bandwidth_tb:g} TB/s", measured=False, double=False,
     )  # fmt: skip
 
 
@@ -72,6 +94,8 @@ MACHINES = {
     "h100": _gpu(80 * _GB, 3.35, 50e9, "NVIDIA H100 SXM"),
     "a100": _gpu(80 * _GB, 2.039, 25e9, "NVIDIA A100 80GB SXM"),
     "a100-40gb": _gpu(40 * _GB, 1.555, 25e9, "NVIDIA A100 40GB SXM"),
+    "v5p": _tpu(95 * _GB, 2.765, 100e9, "TPU v5p"),
+    "v5e": _tpu(16 * _GB, 0.819, 50e9, "TPU v5e"),
 }
 
 

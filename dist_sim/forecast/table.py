@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -22,13 +23,15 @@ HERE = "here"  # the kind of device that is measured
 LARGEST = 4  # arrays that are shown
 
 
-def machine_named(kind: str, cores: int | None) -> Machine:
-    """The kind of device of this name; `cores` of a CPU device, None for those that this process may use. `here` is one of this
-    machine that is still to be measured.
+def machine_named(kind: str, cores: int | None, backend: str | None = None) -> Machine:
+    """The kind of device of this name; `cores` of a CPU device, None for those that this process may use; `backend` of a GPU,
+    None for its usual one. `here` is one of this machine that is still to be measured.
 
     Raises:
         UnknownNameError, ParameterError.
     """
+    if backend is not None and kind not in MACHINES:
+        raise ParameterError(f"--backend {backend}: for a --device of {', '.join(MACHINES)}.")
     if cores is not None and (kind != "cpu" or cores < 1):
         raise ParameterError(f"--cores {cores}: a number of at least 1, for --device cpu.")
     if kind in ("cpu", HERE):
@@ -36,7 +39,11 @@ def machine_named(kind: str, cores: int | None) -> Machine:
         return cpu(cores or here)
     if kind not in MACHINES:
         raise UnknownNameError("device", kind, ["cpu", HERE, *MACHINES], where="plan")
-    return MACHINES[kind]
+    machine = MACHINES[kind]
+    allowed = ("cuda", "reference") if machine.backend == "cuda" else (machine.backend,)
+    if backend not in (None, *allowed):
+        raise UnknownNameError("backend", backend, allowed, where=f"plan --device {kind}")
+    return replace(machine, backend=backend or machine.backend)
 
 
 def numbers(text: str) -> list[int]:
@@ -75,13 +82,16 @@ def show_plan(description: Description, steps: int, devices: Sequence[int], kind
     """Prints the table.
 
     Raises:
-        DeviceError: the network fits on none of these numbers of devices.
+        DeviceError: the network fits on none of these numbers of devices, or needs numbers of 64 bits that they have not.
     """
+    if description.precision == 64 and not machine.double:
+        raise DeviceError(f"{kind}: it has no floating-point numbers of 64 bits. Use precision=32.")
     console = Console(width=None if sys.stdout.isatty() else 130)
     found = [forecast(description, n, machine, rate=rate) for n in devices]
     first = found[0]
     console.print(
         f"{first.neurons:,} neurons, {first.synapses:,.0f} synapses expected, {rate:g} Hz; {kind}: {machine.source}"
+        + (f"; backend {machine.backend}, {first.launches} launches of a step" if first.launches else "")
         + ("" if machine.measured else "; its times are estimates, not measured")
     )
     titles = ("devices", "on a device", "its process", "build", "exchange", "every", "step", "RTF", "this simulation", "")

@@ -7,11 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from accelerators.launches import Launches, launches, the_step
+from accelerators.programs import SIMULATED
+
+from dist_sim.forecast.forecast import forecast
+from dist_sim.forecast.machines import MACHINES
 
 HERE = Path(__file__).resolve().parent
 FLAGS = "--xla_gpu_enable_command_buffer=+WHILE,+CUSTOM_CALL --xla_gpu_graph_min_graph_size=1 --xla_gpu_autotune_level=0"
@@ -62,6 +66,13 @@ def compiled(plugin, tmp_path_factory):
 def test_a_step_launches_no_more_than_its_budget(compiled, name):
     step, most = the_step(compiled(name).program), (BUDGET | SLOW_BUDGET)[name]
     assert 8 < step.kernels <= most, f"{step.counts}"
+
+
+@pytest.mark.parametrize("name", ["linear", pytest.param("stdp", marks=pytest.mark.slow)])
+def test_the_forecast_counts_what_a_step_launches(compiled, name):
+    description = SIMULATED[name]()._description()
+    machine = replace(MACHINES["h200"], backend="reference")
+    assert forecast(description, 1, machine, rate=5.0).launches == the_step(compiled(name).program).kernels
 
 
 def test_the_step_of_a_network_has_no_loop_and_no_branch_inside(compiled):

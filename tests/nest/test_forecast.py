@@ -103,7 +103,7 @@ def test_more_devices_take_less_each_and_the_exchange_more():
 NETWORK = """
 import brainunit as u
 import dist_sim as ds
-sim = ds.Simulator(seed=1, devices=ds.param("devices", 1))
+sim = ds.Simulator(seed=1, devices=ds.param("devices", 1), precision=ds.param("bits", 32))
 cells = sim.create(ds.iaf_psc_exp, ds.param("n", 1000))
 sim.connect(cells, cells, rule=ds.fixed_indegree(ds.param("indegree", 100)), weight=20 * u.pA, delay=1.5 * u.ms)
 try:
@@ -131,6 +131,16 @@ def test_a_script_is_planned_without_building_its_network(script, capsys):
     rows = [line.split() for line in printed.out.splitlines() if line.rstrip().endswith("fits")]
     assert [row[0] for row in rows] == ["1", "8"] and rows[0][1:3] == ["7.5", "GiB"]
     assert not list(Path().glob("runs*"))
+
+
+def test_a_step_of_an_accelerator_is_foretold_by_its_launches(script, capsys):
+    launches = {}
+    for device, backend in ("h200", "cuda"), ("h200", "reference"), ("v5p", "reference"):
+        assert main(["plan", script, "--devices", "1", "--device", device, "--backend", backend]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        found = re.search(f"{device}: .*; backend {backend}, ([0-9]+) launches of a step; its times are estimates", printed)
+        launches[device, backend] = int(found[1])
+    assert launches == {("h200", "cuda"): 6, ("h200", "reference"): 20, ("v5p", "reference"): 20}
 
 
 def test_what_cannot_fit_is_refused_and_the_largest_array_named(script, capsys):
@@ -161,6 +171,10 @@ def test_a_device_that_is_too_small_names_what_is_largest():
         (["net.py", "--devices", "1,x"], "--devices 1,x"), (["net.py", "--cores", "0"], "--cores 0"),
         (["net.py", "--device", "h200", "--cores", "4"], "--cores 4"), (["nett.py"], "unknown script"),
         (["empty.py"], "without a simulation"), (["net.py", "--set", "m=1"], "unknown parameter 'm'"),
+        (["net.py", "--backend", "cuda"], "--backend cuda"),
+        (["net.py", "--device", "v5p", "--backend", "cuda"], "unknown backend 'cuda'. Known: reference"),
+        (["net.py", "--device", "h200", "--backend", "native"], "cuda"),
+        (["net.py", "--device", "v5e", "--set", "bits=64"], "v5e: it has no floating-point numbers of 64 bits"),
     ],
 )  # fmt: skip
 def test_bad_questions_are_refused(script, capsys, words, told):
