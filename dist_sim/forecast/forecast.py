@@ -175,7 +175,8 @@ def forecast(d: Description, devices: int, machine: Machine, *, rate: float) -> 
     )
     kernels = 0
     if machine.kernel_us:
-        kernels = launches(machine.backend, models=len(d.models), devices=devices, drives=num_layers, changing=[*texts.values()])
+        parts = dict(models=len(d.models), devices=devices, drives=num_layers)
+        kernels = launches(machine.platform, machine.backend, **parts, changing=[*texts.values()])
     step_ns = (
         local * (machine.neuron_ns + num_layers * machine.poisson_ns)
         + layout.num_slots / 32 * machine.word_ns

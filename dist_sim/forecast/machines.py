@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from dist_sim.run.control_group import memory_limit
 
@@ -23,7 +23,7 @@ class Machine:
         neuron_ns, poisson_ns, event_ns: per neuron and step, per neuron with Poisson input and step, per synaptic event.
         word_ns: per 32 neurons of the whole network and step, to find who has spiked.
         step_us: of a step, whatever its size; kernel_us: of each kernel that it launches, where these are counted.
-        backend: whose kernels they are.
+        platform: 'cpu', 'gpu' or 'tpu'; backend: whose kernels these are.
         synapse_ns: to draw one synapse and put it into its place.
         latency_us: of one exchange per doubling of the devices; `bandwidth`: bytes per second between devices.
         build_s: to build and compile a network, whatever its size.
@@ -32,7 +32,6 @@ class Machine:
         building_bytes, own_bytes: per neuron of its own and besides the States, at most while they are built, and afterwards.
         sharing: devices of one process, which share its memory.
         source: of these numbers.
-        double: whether it has floating-point numbers of 64 bits.
         measured: False where the times are estimates, not those of a quiet run.
     """
 
@@ -49,8 +48,8 @@ class Machine:
     source: str
     measured: bool
     kernel_us: float = 0.0
+    platform: str = "cpu"
     backend: str = "native"
-    double: bool = True
     # Python, JAX and the kernels, with jax 0.10.2 on CPU; parameters as they are drawn, in arrays of 8 bytes.
     build_s: float = 3.0
     process_bytes: int = 300 * 2**20
@@ -61,41 +60,30 @@ class Machine:
     sharing: int = 1
 
 
-# A kernel of a CUDA graph that waits for the one before, and a trip of the loop around them: guessed.
-_GRAPH_KERNEL_US, _GRAPH_TRIP_US = 1.6, 2.0
-# Likewise of a fused operation of a compiled TPU program. There XLA adds up scattered numbers one by one.
-_TPU_KERNEL_US, _TPU_EVENT_NS = 1.0, 10.0
+# Guessed: a kernel of a CUDA graph that waits for the one before, a trip of the loop around them, an exchange.
+_GPU: dict[str, Any] = dict(platform="gpu", backend="cuda", kernel_us=1.6, step_us=2.0, latency_us=10.0)
+# Likewise a fused operation of a TPU's program; there XLA adds up scattered numbers one by one.
+_TPU: dict[str, Any] = dict(platform="tpu", backend="reference", kernel_us=1.0, step_us=0.0, latency_us=5.0, event_ns=10.0)
 
 
-def _gpu(memory: int, bandwidth_tb: float, link: float, name: str) -> Machine:
-    """A GPU by its data sheet, with the kernels in CUDA: per neuron and step 60 bytes are read or written, per event 8 of the
-    synapse and 32 of a memory sector; half of the bandwidth is taken as reached, and the tables are built by the cores of the
-    host."""
+def _accelerator(memory: int, bandwidth_tb: float, link: float, name: str, **kind: Any) -> Machine:
+    """By its data sheet: per neuron and step 60 bytes are read or written, per event 8 of the synapse and 32 of a memory sector;
+    half of the bandwidth is taken as reached, and the tables are built by the cores of the host."""
     reached = 0.5 * bandwidth_tb * 1e3  # bytes per ns
+    kind = dict(event_ns=40 / reached) | kind
     return Machine(
-        memory=memory, host=False, neuron_ns=60 / reached, poisson_ns=30 / reached, event_ns=40 / reached, word_ns=8 / reached,
-        step_us=_GRAPH_TRIP_US, kernel_us=_GRAPH_KERNEL_US, backend="cuda", synapse_ns=12.0, latency_us=10.0, bandwidth=link,
-        source=f"data sheet of {name}: {memory / _GB:.0f} GB at {bandwidth_tb:g} TB/s", measured=False,
-    )  # fmt: skip
-
-
-def _tpu(memory: int, bandwidth_tb: float, link: float, name: str) -> Machine:
-    """A TPU chip by its page in Google's documentation, with the plain path."""
-    reached = 0.5 * bandwidth_tb * 1e3
-    return Machine(
-        memory=memory, host=False, neuron_ns=60 / reached, poisson_ns=30 / reached, event_ns=_TPU_EVENT_NS, word_ns=8 / reached,
-        step_us=0.0, kernel_us=_TPU_KERNEL_US, backend="reference", synapse_ns=12.0, latency_us=5.0, bandwidth=link,
-        source=f"documentation of {name}: {memory / _GB:.0f} GB at {bandwidth_tb:g} TB/s", measured=False, double=False,
+        memory=memory, host=False, neuron_ns=60 / reached, poisson_ns=30 / reached, word_ns=8 / reached, synapse_ns=12.0,
+        bandwidth=link, source=f"data sheet of {name}: {memory / _GB:.0f} GB at {bandwidth_tb:g} TB/s", measured=False, **kind,
     )  # fmt: skip
 
 
 MACHINES = {
-    "h200": _gpu(141 * _GB, 4.8, 50e9, "NVIDIA H200 SXM"),
-    "h100": _gpu(80 * _GB, 3.35, 50e9, "NVIDIA H100 SXM"),
-    "a100": _gpu(80 * _GB, 2.039, 25e9, "NVIDIA A100 80GB SXM"),
-    "a100-40gb": _gpu(40 * _GB, 1.555, 25e9, "NVIDIA A100 40GB SXM"),
-    "v5p": _tpu(95 * _GB, 2.765, 100e9, "TPU v5p"),
-    "v5e": _tpu(16 * _GB, 0.819, 50e9, "TPU v5e"),
+    "h200": _accelerator(141 * _GB, 4.8, 50e9, "NVIDIA H200 SXM", **_GPU),
+    "h100": _accelerator(80 * _GB, 3.35, 50e9, "NVIDIA H100 SXM", **_GPU),
+    "a100": _accelerator(80 * _GB, 2.039, 25e9, "NVIDIA A100 80GB SXM", **_GPU),
+    "a100-40gb": _accelerator(40 * _GB, 1.555, 25e9, "NVIDIA A100 40GB SXM", **_GPU),
+    "v5p": _accelerator(95 * _GB, 2.765, 100e9, "Google TPU v5p", **_TPU),
+    "v5e": _accelerator(16 * _GB, 0.819, 50e9, "Google TPU v5e", **_TPU),
 }
 
 

@@ -40,7 +40,7 @@ def machine_named(kind: str, cores: int | None, backend: str | None = None) -> M
     if kind not in MACHINES:
         raise UnknownNameError("device", kind, ["cpu", HERE, *MACHINES], where="plan")
     machine = MACHINES[kind]
-    allowed = ("cuda", "reference") if machine.backend == "cuda" else (machine.backend,)
+    allowed = ("cuda", "reference") if machine.platform == "gpu" else (machine.backend,)
     if backend not in (None, *allowed):
         raise UnknownNameError("backend", backend, allowed, where=f"plan --device {kind}")
     return replace(machine, backend=backend or machine.backend)
@@ -84,7 +84,7 @@ def show_plan(description: Description, steps: int, devices: Sequence[int], kind
     Raises:
         DeviceError: the network fits on none of these numbers of devices, or needs numbers of 64 bits that they have not.
     """
-    if description.precision == 64 and not machine.double:
+    if description.precision == 64 and machine.platform == "tpu":
         raise DeviceError(f"{kind}: it has no floating-point numbers of 64 bits. Use precision=32.")
     console = Console(width=None if sys.stdout.isatty() else 130)
     found = [forecast(description, n, machine, rate=rate) for n in devices]

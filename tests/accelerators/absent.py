@@ -1,10 +1,11 @@
-"""Compiles a program for an H200 that is not here.
+"""Compiles a program for an H200, or for TPUs, that are not here.
 
     python absent.py NAME FOLDER
+    python absent.py NAME FOLDER v5e:2x2
 
-NAME: of `programs.py`, or `cuda` for the circuit of `test_cuda_kernels.py` with CUDA kernels. With the CUDA plugin of JAX on
-PYTHONPATH and JAX_PLATFORMS=cpu. The optimised program is written to FOLDER/program.hlo, the kernels that it may call to
-FOLDER/targets; what else is dumped, XLA_FLAGS say.
+NAME: of `programs.py`, or `cuda` for the circuit of `test_cuda_kernels.py` with CUDA kernels. With the CUDA plugin of JAX, or
+libtpu, on PYTHONPATH and JAX_PLATFORMS=cpu. The optimised program is written to FOLDER/program.hlo, the kernels that it may call
+to FOLDER/targets; what else is dumped, XLA_FLAGS say.
 """
 
 import sys
@@ -17,12 +18,12 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
-def exported(name: str) -> tuple[Any, list[str]]:
+def exported(name: str, platform: str) -> tuple[Any, list[str]]:
     """The program, and the kernels that it may call."""
     if name != "cuda":
         from accelerators import programs
 
-        return programs.exported(name, ["cuda"]), []
+        return programs.exported(name, [platform]), []
     from accelerators.test_cuda_kernels import exported_circuit
 
     from dist_sim.kernels import cuda
@@ -37,10 +38,13 @@ def exported(name: str) -> tuple[Any, list[str]]:
     return program, targets
 
 
-def compiled(program: Any) -> str:
-    """The text of what XLA makes of it."""
+def h200s(number: int) -> topologies.TopologyDescription:
     target = (Path(__file__).resolve().parent / "h200.txtpb").read_text()
-    topology = topologies.get_topology_desc("", "cuda", target_config=target, topology=f"1x1x{program.nr_devices}")
+    return topologies.get_topology_desc("", "cuda", target_config=target, topology=f"1x1x{number}")
+
+
+def compiled(program: Any, topology: topologies.TopologyDescription) -> str:
+    """The text of what XLA makes of it."""
     mesh = Mesh(np.array(topology.devices[: program.nr_devices]), ("neuron",))
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, PartitionSpec())) for x in program.in_avals]
     args, kwargs = jax.tree.unflatten(program.in_tree, shapes)
@@ -50,7 +54,8 @@ def compiled(program: Any) -> str:
 
 if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", 2)
-    name, folder = sys.argv[1], Path(sys.argv[2])
-    program, targets = exported(name)
+    name, folder, tpus = sys.argv[1], Path(sys.argv[2]), "".join(sys.argv[3:])
+    program, targets = exported(name, "tpu" if tpus else "cuda")
     (folder / "targets").write_text("\n".join(targets))
-    (folder / "program.hlo").write_text(compiled(program))
+    topology = topologies.get_topology_desc(tpus, "tpu") if tpus else h200s(program.nr_devices)
+    (folder / "program.hlo").write_text(compiled(program, topology))

@@ -1,4 +1,4 @@
-"""The programs compiled for an H200 that is not here: what a step launches, and in which arithmetic."""
+"""The programs compiled for an H200 that is not here: what a step launches, and in which arithmetic. And for TPUs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ BUDGET = {"linear": 24, "discrete": 24}
 SLOW_BUDGET = {"two_devices": 28, "adaptive": 48, "tsodyks2": 28, "stdp": 40, "einet": 20}
 # With CUDA kernels: calls of them, and XLA's own fusions at most.
 CUDA_CALLS, CUDA_FUSIONS = 4, 4
+TPU_FUSIONS = 180
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ class Compiled:
     ptx: str
 
 
+def compile_to(folder: Path, words: list[str], package: Path, **variables: str) -> None:
+    path = os.pathsep.join([str(package), str(HERE.parents[1]), str(HERE.parent), str(HERE.parents[1] / "examples")])
+    environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"} | variables
+    command = [sys.executable, str(HERE / "absent.py"), words[0], str(folder), *words[1:]]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=580)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def compiled(plugin, tmp_path_factory):
     """Compiles a program by its name, once."""
@@ -46,12 +55,7 @@ def compiled(plugin, tmp_path_factory):
     def get(name: str) -> Compiled:
         if name not in known:
             folder = tmp_path_factory.mktemp(name)
-            path = os.pathsep.join([str(plugin), str(HERE.parents[1]), str(HERE.parent), str(HERE.parents[1] / "examples")])
-            flags = f"{FLAGS} --xla_dump_to={folder}"
-            environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-            command = [sys.executable, str(HERE / "absent.py"), name, str(folder)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=580)
-            assert done.returncode == 0, done.stderr
+            compile_to(folder, [name], plugin, XLA_FLAGS=f"{FLAGS} --xla_dump_to={folder}")
             (sequence,) = folder.glob("*.thunk_sequence_after_thunk_passes.txt")
             text, allowed = ((folder / file).read_text() for file in ("program.hlo", "targets"))
             called = re.findall(r'custom_call_target="(dist_sim[\w.]+)"', text)
@@ -109,6 +113,27 @@ def test_sums_that_meet_are_whole_numbers_and_products_are_rounded(compiled):
     assert atomic and all(re.search(r"\.add\.[us](32|64)$", name) for name in atomic)
     assert re.search(r"^\s+mul\.(rn\.)?f32", ptx, re.MULTILINE)
     assert not re.search(r"^\s+(fma\.\w+\.f(32|64)|mad\.\w+\.f(32|64))", ptx, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "tpus"),
+    [
+        ("linear", "v5e:2x2"),
+        ("two_devices", "v5p:2x2x1"),
+        ("stdp", "v5e:2x2"),
+        ("einet_gradient", "v5p:2x2x1"),
+        *(pytest.param(name, "v5e:2x2", marks=pytest.mark.slow) for name in ("discrete", "adaptive", "tsodyks2", "einet")),
+    ],
+)
+def test_a_program_compiles_for_tpus(libtpu, tmp_path, name, tpus):
+    """In 32 bits throughout, and with one collective in a step of several."""
+    compile_to(tmp_path, [name, tpus], libtpu, TPU_SKIP_MDS_QUERY="1")
+    text = (tmp_path / "program.hlo").read_text()
+    assert not re.search(r"\b(f64|s64|u64)\[", text)
+    step = launches(text).loops[0]
+    assert 10 < step.counts["fusion"] <= TPU_FUSIONS
+    collectives = {n: k for n, k in step.counts.items() if re.match("all-|collective|reduce-scatter", n)}
+    assert collectives == ({"all-reduce": 1} if name == "two_devices" else {})
 
 
 def test_loops_and_branches_are_counted_apart():
