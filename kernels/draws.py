@@ -15,6 +15,7 @@ import numpy as np
 
 from dist_sim.kernels import exact
 from dist_sim.kernels.scalar.guarded import uncontracted
+from dist_sim.kernels.scalar.rounded import quotient, root
 
 MOST = 80.0  # events per step of a draw from 0 upwards: exp(-80) is still a normal number in 32 bits
 
@@ -61,7 +62,7 @@ def exp(x: jax.Array) -> jax.Array:
     r = (x - uncontracted(k * dtype.type(high))) - uncontracted(k * dtype.type(low))
     series = jnp.ones_like(r)
     for n in range(13 if wide else 8, 0, -1):
-        series = uncontracted(uncontracted(series * r) / dtype.type(n)) + dtype.type(1.0)
+        series = uncontracted(quotient(uncontracted(series * r), dtype.type(n))) + dtype.type(1.0)
     least = -708.0 if wide else -87.0
     return jnp.where(x < least, dtype.type(0.0), series * _power_of_two(k))
 
@@ -72,7 +73,7 @@ def log(x: jax.Array) -> jax.Array:
     m, e = _parts(x)
     small = m < dtype.type(0.7071067811865476)
     m, e = jnp.where(small, m * 2, m), e - small.astype(dtype)
-    s = (m - 1) / (m + 1)
+    s = quotient(m - 1, m + 1)
     z = uncontracted(s * s)
     series = jnp.full_like(z, 1.0 / 21.0)
     for k in range(19, 0, -2):
@@ -85,9 +86,9 @@ def normal(word: jax.Array, dtype: Any) -> jax.Array:
     p = unit_interval(word, dtype)
     q = p - dtype.type(0.5)
     r = dtype.type(0.180625) - uncontracted(q * q)
-    centre = q * (_horner(exact.CENTRE_P, r) / _horner(exact.CENTRE_Q, r))
-    t = jnp.sqrt(-log(jnp.where(q < 0, p, 1 - p))) - dtype.type(1.6)
-    tail = _horner(exact.TAIL_P, t) / _horner(exact.TAIL_Q, t)
+    centre = q * quotient(_horner(exact.CENTRE_P, r), _horner(exact.CENTRE_Q, r))
+    t = root(-log(jnp.where(q < 0, p, 1 - p))) - dtype.type(1.6)
+    tail = quotient(_horner(exact.TAIL_P, t), _horner(exact.TAIL_Q, t))
     return jnp.where(jnp.abs(q) <= dtype.type(0.425), centre, jnp.where(q < 0, -tail, tail))
 
 
@@ -96,7 +97,7 @@ def poisson_tails(mean: jax.Array, most: jax.Array, width: int) -> jax.Array:
     `most` (devices,) of them do not occur."""
     probability, of = exp(-mean), []
     for k in range(1, width + 1):
-        probability = uncontracted(probability * mean) / mean.dtype.type(k)
+        probability = quotient(uncontracted(probability * mean), mean.dtype.type(k))
         of.append(probability)
     tails, total = [], jnp.zeros_like(mean)
     for k in range(width, 0, -1):  # the smallest first
@@ -134,7 +135,7 @@ def binomial(n: jax.Array, log_q: jax.Array, odds: jax.Array, word: jax.Array) -
         tail, probability, count = carry
         k = count.astype(dtype)
         going = (u < tail) & (count < n)
-        probability = jnp.where(going, uncontracted((trials - k) / (k + 1) * odds * probability), probability)
+        probability = jnp.where(going, uncontracted(quotient(trials - k, k + 1) * odds * probability), probability)
         return jnp.where(going, tail - probability, tail), probability, count + going
 
     return jax.lax.while_loop(more, next_count, (1 - probability, probability, count))[2]

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dist_sim.kernels.scalar.rounded import quotient, root
 from dist_sim.kernels.scalar.text import FLOAT, INT, Arithmetic, Text, read
 
 
@@ -40,13 +41,12 @@ class Guarded(Arithmetic):
             case "mul" if kind == FLOAT:
                 return uncontracted(values[0] * values[1])
             case "div" if kind == FLOAT:
-                above, below = values  # XLA would multiply by the inverse of what it knows to be constant
-                return uncontracted(above / jnp.where(above == above, below, above))
+                return uncontracted(quotient(*values))
             case "add" | "sub":
                 result = values[0] + values[1] if name == "add" else values[0] - values[1]
                 return uncontracted(result) if kind == FLOAT and any(isinstance(v, np.generic) for v in values) else result
             case "sqrt":
-                return uncontracted(jnp.sqrt(values[0]))
+                return uncontracted(root(values[0]))
             case "select":
                 return jnp.where(*values)
             case "to_float":

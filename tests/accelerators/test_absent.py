@@ -106,13 +106,17 @@ def test_a_chunk_is_one_command_buffer(compiled, name):
     assert any("kWhile" in line for line in lines)
 
 
-def test_sums_that_meet_are_whole_numbers_and_products_are_rounded(compiled):
-    """Atomic operations on floats would add in any order; an fma rounds once where the CPU's kernels round twice."""
-    ptx = compiled("linear").ptx
+@pytest.mark.parametrize("name", ["linear", "adaptive"])
+def test_sums_that_meet_are_whole_numbers_and_all_results_are_rounded(compiled, name):
+    """Atomic operations on floats would add in any order; an fma rounds once where the CPU's kernels round twice; quotients and
+    roots of 32 bits are approximations on GPUs."""
+    ptx = compiled(name).ptx
     atomic = re.findall(r"^\s+(?:atom|red)\.([\w.:]+)", ptx, re.MULTILINE)
     assert atomic and all(re.search(r"\.add\.[us](32|64)$", name) for name in atomic)
     assert re.search(r"^\s+mul\.(rn\.)?f32", ptx, re.MULTILINE)
-    assert not re.search(r"^\s+(fma\.\w+\.f(32|64)|mad\.\w+\.f(32|64))", ptx, re.MULTILINE)
+    assert not re.search(r"^\s+(fma|mad)\.\w+\.f(32|64)", ptx, re.MULTILINE)
+    assert not re.search(r"^\s+\w+\.(full|approx)\.", ptx, re.MULTILINE)
+    assert bool(re.search(r"^\s+div\.rn\.f64", ptx, re.MULTILINE)) == (name == "adaptive")
 
 
 @pytest.mark.parametrize(

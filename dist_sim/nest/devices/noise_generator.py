@@ -9,6 +9,7 @@ import numpy as np
 
 from dist_sim.errors import ParameterError
 from dist_sim.kernels.scalar.guarded import uncontracted
+from dist_sim.kernels.scalar.rounded import root
 from dist_sim.nest.devices.device import CurrentGenerator
 from dist_sim.nest.devices.settings import Number, Setting, Time
 from dist_sim.nest.devices.wave import wave, wave_numbers
@@ -52,5 +53,5 @@ class noise_generator(CurrentGenerator):
     def current(self, p: Mapping[str, jax.Array], step: jax.Array, to: Targets) -> jax.Array:
         drawn = step - (step - p["first"]) % p["every"]  # (devices,) step of the last draw
         variance = p["var"] + uncontracted(p["var_mod"] * wave(p, drawn, to.dtype))
-        deviation = jnp.sqrt(jnp.maximum(variance, 0))
+        deviation = root(jnp.maximum(variance, 0))
         return to.of(p["mean"]) + uncontracted(to.of(deviation) * to.normal(to.of(drawn)))

@@ -10,6 +10,7 @@ import numpy as np
 from dist_sim.errors import ParameterError
 from dist_sim.kernels import draws
 from dist_sim.kernels.scalar.guarded import uncontracted
+from dist_sim.kernels.scalar.rounded import quotient
 from dist_sim.nest.devices.device import OccupationGenerator
 from dist_sim.nest.devices.settings import Number, Setting
 from dist_sim.nest.devices.wave import wave, wave_numbers
@@ -72,7 +73,7 @@ class ppd_sup_generator(OccupationGenerator):
         one = to.dtype.type(1)
         stays = -(p["hazard"] * (one + uncontracted(p["depth"] * wave(p, step, to.dtype))))
         left = draws.exp(stays)
-        odds = to.of((one - left) / left)
+        odds = to.of(quotient(one - left, left))
         spikes = draws.binomial(kept[0], to.of(stays), odds, to.words(step)[0])
         # Those that spiked a dead time ago can spike again; these take their place.
         dead = jnp.broadcast_to(to.of(p["dead"]), to.ids.shape)
