@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import tensorstore
 def own_checkpointer() -> ocp.Checkpointer:
     """Saves and restores host arrays of this process, in a folder of its own, whatever other processes do meanwhile."""
     logging.getLogger("absl").addFilter(_raised_as_well)  # the same function: added once
+    _hush_late_writes()
     if jax.process_count() == 1:
         return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
     # What is written is whole in one process, and no business of the others.
@@ -30,6 +32,20 @@ def own_checkpointer() -> ocp.Checkpointer:
 def _raised_as_well(record: logging.LogRecord) -> bool:
     """Threads of Orbax log the traceback of what is then raised, and told in one line."""
     return not ("orbax" in record.pathname and record.levelno >= logging.ERROR)
+
+
+def _hush_late_writes() -> None:
+    """When Orbax cannot write an array it closes its event loop, and raises. Writes of others, which end later, find it closed,
+    and Python prints a traceback of that."""
+    usual = sys.unraisablehook
+    if getattr(usual, "__module__", None) == __name__:
+        return
+
+    def told(about: Any) -> None:
+        if about.exc_type is not RuntimeError or str(about.exc_value) != "Event loop is closed":
+            usual(about)
+
+    sys.unraisablehook = told
 
 
 class _OwnArrays(ocp.type_handlers.NumpyHandler):

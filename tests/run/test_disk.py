@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -108,3 +110,46 @@ def test_a_command_on_a_disk_that_fails_ends_with_one_line(tmp_path, monkeypatch
     assert main([command, str(tmp_path if command == "runs" else directory.path)]) == 74
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and f"{tmp_path}" in said and os.strerror(number) in said
+
+
+LATE = """
+import asyncio, sys, time
+import numpy as np, tensorstore
+from dist_sim.run.process_checkpointer import own_checkpointer
+
+told = []
+sys.unraisablehook = lambda about: told.append(str(about.exc_value))
+own_checkpointer()
+values = np.random.default_rng(1).random(4_000_000)
+
+async def begun():
+    place = {"driver": "zarr", "kvstore": {"driver": "file", "path": sys.argv[1]}}
+    store = await tensorstore.open(place, create=True, dtype=values.dtype, shape=values.shape)
+    writing = store.write(values)
+
+    async def written():
+        await writing
+
+    waiting = asyncio.ensure_future(written())
+    await asyncio.sleep(0)
+    return writing, waiting
+
+loop = asyncio.new_event_loop()
+writing, waiting = loop.run_until_complete(begun())
+loop.close()
+writing.result()
+time.sleep(0.5)
+
+class Fails:
+    def __del__(self):
+        raise RuntimeError("another")
+
+Fails()
+print(told)
+"""
+
+
+def test_writes_that_end_after_a_failed_checkpoint_say_nothing(tmp_path):
+    """Orbax has closed the event loop that they call."""
+    done = subprocess.run([sys.executable, "-c", LATE, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == "['another']\n", done.stdout + done.stderr
