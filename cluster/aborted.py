@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import final
+from typing import TextIO, final
 
 _UNHEALTHY = re.compile(r"unhealthy[^\n]*\n((?:\d+\s)+)")
 _OF_COORDINATOR = re.compile(r"Failed to send RPC to coordination service|RPC: /\S*CoordinationService/Heartbeat")
@@ -48,9 +48,10 @@ class Aborted:
     Args:
         file: in which what they write is kept.
         end: called with the processes that are lost; returns the exit code. Others run no more.
+        wrapped: gives what Python writes to in the place of the stream that it is given.
     """
 
-    def __init__(self, file: Path, end: Callable[[list[int]], int]):
+    def __init__(self, file: Path, end: Callable[[list[int]], int], wrapped: Callable[[TextIO], TextIO]):
         self._file, self._end = file, end
         sys.stderr.flush()
         self._before = os.dup(2)
@@ -58,7 +59,8 @@ class Aborted:
         self._begin = os.fstat(kept).st_size
         os.dup2(kept, 2)
         os.close(kept)
-        sys.stderr = os.fdopen(os.dup(self._before), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+        self._stream = os.fdopen(os.dup(self._before), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+        sys.stderr = wrapped(self._stream)
         # Kept here: C has no part in what Python counts.
         self._handler = _HANDLER(self._taken)
         self._libc = ctypes.CDLL(None)

@@ -28,6 +28,7 @@ from dist_sim.run.disk_errors import made, unwritten
 from dist_sim.run.provenance import provenance
 from dist_sim.run.session import Outcome, Session
 from dist_sim.run.stop import STOPPED, Stop, Stopped
+from dist_sim.run.streams import outlasting
 from dist_sim.run.summary import print_summary
 
 RASTER_WINDOW_MS = 1000.0
@@ -86,7 +87,7 @@ def run_script(session: Session, directory: RunDirectory, here: Processes, debug
             close(STOPPED)
         return STOPPED
 
-    aborted = Aborted(directory.path / f"stderr-{here.index}.txt", lost) if here.count > 1 else None
+    aborted = Aborted(directory.path / f"stderr-{here.index}.txt", lost, outlasting) if here.count > 1 else None
     try:
         with stop.listening():
             session.write_config()

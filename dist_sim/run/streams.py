@@ -24,7 +24,7 @@ def readers_may_leave() -> Iterator[None]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _outlasting(sys.stdout, BrokenPipeError), _outlasting(sys.stderr, OSError)
+    sys.stdout, sys.stderr = outlasting(sys.stdout, BrokenPipeError), outlasting(sys.stderr)
     try:
         yield
     finally:
@@ -50,7 +50,8 @@ class _Outlasting(io.FileIO):
             return memoryview(data).nbytes
 
 
-def _outlasting(stream: TextIO | None, dropped: type[OSError]) -> TextIO:
+def outlasting(stream: TextIO | None, dropped: type[OSError] = OSError) -> TextIO:
+    """What writes where `stream` does, as long as that is open, and drops what cannot be written for this reason."""
     if stream is None:  # closed by the shell
         return open(os.devnull, "w", encoding="utf-8")
     try:

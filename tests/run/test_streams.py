@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -58,7 +59,8 @@ def test_a_stream_that_is_no_file_stays(monkeypatch):
         assert sys.stderr is stream
 
 
-SCRIPT = """
+LOUD = """
+import sys
 import brainunit as u
 import dist_sim as ds
 
@@ -67,17 +69,26 @@ cells, noise = sim.create(ds.iaf_psc_delta, 20), sim.create(ds.poisson_generator
 sim.connect(noise, cells, weight=0.1 * u.mV, delay=1.5 * u.ms)
 sim.connect(cells, sim.create(ds.spike_recorder))
 print("x" * 100_000, flush=True)
+print("x" * 100_000, file=sys.stderr, flush=True)
 sim.simulate(5 * u.ms)
 print("done", flush=True)
 """
 
 
-def test_a_run_whose_reader_leaves_goes_on_to_its_end(checkout, tmp_path):
-    (tmp_path / "net.py").write_text(SCRIPT)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_whose_reader_leaves_goes_on_to_its_end(checkout, tmp_path, processes):
+    (tmp_path / "net.py").write_text(LOUD)
+    line = [sys.executable, "-m", "dist_sim", "run", "net.py", "--out", "run"]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
     with without_a_reader() as nobody:
-        line = [sys.executable, "-m", "dist_sim", "run", "net.py", "--out", "run"]
-        environment = os.environ | {"PYTHONPATH": str(checkout)}
-        assert subprocess.run(line, cwd=tmp_path, env=environment, stdout=nobody, stderr=nobody, timeout=100).returncode == 0
+        running = []
+        for process in range(processes):
+            where = ["--coordinator", address, "--processes", "2", "--process", str(process)] if processes > 1 else []
+            running.append(subprocess.Popen([*line, *where], cwd=tmp_path, env=environment, stdout=nobody, stderr=nobody))
+        assert [p.wait(100) for p in running] == [0] * processes
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "done"
     assert (tmp_path / "run" / "results" / "spikes.h5").is_file()
 
