@@ -206,4 +206,6 @@ def as_in_a_fresh_process() -> Iterator[None]:
     yield
     forget_programs()
     jax.clear_caches()
+    gc.unfreeze()
     gc.collect()
+    gc.freeze()  # what is left is not looked at again while the next file runs
