@@ -34,6 +34,20 @@ def _network(model: Any, weight: Any, synapse: Any = None, precision: int = 32, 
     return sim
 
 
+def _drawn() -> ds.Simulator:
+    """Every generator whose numbers are drawn with quotients, roots and logarithms."""
+    sim = _network(ds.iaf_psc_exp, 40 * u.pA)
+    cells = sim.create(ds.iaf_psc_exp, CELLS)
+    sim.connect(sim.create(ds.noise_generator, mean=300 * u.pA, std=300 * u.pA), cells)
+    for source in (
+        sim.create(ds.gamma_sup_generator, rate=60 * u.Hz, n_proc=150.0, gamma_shape=3.0),
+        sim.create(ds.ppd_sup_generator, rate=60 * u.Hz, n_proc=120, dead_time=4.0 * u.ms),
+        sim.create(ds.sinusoidal_poisson_generator, rate=6000 * u.Hz, amplitude=4000 * u.Hz, frequency=60 * u.Hz),
+    ):
+        sim.connect(source, cells, weight=20 * u.pA)
+    return sim
+
+
 SIMULATED = {
     "linear": lambda: _network(ds.iaf_psc_exp, 40 * u.pA),
     "linear_64": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, precision=64),
@@ -41,6 +55,7 @@ SIMULATED = {
     "discrete": lambda: _network(ds.izhikevich, 1 * u.mV),
     "stdp": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, ds.stdp_synapse()),
     "tsodyks2": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, ds.tsodyks2_synapse()),
+    "drawn": _drawn,
     "two_devices": lambda: _network(ds.iaf_psc_exp, 40 * u.pA, devices=2, exchange="mask"),
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from accelerators.launches import Launches, launches, the_step
 from accelerators.programs import SIMULATED
+from accelerators.test_cuda_kernels import circuit
 
 from dist_sim.forecast.forecast import forecast
 from dist_sim.forecast.machines import MACHINES
@@ -72,13 +73,6 @@ def test_a_step_launches_no_more_than_its_budget(compiled, name):
     assert 8 < step.kernels <= most, f"{step.counts}"
 
 
-@pytest.mark.parametrize("name", ["linear", pytest.param("stdp", marks=pytest.mark.slow)])
-def test_the_forecast_counts_what_a_step_launches(compiled, name):
-    description = SIMULATED[name]()._description()
-    machine = replace(MACHINES["h200"], backend="reference")
-    assert forecast(description, 1, machine, rate=5.0).launches == the_step(compiled(name).program).kernels
-
-
 def test_the_step_of_a_network_has_no_loop_and_no_branch_inside(compiled):
     step = the_step(compiled("linear").program)
     assert not step.loops and not step.branches
@@ -87,6 +81,13 @@ def test_the_step_of_a_network_has_no_loop_and_no_branch_inside(compiled):
 WITH_CUDA = pytest.param(
     "cuda", marks=pytest.mark.skipif(not (shutil.which("nvcc") and shutil.which("g++")), reason="nvcc or g++ is not installed")
 )
+
+
+@pytest.mark.parametrize("name", ["linear", WITH_CUDA, pytest.param("stdp", marks=pytest.mark.slow)])
+def test_the_forecast_counts_what_a_step_launches(compiled, name):
+    sim, backend = (circuit(), "cuda") if name == "cuda" else (SIMULATED[name](), "reference")
+    machine = replace(MACHINES["h200"], backend=backend)
+    assert forecast(sim._description(), 1, machine, rate=5.0).launches == the_step(compiled(name).program).kernels
 
 
 @pytest.mark.parametrize("name", [WITH_CUDA])

@@ -5,7 +5,7 @@ import re
 import brainunit as u
 import numpy as np
 import pytest
-from accelerators.programs import NAMES, exported
+from accelerators.programs import NAMES, SIMULATED, exported
 
 import dist_sim as ds
 
@@ -19,6 +19,16 @@ def test_a_program_lowers_without_calls_of_kernels(name, platform):
     text = exported(name, [platform]).mlir_module()
     called = set(re.findall(r"custom_call @(\w+)", text)) | set(re.findall(r'call_target_name = "([^"]+)"', text))
     assert "stablehlo" in text and called <= KNOWN
+
+
+@pytest.mark.parametrize("name", [name for name in SIMULATED if name != "linear_64"])
+def test_quotients_and_roots_are_not_left_to_a_gpu(name):
+    """Those of 32 bits are approximations there, see kernels/scalar/rounded.py."""
+    text = exported(name, ["cuda"]).mlir_module()
+    found = re.findall(r"stablehlo\.(divide|sqrt|rsqrt|exponential|log|power|tanh|sine|cosine)\b.*[x<](f32|f64)>", text)
+    assert {f for _, f in found} <= {"f64"} and {what for what, _ in found} <= {"divide", "sqrt"}
+    assert not found or name in ("adaptive", "stdp", "drawn")
+    assert found or name != "drawn"
 
 
 def test_a_call_of_a_kernel_would_be_seen():
